@@ -1,0 +1,47 @@
+"""The `penstock` command: one file per verb, each imported only when it is used.
+
+Exit codes: 0 good, 1 problems found, 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from engine import __version__
+
+VERBS = {
+    "serve": "serve the routes",
+    "check": "check route files and name every mistake",
+    "explain": "show the upstream request for a client request",
+    "show": "show a route or preset with everything it inherits",
+    "list": "list routes, presets, transforms, filters, outcome classes",
+    "schema": "print the JSON Schema of route files",
+    "test": "replay recorded fixtures",
+    "mock": "serve the recorded upstream of fixtures",
+}
+
+
+class Verbs(click.Group):
+    """Finds a verb's module by its name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"engine.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="penstock")
+def main() -> None:
+    """Put any chat service behind the APIs that clients know, by one YAML file each."""

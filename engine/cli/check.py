@@ -1,0 +1,147 @@
+"""penstock check: every mistake of every file, at once, with its place."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from engine.errors import ConfigError, Problem
+from engine.route.checks import ignored
+from engine.shell.settings import check_settings
+from engine.shell.shelf import Shelf
+
+from .common import BAD, GOOD, WRONG_USE, environment, library, routes_option, show_problems
+
+_FENCE = re.compile(r"^```ya?ml[^\n]*\n(.*?)^```", re.M | re.S)
+_SERVER_FILES = {"penstock.yaml", "penstock.yml"}
+
+
+@click.command()
+@click.argument("paths", nargs=-1)
+@routes_option
+@click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text")
+@click.option("--deny-warnings", is_flag=True, help="Warnings fail, too.")
+@click.option("--no-exec", is_flag=True, help="Read own transforms without running them.")
+@click.option("--bundled", is_flag=True, help="Check the routes and presets that come along.")
+def command(
+    paths: tuple[str, ...],
+    folders: tuple[str, ...],
+    form: str,
+    deny_warnings: bool,
+    no_exec: bool,
+    bundled: bool,
+) -> None:
+    """Check route files, folders (`DIR` or `DIR/...`), server files or Markdown with YAML fences.
+
+    Without PATHS the routes that `serve` would load are checked. Exit code 0: clean, 1: problems,
+    2: wrong use. A comment `# penstock: ignore W204` silences a code on its line.
+    """
+    problems: list[Problem] = []
+    count = 0
+    for path, found in _checked(paths, folders, bundled=bundled, execute=not no_exec):
+        count += 1
+        problems += _heard(path, found)
+    if count == 0:
+        click.echo("penstock check: there is no file to check", err=True)
+        raise SystemExit(WRONG_USE)
+    _print(problems, form, count)
+    bad = any(p.severity == "error" or deny_warnings for p in problems)
+    raise SystemExit(BAD if bad else GOOD)
+
+
+def _checked(
+    paths: tuple[str, ...], folders: tuple[str, ...], *, bundled: bool, execute: bool
+) -> Iterator[tuple[Path, list[Problem]]]:
+    if not paths:
+        shelf = library(folders, bundled=bundled, execute=execute)
+        for path in shelf.scan():
+            yield path, shelf.load(path).problems
+        if bundled:
+            for path in shelf.presets():
+                yield path, shelf.load(path).problems
+        yield from ((path, found) for path, found in shelf.clashes())
+    for name in paths:
+        yield from _named(Path(name.removesuffix("...")), execute)
+
+
+def _named(path: Path, execute: bool) -> Iterator[tuple[Path, list[Problem]]]:
+    if path.is_dir():
+        shelf = Shelf([path], env=environment(), execute=execute)
+        yield from ((file, shelf.load(file).problems) for file in shelf.scan())
+        yield from ((file, _markdown(file)) for file in sorted(path.rglob("*.md")))
+    elif not path.is_file():
+        yield path, [Problem(str(path), 0, 0, "E001", "there is no such file")]
+    elif path.suffix == ".md":
+        yield path, _markdown(path)
+    elif path.name in _SERVER_FILES:
+        yield path, _server(path.read_bytes(), str(path))
+    else:
+        yield path, Shelf([path.parent], env=environment(), execute=execute).load(path).problems
+
+
+def _markdown(path: Path) -> list[Problem]:
+    """The YAML fences of a page: routes, or server files when they say so in their first line."""
+    text = path.read_text()
+    shelf = Shelf([path.parent], env=environment())
+    problems: list[Problem] = []
+    for fence in _FENCE.finditer(text):
+        before = text.count("\n", 0, fence.start(1))
+        source = ("\n" * before + fence.group(1)).encode()
+        first = fence.group(1).lstrip().partition("\n")[0]
+        if first.startswith("# penstock.yaml"):
+            problems += _server(source, str(path))
+        elif not first.startswith("fixture:"):
+            found = shelf.compile(source, str(path)).problems
+            problems += [problem for problem in found if problem.code != "E201"]
+    return problems
+
+
+def _server(source: bytes, name: str) -> list[Problem]:
+    try:
+        check_settings(source, name)
+    except ConfigError as error:
+        return [problem for problem in error.problems if problem.code != "E201"]
+    return []
+
+
+def _heard(path: Path, problems: list[Problem]) -> list[Problem]:
+    """The problems that no comment in the file silences."""
+    if not problems or not path.is_file():
+        return problems
+    quiet = ignored(path.read_text(errors="replace"))
+    return [
+        problem
+        for problem in problems
+        if problem.file != str(path) or problem.code not in quiet.get(problem.line, set())
+    ]
+
+
+def _print(problems: list[Problem], form: str, count: int) -> None:
+    if form == "json":
+        click.echo(json.dumps([_as_dict(problem) for problem in problems], indent=2))
+        return
+    if form == "github":
+        for p in problems:
+            click.echo(
+                f"::{p.severity} file={p.file},line={p.line},col={p.column}::{p.code} {p.message}"
+            )
+        return
+    show_problems(problems)
+    errors = sum(problem.severity == "error" for problem in problems)
+    warnings = len(problems) - errors
+    click.echo(f"{count} files checked: {errors} errors, {warnings} warnings")
+
+
+def _as_dict(problem: Problem) -> dict[str, object]:
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "code": problem.code,
+        "severity": problem.severity,
+        "message": problem.message,
+    }

@@ -1,0 +1,64 @@
+"""penstock explain: the exact upstream request for a client's request."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from engine.errors import ExchangeError, RequestError
+from engine.explain import FORMATS, explain
+from engine.wire import dumps
+
+from .common import BAD, WRONG_USE, find, routes_option, show_problems
+
+
+@click.command()
+@click.argument("name")
+@routes_option
+@click.option("--request", "file", metavar="FILE", help="The client's JSON body; `-` reads stdin.")
+@click.option("--prompt", default="Hello", help="Without --request: ask this of the first model.")
+@click.option("--stream", is_flag=True, help="Without --request: ask for a stream.")
+@click.option("--dialect", default="openai_chat", help="The client's dialect.")
+@click.option("--as", "form", type=click.Choice(list(FORMATS)), default="http")
+def command(
+    name: str,
+    folders: tuple[str, ...],
+    file: str | None,
+    prompt: str,
+    stream: bool,
+    dialect: str,
+    form: str,
+) -> None:
+    """Show what route NAME would send, in order, with every secret masked. No network."""
+    compiled = find(name, folders)
+    if compiled.route is None:
+        show_problems(compiled.problems)
+        raise SystemExit(BAD)
+    route = compiled.route
+    model = next(iter(route.offers))
+    body = (
+        _read(file)
+        if file
+        else dumps(
+            {"model": model, "stream": stream, "messages": [{"role": "user", "content": prompt}]}
+        )
+    )
+    try:
+        explanation = explain(route, body, dialect=dialect, now=time.time())  # noqa: TID251
+    except (RequestError, ExchangeError) as error:
+        click.echo(f"penstock explain: the request would be refused: {error}", err=True)
+        raise SystemExit(BAD) from None
+    click.echo(FORMATS[form](explanation))
+
+
+def _read(file: str) -> bytes:
+    if file == "-":
+        return sys.stdin.buffer.read()
+    path = Path(file)
+    if not path.is_file():
+        click.echo(f"penstock explain: no file {file}", err=True)
+        raise SystemExit(WRONG_USE)
+    return path.read_bytes()

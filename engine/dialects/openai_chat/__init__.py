@@ -1,0 +1,1 @@
+"""OpenAI Chat Completions: client side (parse, encode) and upstream side (render, decode)."""

@@ -1,0 +1,445 @@
+"""Chat Completions answers -> events.
+
+`StreamDecoder` takes one record per chunk, `decode_whole` a whole answer: a message is read as if
+it were one big delta, so both share everything. Only choice 0 is read (more are passed through or
+refused). Blocks are numbered in the order of Open; prose blocks (text, reasoning, refusal) close
+when another begins, tool calls stay open to the end because their fragments may interleave.
+
+Finish comes as soon as the upstream says it; UsageEvent and End may follow and the pipeline puts
+them in order. Whether an answer that never said its finish was whole is the pipeline's question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from engine.chat import Citation, Part, Reasoning, Refusal, Text, ToolCall
+from engine.dialects.outcomes import UpstreamError, classify_error, classify_text, read_error
+from engine.events import (
+    Annotation,
+    ArgsDelta,
+    CitationDelta,
+    Close,
+    End,
+    ErrorEvent,
+    Event,
+    Finish,
+    Open,
+    ReasoningDelta,
+    RefusalDelta,
+    Start,
+    TextDelta,
+    Usage,
+    UsageEvent,
+)
+from engine.wire import Record, dumps
+
+MakeId = Callable[[], str]
+Fields = dict[str, object]
+
+FINISHES: dict[str, str] = {
+    "": "stop", "stop": "stop", "eos": "stop", "eos_token": "stop", "end_turn": "stop",
+    "stop_sequence": "stop", "complete": "stop",
+    "length": "length", "max_tokens": "length", "model_length": "length",
+    "tool_calls": "tool_calls", "function_call": "tool_calls", "tool_use": "tool_calls",
+    "content_filter": "content_filter", "sensitive": "content_filter",
+    "safety": "content_filter",
+}  # fmt: skip
+# Words that upstreams put where a finish belongs, and that mean the answer failed.
+FAILURES = frozenset({"error", "network_error"})
+
+
+def error_event(found: UpstreamError, status: int = 0) -> ErrorEvent:
+    cls = classify_error(found.type, found.code, found.message, status)
+    return ErrorEvent(cls, found.message, status, found.code)
+
+
+def failed_finish(raw: str) -> ErrorEvent:
+    return ErrorEvent("retryable", f"the upstream ended its answer with '{raw}'", 0, raw)
+
+
+def read_usage(raw: Fields) -> Usage:
+    """Canonical counts out of a `usage` object, its known variants included."""
+    prompt = _fields(raw.get("prompt_tokens_details"))
+    completion = _fields(raw.get("completion_tokens_details"))
+    return Usage(
+        input=_count(raw, "prompt_tokens", "input_tokens"),
+        output=_count(raw, "completion_tokens", "output_tokens"),
+        cache_read=_count({**raw, **prompt}, "cached_tokens", "prompt_cache_hit_tokens"),
+        cache_write=_count(prompt, "cache_write_tokens"),
+        reasoning=_count(completion, "reasoning_tokens"),
+        estimated=raw.get("penstock_estimated") is True,
+        raw=raw,
+    )
+
+
+def _count(raw: Fields, *names: str) -> int | None:
+    for name in names:
+        value = raw.get(name)
+        if isinstance(value, int | float):
+            return max(0, int(value))
+    return None
+
+
+def _fields(value: object) -> Fields:
+    return value if isinstance(value, dict) else {}
+
+
+class _Call:
+    """A tool call being received. It has no block until its name is known."""
+
+    __slots__ = ("block", "held", "id", "kind", "said")
+
+    def __init__(self) -> None:
+        self.block = -1
+        self.id = ""
+        self.kind = "function"
+        self.held = ""  # arguments that came before the name
+        self.said = False  # whether any argument text was given out
+
+
+class StreamDecoder:
+    """Chunks of one answer -> events. make_id gives an id to a tool call that comes without."""
+
+    def __init__(self, make_id: MakeId) -> None:
+        self._make_id = make_id
+        self._started = False
+        self._over = False  # error or end marker: nothing counts any more
+        self._finished = False
+        self._blocks = 0
+        self._prose: type[Part] | None = None  # kind of the prose block now open
+        self._at = -1  # its number
+        self._calls: list[_Call] = []
+        self._by_index: dict[int | str, _Call] = {}
+        self._usage: object = None
+
+    def feed(self, record: Record) -> list[Event]:
+        value: Any = record.value
+        if self._prose is Text:
+            # Nearly every record is a chunk that says nothing but text, and ends here.
+            try:
+                (choice,) = value["choices"]
+                delta = choice["delta"]
+                text = delta["content"]
+                if (
+                    len(delta) == 1
+                    and type(text) is str
+                    and text
+                    and not (
+                        choice.get("finish_reason")
+                        or choice.get("index")
+                        or choice.get("logprobs")
+                        or value.get("usage")
+                        or "error" in value
+                    )
+                ):
+                    return [TextDelta(self._at, text)]
+            except (KeyError, TypeError, ValueError):
+                pass
+        if type(value) is not dict or record.event == "error":
+            return self._odd(record)
+        return self._chunk(value)
+
+    def finish(self) -> list[Event]:
+        return []
+
+    def whole(self, value: Fields, choice: Fields) -> list[Event]:
+        """All events of a whole answer whose choice 0 is `choice`."""
+        out: list[Event] = []
+        self._start(value, out)
+        message = choice.get("message")
+        if isinstance(message, dict):
+            self._delta(message, choice.get("logprobs"), out)
+        usage = value.get("usage")
+        if isinstance(usage, dict):
+            out.append(UsageEvent(read_usage(usage)))
+        self._finish(_text(choice.get("finish_reason")), out)
+        return out
+
+    # ---- chunks ----
+
+    def _chunk(self, value: Fields) -> list[Event]:
+        if self._over:
+            return []
+        found = read_error(value)
+        if found is not None:
+            return self._fail(error_event(found))
+        choices = value.get("choices")
+        choice = _first(choices) if isinstance(choices, list) else None
+        out: list[Event] = []
+        usage = value.get("usage") or (choice.get("usage") if choice else None)
+        if choice is not None or usage:
+            self._start(value, out)
+        if choice is not None and not self._finished:
+            self._choice(choice, out)
+        if usage and usage != self._usage and isinstance(usage, dict) and not self._over:
+            self._usage = usage
+            out.append(UsageEvent(read_usage(usage)))
+        return out
+
+    def _start(self, value: Fields, out: list[Event]) -> None:
+        if self._started:
+            return
+        self._started = True
+        created = value.get("created")
+        out.append(
+            Start(
+                _text(value.get("id")),
+                _text(value.get("model")),
+                created if isinstance(created, int) else 0,
+            )
+        )
+
+    def _choice(self, choice: Fields, out: list[Event]) -> None:
+        delta = choice.get("delta")
+        if not delta and self._blocks == 0:
+            delta = choice.get("message")
+        if isinstance(delta, dict):
+            self._delta(delta, choice.get("logprobs"), out)
+        raw = choice.get("finish_reason")
+        if isinstance(raw, str) and raw:
+            self._finish(raw, out)
+
+    def _delta(self, delta: Fields, logprobs: object, out: list[Event]) -> None:
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        thought = thought or _details(delta.get("reasoning_details"))
+        if thought and isinstance(thought, str):
+            self._reason(thought, out)
+        content = delta.get("content")
+        if isinstance(content, str):
+            self._say(content, logprobs, out)
+        elif isinstance(content, list):
+            self._parts(content, out)
+        refusal = delta.get("refusal")
+        if refusal and isinstance(refusal, str):
+            block = self._open(Refusal, out)
+            out.append(RefusalDelta(block, refusal))
+        calls = delta.get("tool_calls")
+        for fragment in calls if isinstance(calls, list) else ():
+            if isinstance(fragment, dict):
+                self._fragment(fragment, out)
+        old = delta.get("function_call")
+        if old and isinstance(old, dict):
+            self._fragment({"index": "function_call", "function": old}, out)
+        for note in _list(delta.get("annotations")):
+            self._annotate(note, out)
+
+    def _parts(self, content: list[object], out: list[Event]) -> None:
+        """Content as a list: text parts, and thinking parts as some vendors send them."""
+        for part in content:
+            fields = _fields(part)
+            if fields.get("type") == "thinking":
+                self._reason(_joined(fields.get("thinking")), out)
+            else:
+                self._say(_text(fields.get("text")), None, out)
+
+    def _reason(self, text: str, out: list[Event]) -> None:
+        if text:
+            out.append(ReasoningDelta(self._open(Reasoning, out), text))
+
+    def _say(self, text: str, logprobs: object, out: list[Event]) -> None:
+        if text:
+            out.append(TextDelta(self._open(Text, out), text, logprobs))
+
+    def _annotate(self, note: object, out: list[Event]) -> None:
+        if self._prose is Text:
+            out.append(CitationDelta(self._at, _citation(_fields(note))))
+        else:
+            out.append(Annotation(note))
+
+    # ---- blocks ----
+
+    def _open(self, kind: type[Text] | type[Reasoning] | type[Refusal], out: list[Event]) -> int:
+        """The number of the open prose block of this kind; opened if need be."""
+        if self._prose is not kind:
+            self._close(out)
+            self._prose, self._at = kind, self._take()
+            out.append(Open(self._at, kind("")))
+        return self._at
+
+    def _close(self, out: list[Event]) -> None:
+        if self._prose is not None:
+            out.append(Close(self._at))
+            self._prose = None
+
+    def _take(self) -> int:
+        self._blocks += 1
+        return self._blocks - 1
+
+    # ---- tool calls ----
+
+    def _fragment(self, fragment: Fields, out: list[Event]) -> None:
+        custom = fragment.get("custom")
+        inner = _fields(fragment.get("function") or custom)
+        name = _text(inner.get("name"))
+        index = fragment.get("index")
+        known = index if isinstance(index, int | str) else None
+        call = self._call(known, _text(fragment.get("id")), name)
+        args = inner.get("arguments") or inner.get("input")
+        text = call.held + (args if isinstance(args, str) else dumps(args).decode() if args else "")
+        if call.block < 0:
+            if not name:
+                call.held = text
+                return
+            call.held = ""
+            self._begin(call, name, "custom" if custom else "function", out)
+        if text:
+            call.said = True
+            out.append(ArgsDelta(call.block, text))
+
+    def _call(self, index: int | str | None, call_id: str, name: str) -> _Call:
+        """The call a fragment belongs to: by its index, else by its id, else the last one.
+
+        A name and an id that the call does not have begin a new one although the index is taken:
+        some upstreams number all calls 0. So does any name, or a new id, without an index.
+        """
+        if index is not None:
+            call = self._by_index.get(index)
+            known = call is not None and (not name or call_id in ("", call.id) or not call.id)
+        else:
+            call = next((call for call in self._calls if call_id and call.id == call_id), None)
+            if call is None and self._calls and not name and not call_id:
+                call = self._calls[-1]
+            known = call is not None
+        if call is None or not known:
+            call = _Call()
+            self._calls.append(call)
+            if index is not None:
+                self._by_index[index] = call
+        call.id = call.id or call_id
+        return call
+
+    def _begin(
+        self, call: _Call, name: str, kind: Literal["function", "custom"], out: list[Event]
+    ) -> None:
+        self._close(out)
+        call.block, call.kind = self._take(), kind
+        call.id = call.id or self._make_id()
+        out.append(Open(call.block, ToolCall(call.id, name, "", kind)))
+
+    # ---- endings ----
+
+    def _finish(self, raw: str, out: list[Event]) -> None:
+        if raw.lower() in FAILURES:
+            out += self._fail(failed_finish(raw))
+            return
+        reason = FINISHES.get(raw.lower(), "other")
+        called = any(call.block >= 0 for call in self._calls)
+        if called and reason in ("stop", "other"):
+            reason = "tool_calls"
+        elif reason == "tool_calls" and not called:
+            reason = "stop"
+        self._close_all(out, whole=reason != "length")
+        self._finished = True
+        out.append(Finish(reason, raw))
+
+    def _close_all(self, out: list[Event], *, whole: bool) -> None:
+        self._close(out)
+        for call in self._calls:
+            if call.block >= 0:
+                if whole and not call.said and call.kind == "function":
+                    out.append(ArgsDelta(call.block, "{}"))
+                out.append(Close(call.block))
+        self._calls.clear()
+
+    def _fail(self, error: ErrorEvent) -> list[Event]:
+        self._over, self._prose = True, None
+        return [] if self._finished else [error]
+
+    def _odd(self, record: Record) -> list[Event]:
+        """What is not a chunk: the end marker, an error event, an empty or a broken frame."""
+        if self._over:
+            return []
+        if isinstance(record.value, dict):
+            return self._fail(error_event(read_error(record.value) or bare_error(record.value)))
+        data = record.data.strip()
+        if data == b"[DONE]":
+            self._over = True
+            out: list[Event] = []
+            self._close_all(out, whole=True)
+            return [*out, End()]
+        if not data:
+            return []
+        return self._fail(ErrorEvent("retryable", "the upstream sent a frame that is not JSON"))
+
+
+class WholeDecoder:
+    """A whole answer, one record, as a Decoder."""
+
+    def __init__(self, make_id: MakeId) -> None:
+        self._make_id = make_id
+
+    def feed(self, record: Record) -> list[Event]:
+        if record.value is None:
+            return [ErrorEvent(*classify_text(record.data))]
+        return decode_whole(record.value, self._make_id)
+
+    def finish(self) -> list[Event]:
+        return []
+
+
+def decode_whole(value: object, make_id: MakeId) -> list[Event]:
+    """Events of a whole answer: always one Finish or one ErrorEvent at the end.
+
+    A JSON document is whole in itself, so a missing finish_reason counts as stop.
+    """
+    if not isinstance(value, dict):
+        return [ErrorEvent("retryable", "the upstream's answer is not an object")]
+    found = read_error(value)
+    if found is not None:
+        return [error_event(found)]
+    choices = value.get("choices")
+    if not isinstance(choices, list):
+        return [ErrorEvent("retryable", "the upstream's answer has no choices")]
+    choice = _first(choices)
+    if choice is None:
+        return [ErrorEvent("empty_response", "the upstream's answer has no choices")]
+    return StreamDecoder(make_id).whole(value, choice)
+
+
+def _first(choices: list[object]) -> Fields | None:
+    """Choice 0. An upstream that leaves the index out has one choice only."""
+    return next(
+        (item for item in choices if isinstance(item, dict) and not item.get("index")), None
+    )
+
+
+def bare_error(value: Fields) -> UpstreamError:
+    """The error of an `event: error` whose data has no `error` key."""
+    return read_error({"error": value}) or UpstreamError("the upstream reported an error")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _joined(parts: object) -> str:
+    """Text of a string or of a list of text objects."""
+    if isinstance(parts, str):
+        return parts
+    return "".join(_text(_fields(part).get("text")) for part in _list(parts))
+
+
+def _details(details: object) -> str:
+    """Readable text of `reasoning_details`; encrypted items have none."""
+    items = [_fields(item) for item in _list(details)]
+    return "".join(_text(item.get("text")) or _text(item.get("summary")) for item in items)
+
+
+def _citation(note: Fields) -> Citation:
+    kind = _text(note.get("type")) or "url_citation"
+    inner = _fields(note.get(kind)) or note
+    start, end = inner.get("start_index"), inner.get("end_index")
+    return Citation(
+        kind=kind,
+        url=_text(inner.get("url")) or None,
+        title=_text(inner.get("title")) or None,
+        start=start if isinstance(start, int) else None,
+        end=end if isinstance(end, int) else None,
+        raw=note,
+    )

@@ -1,0 +1,364 @@
+"""ChatRequest -> Chat Completions request body.
+
+What came from this dialect goes back as it came, up to key order: `extras` are written at their
+own level and spellings are respected (`parse.SPELLINGS`). What came from another dialect is said
+with the means of this one: tool results become messages of their own, their pictures follow in a
+user message, and fields that have no place here are named in `request.dropped`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.chat import (
+    ChatRequest,
+    Extras,
+    Media,
+    Message,
+    Opaque,
+    Output,
+    Part,
+    Reasoning,
+    Refusal,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    text_of,
+)
+from engine.dialects.profile import PROFILE, Profile
+from engine.errors import RequestError
+
+from .parse import SPELLINGS, read_format
+
+_NAME = "openai_chat"
+# Extras of other dialects that only hint: they are left out without a word.
+_HINTS = frozenset({"service_tier", "store", "include", "truncation", "prompt_cache_key", "betas"})
+
+
+def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict[str, object]:
+    """The body for an upstream that calls the model `model`. Fills `request.dropped`.
+
+    Raises RequestError(unsupported) for what cannot be said here, as an image by a foreign id.
+    """
+    own = request.dialect == _NAME
+    dropped: list[str] = []
+    body: dict[str, object] = {
+        "model": model,
+        "messages": messages(request.messages, profile, dropped),
+    }
+    body |= _extras(request, profile, own, dropped)
+    if request.tools:
+        body["tools"] = tools(request.tools)
+        _set(body, "tool_choice", request.tool_choice and tool_choice(request.tool_choice))
+        _set(body, "parallel_tool_calls", request.parallel)
+    _sampling(body, request, own or "top_k" in profile.forward_extras, dropped)
+    spelt = request.extras if own else {}
+    _limits(body, request.out, spelt, own, profile)
+    _format(body, request.out, spelt.get("response_format"))
+    _set(body, "reasoning_effort", _effort(request))
+    if own:
+        _set(body, "user", request.user)
+        _set(body, "metadata", request.metadata)
+    _stream(body, request, spelt, profile)
+    request.dropped += [name for name in dropped if name not in request.dropped]
+    return body
+
+
+def _set(body: Extras, name: str, value: object) -> None:
+    if value is not None:
+        body[name] = value
+
+
+def _extras(request: ChatRequest, profile: Profile, own: bool, dropped: list[str]) -> Extras:
+    if own:
+        return {name: value for name, value in request.extras.items() if name not in SPELLINGS}
+    kept = {}
+    for name, value in request.extras.items():
+        if name in profile.forward_extras:
+            kept[name] = value
+        elif name not in _HINTS:
+            dropped.append(name)
+    return kept
+
+
+def _sampling(body: Extras, request: ChatRequest, top_k: bool, dropped: list[str]) -> None:
+    sampling = request.sampling
+    for name, value in (
+        ("temperature", sampling.temperature),
+        ("top_p", sampling.top_p),
+        ("presence_penalty", sampling.presence),
+        ("frequency_penalty", sampling.frequency),
+        ("seed", sampling.seed),
+        ("logit_bias", sampling.logit_bias),
+    ):
+        _set(body, name, value)
+    if top_k:
+        _set(body, "top_k", sampling.top_k)
+    elif sampling.top_k is not None:
+        dropped.append("top_k")
+
+
+def _limits(body: Extras, out: Output, spelt: Extras, own: bool, profile: Profile) -> None:
+    field = profile.max_tokens_field
+    if field == "as_sent":
+        old = "max_tokens" in spelt or not own
+        field = "max_tokens" if old else "max_completion_tokens"
+    _set(body, field, out.max_tokens)
+    if out.stop:
+        single = spelt.get("stop")
+        body["stop"] = single if out.stop == [single] else out.stop
+    if out.n != 1 or "n" in spelt:
+        body["n"] = out.n
+    if out.logprobs is not None or "logprobs" in spelt:
+        body["logprobs"] = out.logprobs is not None
+    _set(body, "top_logprobs", out.logprobs or spelt.get("top_logprobs"))
+
+
+def _format(body: Extras, out: Output, spelt: object) -> None:
+    said = (out.format, out.schema, out.schema_name, out.strict)
+    if isinstance(spelt, dict) and read_format(spelt) == said:
+        body["response_format"] = spelt
+    elif out.format == "schema":
+        spec: Extras = {"name": out.schema_name or "answer", "schema": out.schema}
+        _set(spec, "strict", out.strict)
+        body["response_format"] = {"type": "json_schema", "json_schema": spec}
+    elif out.format is not None:
+        body["response_format"] = {"type": "json_object" if out.format == "json" else "text"}
+
+
+# Most tokens of thinking that count as each effort; more is xhigh.
+_EFFORTS = ((1024, "low"), (8192, "medium"), (24576, "high"))
+
+
+def _effort(request: ChatRequest) -> str | None:
+    think = request.think
+    if think.effort is not None:
+        return think.effort
+    if think.mode == "off":
+        return "none"
+    if think.budget is None:
+        return None
+    return next((word for most, word in _EFFORTS if think.budget <= most), "xhigh")
+
+
+def _stream(body: Extras, request: ChatRequest, spelt: Extras, profile: Profile) -> None:
+    if not request.stream:
+        if "stream" in spelt:
+            body["stream"] = False
+        return
+    body["stream"] = True
+    options = spelt.get("stream_options")
+    asked = dict(options) if isinstance(options, dict) else {}
+    if profile.usage_in_stream:
+        asked["include_usage"] = True
+    if asked:
+        body["stream_options"] = asked
+
+
+# ---- tools ----
+
+
+def tools(items: list[Tool]) -> list[object]:
+    """`tools` of a request body. Hosted tools go back as they came."""
+    return [tool.raw if tool.kind == "hosted" else _tool(tool) for tool in items]
+
+
+def _tool(tool: Tool) -> Extras:
+    inner: Extras = {"name": tool.name}
+    _set(inner, "description", tool.description)
+    _set(inner, "parameters", tool.schema)
+    _set(inner, "strict", tool.strict)
+    return {"type": tool.kind, **_nested(tool.extras, tool.kind, inner)}
+
+
+def tool_choice(choice: ToolChoice) -> object:
+    """`tool_choice` of a request body; what only another dialect can say becomes auto."""
+    if choice.mode in ("auto", "none", "required"):
+        return choice.mode
+    raw = choice.raw
+    kind = raw.get("type") if isinstance(raw, dict) else None
+    if choice.mode == "named" and choice.names:
+        kind = "custom" if kind == "custom" else "function"
+        return {"type": kind, kind: {"name": choice.names[0]}}
+    ours = isinstance(raw, str) or (isinstance(raw, dict) and isinstance(raw.get(kind), dict))
+    return raw if ours else "auto"
+
+
+def _nested(extras: Extras, name: str, inner: Extras) -> Extras:
+    """An object's extras with `inner` under `name`, where extras may hold more of it."""
+    more = extras.get(name)
+    return {**extras, name: {**inner, **more} if isinstance(more, dict) else inner}
+
+
+# ---- messages ----
+
+
+def messages(
+    items: list[Message], profile: Profile = PROFILE, dropped: list[str] | None = None
+) -> list[object]:
+    """`messages` of a request body. Parts that have no form here are named in `dropped`."""
+    out: list[object] = []
+    pictures: list[Part] = []  # of tool results: they follow when the last result is out
+    lost = [] if dropped is None else dropped
+    for message in items:
+        results = [part for part in message.parts if isinstance(part, ToolResult)]
+        out += [_result(result, message, pictures) for result in results]
+        if results:
+            parts = [part for part in message.parts if not isinstance(part, ToolResult)]
+            if not parts:
+                continue
+            message = Message("user", pictures + parts)
+            pictures = []
+        elif pictures:
+            out.append(_message(Message("user", pictures), profile, lost))
+            pictures = []
+        out.append(_message(message, profile, lost))
+    if pictures:
+        out.append(_message(Message("user", pictures), profile, lost))
+    return out
+
+
+def _result(result: ToolResult, message: Message, pictures: list[Part]) -> Extras:
+    """A `tool` message. It holds text only, so media are put aside and announced."""
+    content: object
+    if "content" in message.extras:
+        content = [_part(part) for part in result.parts]
+    else:
+        media = [part for part in result.parts if isinstance(part, Media)]
+        pictures += media
+        notes = [f"[{part.kind} attached]" for part in media]
+        text = "\n".join(filter(None, [text_of(result.parts), *notes]))
+        content = f"Error: {text}" if result.is_error else text
+    out = {**message.extras, "role": "tool", "tool_call_id": result.call_id, "content": content}
+    _set(out, "name", message.name)
+    return out
+
+
+def _message(message: Message, profile: Profile, dropped: list[str]) -> Extras:
+    role: str = message.role
+    if role == "developer" and profile.developer_role == "system":
+        role = "system"
+    out: Extras = {**message.extras, "role": role}
+    _set(out, "name", message.name)
+    parts = [part for part in message.parts if _sayable(part, dropped)]
+    content = [part for part in parts if not isinstance(part, Reasoning | Refusal | ToolCall)]
+    if "content" in message.extras:
+        listed = [part for part in parts if not isinstance(part, Reasoning | ToolCall)]
+        out["content"] = [_part(part) for part in listed]
+    elif content or role != "assistant":
+        out["content"] = _plain(content, role)
+    elif profile.null_content in _NULLS:
+        out["content"] = _NULLS[profile.null_content]
+    if role == "assistant":
+        _assistant(out, parts, profile)
+    return out
+
+
+_NULLS: dict[str, object] = {"null": None, "empty": ""}
+
+
+def _sayable(part: Part, dropped: list[str]) -> bool:
+    if not isinstance(part, Opaque) or part.dialect == _NAME:
+        return True
+    dropped.append(part.kind)
+    return False
+
+
+def _plain(content: list[Part], role: str) -> object:
+    """Content in its natural form: a string where text is all there is to say."""
+    bare = all(isinstance(part, Text) and not part.extras for part in content)
+    if bare and (len(content) < 2 or role == "assistant"):
+        return text_of(content)
+    return [_part(part) for part in content]
+
+
+def _assistant(out: Extras, parts: list[Part], profile: Profile) -> None:
+    calls = [_call(part) for part in parts if isinstance(part, ToolCall)]
+    if calls:
+        out["tool_calls"] = calls
+    refusals = [part.text for part in parts if isinstance(part, Refusal)]
+    if refusals and not isinstance(out.get("content"), list):
+        out["refusal"] = "".join(refusals)
+    _reasoning(out, parts, profile)
+
+
+def _reasoning(out: Extras, parts: list[Part], profile: Profile) -> None:
+    thoughts = [part for part in parts if isinstance(part, Reasoning) and part.text]
+    if not thoughts or profile.reasoning_field == "none":
+        return
+    field = profile.reasoning_field
+    if field == "as_sent":
+        sent = thoughts[0].extras.get("field")
+        field = "reasoning" if sent == "reasoning" else "reasoning_content"
+    out[field] = "".join(part.text for part in thoughts)
+
+
+def _call(call: ToolCall) -> Extras:
+    inner: Extras = {"name": call.name}
+    if call.kind == "custom":
+        inner["input"] = call.args
+    else:
+        inner["arguments"] = call.args or "{}"
+    return {"id": call.id, "type": call.kind, **_nested(call.extras, call.kind, inner)}
+
+
+# ---- parts ----
+
+
+def _part(part: Part) -> object:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text, **part.extras}
+    if isinstance(part, Media):
+        kind, inner = _MEDIA[part.kind](part)
+        return {"type": kind, **_nested(part.extras, kind, inner)}
+    if isinstance(part, Refusal):
+        return {"type": "refusal", "refusal": part.text}
+    return part.raw if isinstance(part, Opaque) else {"type": "text", "text": text_of([part])}
+
+
+def _url(part: Media) -> Extras:
+    url = part.url
+    if part.data is not None:
+        url = f"data:{part.mime or 'image/png'};base64,{part.data}"
+    if url is None:
+        raise RequestError("unsupported", f"{part.kind} by file id cannot be sent to this upstream")
+    inner: Extras = {"url": url}
+    _set(inner, "detail", part.detail)
+    return inner
+
+
+def _image(part: Media) -> tuple[str, Extras]:
+    return "image_url", _url(part)
+
+
+def _video(part: Media) -> tuple[str, Extras]:
+    return "video_url", _url(part)
+
+
+def _audio(part: Media) -> tuple[str, Extras]:
+    if part.data is None:
+        raise RequestError("unsupported", "audio by URL cannot be sent to this upstream")
+    inner: Extras = {"data": part.data}
+    _set(inner, "format", part.mime and part.mime.partition("/")[2])
+    return "input_audio", inner
+
+
+def _file(part: Media) -> tuple[str, Extras]:
+    if part.data is None and part.file_id is None and part.url is not None:
+        raise RequestError("unsupported", "a file by URL cannot be sent to this upstream")
+    inner: Extras = {}
+    if part.data is not None:
+        inner["file_data"] = f"data:{part.mime};base64,{part.data}" if part.mime else part.data
+    _set(inner, "file_id", part.file_id)
+    _set(inner, "filename", part.name)
+    return "file", inner
+
+
+_MEDIA: dict[str, Callable[[Media], tuple[str, Extras]]] = {
+    "image": _image,
+    "video": _video,
+    "audio": _audio,
+    "file": _file,
+}

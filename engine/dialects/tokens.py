@@ -1,0 +1,71 @@
+"""Offline estimate of prompt tokens, made to err on the high side: a client that plans with too
+low a figure overflows the model's context.
+
+Text counts by its UTF-8 length, four bytes of ASCII or about 0.9 wide characters a token, times a
+factor that a route may know better. Base64 never counts as text: a picture is a fixed sum, a file
+goes by its size.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+from engine.chat import ChatRequest, Media, Opaque, Part, Reasoning, Tool, ToolCall, ToolResult
+from engine.wire import dumps
+
+FACTOR = 1.2
+_PER_MESSAGE = 4
+_PER_TOOL = 8
+_MEDIA = 1600
+_MOST_FOR_FILE = 60_000
+_WIDE = 0.9  # tokens of one Chinese, Japanese or Korean character
+
+
+def estimate(request: ChatRequest, factor: float = FACTOR) -> int:
+    """Prompt tokens of a request."""
+    total = 0.0
+    for message in request.messages:
+        total += _PER_MESSAGE + sum(_part(part, factor) for part in message.parts)
+    for tool in request.tools:
+        total += _PER_TOOL + _text(_wording(tool)) * factor
+    return ceil(total)
+
+
+def estimate_text(text: str, factor: float = FACTOR) -> int:
+    """Tokens of a text."""
+    return ceil(_text(text) * factor)
+
+
+def _text(text: str) -> float:
+    if text.isascii():
+        return len(text) / 4
+    # A three-byte character has two bytes beyond its one character: that counts them.
+    wide = (len(text.encode("utf-8", "replace")) - len(text)) / 2
+    return wide * _WIDE + max(0.0, len(text) - wide) / 4
+
+
+def _part(part: Part, factor: float) -> float:
+    if isinstance(part, Media):
+        return _media(part)
+    if isinstance(part, ToolResult):
+        return _PER_MESSAGE + sum(_part(inner, factor) for inner in part.parts)
+    if isinstance(part, ToolCall):
+        return _PER_TOOL + _text(part.name + part.args) * factor
+    if isinstance(part, Opaque):
+        return _text(dumps(part.raw).decode()) * factor
+    if isinstance(part, Reasoning):
+        return _text(part.text + "".join(part.summary or [])) * factor
+    return _text(part.text) * factor
+
+
+def _media(part: Media) -> float:
+    if part.kind != "file" or part.data is None:
+        return _MEDIA
+    size = len(part.data) * 3 / 4
+    text = part.mime is not None and part.mime.startswith("text/")
+    return size / 4 if text else min(max(_MEDIA, size / 20), _MOST_FOR_FILE)
+
+
+def _wording(tool: Tool) -> str:
+    schema = tool.raw if tool.kind == "hosted" else tool.schema
+    return tool.name + (tool.description or "") + dumps(schema).decode()

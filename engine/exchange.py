@@ -1,0 +1,219 @@
+"""The loop: one client request, one or several attempts, until it is delivered or given up.
+
+Rules held here and nowhere else: nothing is tried again once content reached the client; each
+attempt is rendered with fresh secrets; there is exactly one end, a finish or an error; the total
+time covers waits and retries; what was learned (session turns, state) is kept only after success.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+
+from .attempt import Attempt, Call, Outcome
+from .chat import Message
+from .errors import ExchangeError
+from .events import ErrorEvent, Finish
+from .keyring import Keyring
+from .policies import Attempt as Seen
+from .policies import Deliver, Policy, Retry
+from .policies.retry import Backoff, RetryPolicy
+from .ports import Ports, Sink
+from .route.route import Route
+from .sessions import Session, Sessions
+
+
+@dataclasses.dataclass(slots=True)
+class Report:
+    """What an exchange came to, for log and metrics."""
+
+    attempts: int = 0
+    outcome: Outcome = dataclasses.field(default_factory=Outcome)
+    error: ErrorEvent | None = None
+
+
+class Exchange:
+    """Everything one request needs; `run` does it."""
+
+    def __init__(
+        self,
+        route: Route,
+        call: Call,
+        ports: Ports,
+        keyring: Keyring,
+        sessions: Sessions,
+        sink: Sink,
+    ) -> None:
+        self.route = route
+        self.call = call
+        self.ports = ports
+        self.keyring = keyring
+        self.sessions = sessions
+        self.sink = sink
+        self.report = Report()
+        self.session: Session | None = None
+        self.turns: list[Message] = []
+
+    async def run(self, collected: Callable[[], list[Message]] = list) -> Report:
+        """collected() gives the assistant turns of the delivered answer, for `history: server`."""
+        total = float(self.route.spec.timeouts.total)
+        try:
+            async with self.ports.clock.deadline(total):
+                outcome = await self._loop(total)
+        except TimeoutError:
+            outcome = Outcome(error=ErrorEvent("timeout", f"no whole answer within {total:g} s"))
+        except ExchangeError as error:
+            outcome = Outcome(error=_event(error), cause=error.__cause__)
+        self.report.outcome = outcome
+        await self._end(outcome, collected)
+        return self.report
+
+    async def _loop(self, total: float) -> Outcome:
+        clock, route = self.ports.clock, self.route
+        begun = clock.monotonic()
+        env = route.variables(self.call.asked, self.call.offer, clock.now(), self.ports.random)
+        await self._open_session(env)
+        scopes = self._scopes()
+        policies = self._policies()
+        number, renewed, previous = 1, frozenset[str](), None
+        while True:
+            attempt = Attempt(
+                route, self.call, {**env}, self.ports, self.keyring, self.sink, scopes
+            )
+            outcome = await attempt.run(number, previous)
+            self._saw(outcome, scopes)
+            left = total - (clock.monotonic() - begun)
+            seen = Seen(number, outcome.error, self.sink.committed, renewed, left)
+            match _first(policies, seen):
+                case Retry(renew=str(cls)):
+                    await self._renew(cls, outcome, scopes, env)
+                    renewed, previous = renewed | {cls}, cls
+                    self.sink.restart()
+                case Retry(after=after):
+                    await clock.sleep(after)
+                    number, previous = number + 1, (outcome.error.cls if outcome.error else None)
+                    self.sink.restart()
+                case _:
+                    return outcome
+
+    def _policies(self) -> list[Policy]:
+        spec = self.route.spec.retry
+        backoff = spec.backoff
+        renewable = {cls for plan in self.route.values.values() for cls in plan.refresh_for}
+        if self.route.session is not None:
+            renewable.add("session_lost")
+        return [
+            RetryPolicy(
+                spec.attempts,
+                None if spec.for_ is None else frozenset(spec.for_),
+                frozenset(renewable),
+                Backoff(
+                    float(backoff.initial),
+                    backoff.factor,
+                    float(backoff.max),
+                    backoff.jitter == "full",
+                ),
+                self.ports.random,
+            )
+        ]
+
+    def _saw(self, outcome: Outcome, scopes: dict[str, str]) -> None:
+        """One report per attempt, whatever happened."""
+        self.report.attempts += 1
+        error = outcome.error
+        if error is not None and error.cls == "auth_expired" and not self._renews("auth_expired"):
+            error = outcome.error = dataclasses.replace(error, cls="auth_invalid")
+        self.keyring.report(self.route, error is not None, outcome.used, scopes)
+        self.ports.observer.saw(
+            "attempt",
+            route=self.route.name,
+            outcome=error.cls if error else "ok",
+            status=outcome.status,
+            request=self.call.asked.id,
+            message=error.message if error else "",
+            cause=outcome.cause,
+            unmatched=outcome.unmatched,
+        )
+
+    def _renews(self, cls: str) -> bool:
+        return any(cls in plan.refresh_for for plan in self.route.values.values())
+
+    async def _renew(
+        self, cls: str, outcome: Outcome, scopes: dict[str, str], env: dict[str, object]
+    ) -> None:
+        self.keyring.renew(self.route, cls, outcome.used, scopes)
+        plan = self.route.session
+        if cls == "session_lost" and plan is not None and self.session is not None:
+            await self.sessions.forget(plan, self.session)
+            await self._open_session(env)
+
+    # ---- sessions ----
+
+    async def _open_session(self, env: dict[str, object]) -> None:
+        plan, asked = self.route.session, self.call.asked
+        if plan is None:
+            return
+        if self.session is None:
+            self.turns = asked.chat.messages
+        session = await self.sessions.open(self.route, plan, asked, env)
+        self.session = session
+        env["session"] = session.variables()
+        if plan.server_history:
+            chat = dataclasses.replace(asked.chat, messages=session.extend(asked.chat))
+            self.call.asked = asked.with_chat(chat)
+
+    def _scopes(self) -> dict[str, str]:
+        account = self.route.account
+        own = self.call.client_key.reveal() if account is None and self.call.client_key else ""
+        digest = hashlib.sha256(own.encode()).hexdigest()[:16] if own else ""
+        session = self.session.key if self.session and self.session.key else self.call.asked.id
+        return {"route": "", "account": digest, "session": session, "request": self.call.asked.id}
+
+    # ---- the one end ----
+
+    async def _end(self, outcome: Outcome, collected: Callable[[], list[Message]]) -> None:
+        if outcome.error is not None:
+            self.report.error = outcome.error
+            await self.sink.fail(_exception(outcome.error), outcome.failure)
+            return
+        finish = outcome.finish or Finish("stop")
+        if outcome.whole is not None:
+            await self.sink.whole(outcome.whole)
+        elif outcome.passed:
+            await self.sink.end()
+        else:
+            await self.sink.finish(finish, outcome.usage)
+        await self._remember(outcome, collected)
+
+    async def _remember(self, outcome: Outcome, collected: Callable[[], list[Message]]) -> None:
+        plan, session = self.route.session, self.session
+        if plan is None or session is None:
+            return
+        turns = [*self.turns, *collected()] if plan.server_history else []
+        if session.key and any(message.role == "assistant" for message in self.turns):
+            await self.sessions.replace(plan, session, turns)
+        else:
+            await self.sessions.save(plan, session, turns, outcome.state)
+
+
+def _first(policies: list[Policy], seen: Seen) -> object:
+    for policy in policies:
+        decision = policy(seen)
+        if not isinstance(decision, Deliver):
+            return decision
+    return Deliver()
+
+
+def _event(error: ExchangeError) -> ErrorEvent:
+    return ErrorEvent(error.cls, error.message, error.status, error.code, error.retry_after)
+
+
+def _exception(event: ErrorEvent) -> ExchangeError:
+    return ExchangeError(
+        event.cls,
+        event.message,
+        status=event.status,
+        code=event.code,
+        retry_after=event.retry_after,
+    )

@@ -1,0 +1,191 @@
+"""What a route would send: the exact requests for a client's request, secrets masked.
+
+The same code renders as for a real call; only the fetched values are stand-ins and every secret
+shows as «its name». No network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shlex
+from dataclasses import dataclass
+from random import Random
+from urllib.parse import urlencode
+
+from .dialects import DIALECTS
+from .errors import ExchangeError, RequestError
+from .options import Secret
+from .route.route import Offer, Route, shape
+from .route.view import Asked, view
+from .wire import Headers, HttpRequest, loads
+
+_MASK = re.compile(r"«([^«»]+)»")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One request: `what` is "values.NAME" or "main"."""
+
+    what: str
+    request: HttpRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """steps in the order of sending; notes say what holds beside them."""
+
+    steps: list[Step]
+    notes: list[str]
+
+
+def explain(
+    route: Route, body: bytes, *, dialect: str = "openai_chat", now: float, seed: int = 0
+) -> Explanation:
+    """Raises RequestError or ExchangeError if the request would be refused."""
+    client = DIALECTS[dialect]
+    chat = client.parse(body, Headers())
+    offer = _offer(route, chat.model)
+    random = Random(seed)
+    asked = Asked(f"req_{random.getrandbits(96):024x}", lambda: chat, chat.stream)
+    env = route.variables(asked, offer, now, random)
+    env["_mask"] = True
+    env["account"] = (
+        route.account if route.account is not None else {"key": Secret("", "client key")}
+    )
+    if route.session is not None:
+        env["session"] = {**route.session.state(env), "id": "«session»"}
+    steps = list(_value_steps(route, env))
+    transforms = route.transforms(env, route.context(asked, env, 1, None))
+    streams = route.streams(chat.stream)
+    shaped = shape(transforms, chat)
+    env["req"] = view(asked.with_chat(shaped, stream=streams), route.names)
+    passes = route.passthrough and route.dialect is client
+    scan = client.scan(body) if passes else None
+    spliced = None if scan is None else client.splice(body, scan, offer.model.upstream, streams)
+    steps.append(Step("main", route.render(env, shaped, transforms, spliced)))
+    return Explanation(
+        steps, list(_notes(route, offer, streams, spliced is not None, shaped.dropped))
+    )
+
+
+def _offer(route: Route, model: str) -> Offer:
+    name = model.removeprefix(f"{route.name}/")
+    if name not in route.offers:
+        known = ", ".join(sorted(route.offers))
+        raise RequestError("model_not_found", f"route {route.name} offers: {known}", param="model")
+    return route.offers[name]
+
+
+def _value_steps(route: Route, env: dict[str, object]) -> list[Step]:
+    """The first request of each value that would be fetched; stand-ins take their place."""
+    steps = []
+    values: dict[str, object] = {}
+    env["values"] = values
+    for name in route.wanted:
+        plan = route.values[name]
+        if plan.when is not None and not plan.when.test(env):
+            continue
+        with contextlib.suppress(StopIteration, ExchangeError):
+            steps.append(Step(f"values.{name}", next(plan.flow(env))))
+        values[name] = Secret(f"«values.{name}»", f"values.{name}")
+    return steps
+
+
+def _notes(
+    route: Route, offer: Offer, streams: bool, passed: bool, dropped: list[str]
+) -> list[str]:
+    spec = route.spec
+    notes = [
+        f"route {route.name} ({route.file}), model {offer.model.id} sent as {offer.model.upstream}",
+        f"the upstream is asked {'to stream' if streams else 'for a whole answer'}",
+        f"up to {spec.retry.attempts} attempts; connect {spec.timeouts.connect:g} s, first event "
+        f"{spec.timeouts.first_byte:g} s, between events {spec.timeouts.idle:g} s, "
+        f"in all {spec.timeouts.total:g} s",
+    ]
+    if passed:
+        notes.append("passed through: the client's bytes, with the model's name put in")
+    if dropped:
+        notes.append(f"dropped: {', '.join(dropped)}")
+    return notes
+
+
+# ---- ways to show it ----
+
+
+def as_http(explanation: Explanation) -> str:
+    """Requests as they look on the wire."""
+    blocks = [f"# {note}" for note in explanation.notes]
+    for step in explanation.steps:
+        request = step.request
+        lines = ["", f"# {step.what}", f"{request.method} {_url(request)}"]
+        lines += [f"{name}: {value}" for name, value in request.headers]
+        body = _body(request)
+        blocks.append("\n".join(lines) + (f"\n\n{body}" if body else ""))
+    return "\n".join(blocks)
+
+
+def as_json(explanation: Explanation) -> str:
+    """The same as one JSON document."""
+    steps = [
+        {
+            "what": step.what,
+            "method": step.request.method,
+            "url": _url(step.request),
+            "headers": [list(pair) for pair in step.request.headers],
+            "body": _parsed(step.request),
+        }
+        for step in explanation.steps
+    ]
+    whole = {"notes": explanation.notes, "requests": steps}
+    return json.dumps(whole, ensure_ascii=False, indent=2)
+
+
+def as_curl(explanation: Explanation) -> str:
+    """Commands to paste; secrets are shell variables, named in the comment above."""
+    blocks = [f"# {note}" for note in explanation.notes]
+    for step in explanation.steps:
+        request = step.request
+        parts = ["curl", "-sS", "-X", request.method, _shell(_url(request))]
+        for name, value in request.headers:
+            parts += ["\\\n  -H", _shell(f"{name}: {value}")]
+        body = _body(request, pretty=False)
+        if body:
+            parts += ["\\\n  --data-raw", _shell(body)]
+        blocks.append(f"\n# {step.what}\n" + " ".join(parts))
+    return "\n".join(blocks)
+
+
+FORMATS = {"http": as_http, "json": as_json, "curl": as_curl}
+
+
+def _url(request: HttpRequest) -> str:
+    return request.url + ("?" + urlencode(request.query) if request.query else "")
+
+
+def _body(request: HttpRequest, *, pretty: bool = True) -> str:
+    text = request.body.decode("utf-8", "replace")
+    if pretty and text[:1] in ("{", "["):
+        return json.dumps(loads(request.body), ensure_ascii=False, indent=2)
+    return text
+
+
+def _parsed(request: HttpRequest) -> object:
+    text = request.body.decode("utf-8", "replace")
+    return loads(request.body) if text[:1] in ("{", "[") else text
+
+
+def _shell(text: str) -> str:
+    """The text as one shell word in which «names» are variables."""
+    parts = _MASK.split(text)
+    words = [
+        f'"${variable(part)}"' if at % 2 else (shlex.quote(part) if part else "")
+        for at, part in enumerate(parts)
+    ]
+    return "".join(words) or "''"
+
+
+def variable(name: str) -> str:
+    """The shell variable that stands for a secret: `env:X` is X itself."""
+    return re.sub(r"\W", "_", name.removeprefix("env:")).upper()

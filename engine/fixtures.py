@@ -1,0 +1,219 @@
+"""Fixtures: recorded conversations with an upstream, and what a client must see of them.
+
+A fixture is YAML, read as strictly as a route. It drives the replay in memory, the replay through
+sockets and `penstock mock` alike. Requests are compared after parsing: named fields strictly, the
+rest freely, unless `exact: true`.
+
+    "«any»"    any value          "«uuid»"   a UUID          "/re/"   a pattern
+    "«name»"   any text, but the same wherever the name stands in the fixture
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from .errors import ConfigError, Problem
+from .options import option
+from .route.nodes import read
+from .route.reader import WRONG, Reader
+from .route.references import Outside, Resolver
+from .wire import HttpRequest, JsonError, dumps, loads
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.I)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSpec:
+    dialect: str = option("openai_chat", "the client's dialect")
+    json: Any = option(doc="the body it sends")
+    headers: dict[str, str] = option({}, "headers it sends")
+    times: int = option(1, "how often it asks, one after the other")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectRequest:
+    method: str | None = option(None, "the method")
+    url: str | None = option(None, "the whole URL, or a path")
+    query: dict[str, Any] = option({}, "query parameters")
+    headers: dict[str, Any] = option({}, "headers; others may be there")
+    absent: list[str] = option([], "headers that must not be there", lone=True)
+    json: Any = option(None, "fields of a JSON body")
+    form: dict[str, Any] = option({}, "fields of a form")
+    body: str | None = option(None, "the body as text, or a pattern")
+    exact: bool = option(False, "no other fields may be there")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplySpec:
+    AT_MOST_ONE: ClassVar[tuple[str, ...]] = ("body", "json", "body_file", "base64")
+
+    status: int = option(200, "status")
+    headers: dict[str, str] = option({}, "headers")
+    body: str | None = option(None, "the body as text")
+    json: Any = option(None, "the body as JSON")
+    body_file: str | None = option(None, "the body in a file beside the fixture")
+    base64: str | None = option(None, "the body as bytes")
+    cuts: list[list[int]] = option([], "[offset, milliseconds since the request] of each piece")
+    end: Literal["eof", "reset", "stall"] = option("eof", "how the answer ends")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeSpec:
+    expect: ExpectRequest = option(ExpectRequest(), "what must be sent")
+    reply: ReplySpec = option(ReplySpec(), "what comes back")
+    repeat: int = option(1, "how often this exchange may happen")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectAnswer:
+    status: int = option(200, "status the client sees")
+    text: str | None = option(None, "the answer's text")
+    reasoning: str | None = option(None, "the answer's thinking")
+    finish: str | None = option(None, "finish reason")
+    tool_calls: list[dict[str, Any]] | None = option(None, "calls: name and arguments")
+    usage: dict[str, Any] = option({}, "input, output, estimated")
+    error: dict[str, Any] = option({}, "fields of the error: class, code, message")
+    upstream_calls: int | None = option(None, "requests the upstream saw")
+    never_contains: list[str] = option([], "texts that must not appear in the answer", lone=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixtureSpec:
+    """A fixture file."""
+
+    fixture: Literal[1] = option(doc="the version of the format")
+    route: str = option(doc="a route's name or file")
+    note: str | None = option(None, "what it shows")
+    env: dict[str, str] = option({}, "environment variables; fake secrets")
+    clock: float = option(1767225600.0, "epoch seconds at which the clock stands")
+    seed: int = option(7, "seed of uuid4, rand_alnum and the like")
+    client: ClientSpec | None = option(None, "the client's request; without it only `mock` uses it")
+    exchanges: list[ExchangeSpec] = option(doc="conversations with the upstream, in order")
+    any_order: bool = option(False, "the exchanges may come in any order")
+    expect: ExpectAnswer = option(ExpectAnswer(), "what the client must see")
+
+
+@dataclass(frozen=True, slots=True)
+class Fixture:
+    """A fixture and the bodies of its replies."""
+
+    file: str
+    spec: FixtureSpec
+    bodies: tuple[bytes, ...]
+
+
+def read_fixture(source: bytes, file: str, sidecar: Callable[[str], bytes]) -> Fixture:
+    """Raises ConfigError with every mistake. sidecar(name) gives a file beside the fixture."""
+    problems: list[Problem] = []
+    root = read(source, file, problems)
+    spec: Any = WRONG
+    if root is not None:
+        reader = Reader(Resolver(Outside(), root, problems), {}, problems)
+        spec = reader.options(root, FixtureSpec, "")
+    if spec is WRONG:
+        raise ConfigError(problems)
+    return Fixture(file, spec, tuple(_body(each.reply, sidecar) for each in spec.exchanges))
+
+
+def _body(reply: ReplySpec, sidecar: Callable[[str], bytes]) -> bytes:
+    if reply.body_file is not None:
+        return sidecar(reply.body_file)
+    if reply.base64 is not None:
+        return base64.b64decode(reply.base64)
+    if reply.json is not None:
+        return dumps(reply.json)
+    return (reply.body or "").encode()
+
+
+# ---- comparing requests ----
+
+
+@dataclass(slots=True)
+class Matcher:
+    """Compares requests with expectations; remembers what «names» stood for."""
+
+    names: dict[str, str] = field(default_factory=dict)
+
+    def differences(self, expect: ExpectRequest, request: HttpRequest) -> list[str]:
+        """What is not as expected, in words; [] if all is."""
+        out: list[str] = []
+        self._same(expect.method, request.method, "method", out)
+        self._url(expect, request, out)
+        headers = {name.lower(): value for name, value in request.headers}
+        wanted = {name.lower(): value for name, value in expect.headers.items()}
+        self._within(wanted, headers, "header", out)
+        out += [f"header {name} was sent" for name in expect.absent if name.lower() in headers]
+        if expect.json is not None:
+            self._tree(expect.json, _json(request.body), "json", expect.exact, out)
+        if expect.form:
+            pairs = dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
+            self._tree(expect.form, pairs, "form", expect.exact, out)
+        if expect.body is not None:
+            self._same(expect.body, request.body.decode("utf-8", "replace"), "body", out)
+        return out
+
+    def _url(self, expect: ExpectRequest, request: HttpRequest, out: list[str]) -> None:
+        if expect.url is not None:
+            whole = urlsplit(request.url)
+            got = request.url if "://" in expect.url else whole.path
+            self._same(expect.url, got, "url", out)
+        query = dict(parse_qsl(urlsplit(request.url).query)) | dict(request.query)
+        self._within(expect.query, query, "query", out)
+
+    def _within(
+        self, wanted: Mapping[str, Any], got: Mapping[str, Any], what: str, out: list[str]
+    ) -> None:
+        for name, value in wanted.items():
+            if name not in got:
+                out.append(f"{what} {name} is missing")
+            else:
+                self._same(value, got[name], f"{what} {name}", out)
+
+    def _tree(self, wanted: Any, got: Any, place: str, exact: bool, out: list[str]) -> None:
+        if isinstance(wanted, dict) and isinstance(got, dict):
+            for key, value in wanted.items():
+                if key not in got:
+                    out.append(f"{place}.{key} is missing")
+                else:
+                    self._tree(value, got[key], f"{place}.{key}", exact, out)
+            if exact:
+                out += [f"{place}.{key} is unexpected" for key in got if key not in wanted]
+        elif isinstance(wanted, list) and isinstance(got, list) and len(wanted) == len(got):
+            for at, (left, right) in enumerate(zip(wanted, got, strict=True)):
+                self._tree(left, right, f"{place}[{at}]", exact, out)
+        else:
+            self._same(wanted, got, place, out)
+
+    def _same(self, wanted: Any, got: Any, what: str, out: list[str]) -> None:
+        if wanted is not None and not self._fits(wanted, got):
+            out.append(f"{what} should be {wanted!r}, is {str(got)[:300]!r}")
+
+    def _fits(self, wanted: Any, got: Any) -> bool:
+        if not isinstance(wanted, str):
+            return bool(wanted == got and isinstance(wanted, bool) is isinstance(got, bool))
+        if wanted == "«any»":
+            return got is not None
+        if wanted == "«uuid»":
+            return isinstance(got, str) and _UUID.fullmatch(got) is not None
+        if wanted.startswith("«") and wanted.endswith("»"):
+            return isinstance(got, str) and self.names.setdefault(wanted, got) == got
+        if (
+            len(wanted) > 2
+            and wanted.startswith("/")
+            and wanted.endswith("/")
+            and isinstance(got, str)
+        ):
+            return wanted == got or re.search(wanted[1:-1], got, re.S) is not None
+        return bool(wanted == got)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return loads(body)
+    except JsonError:
+        return None

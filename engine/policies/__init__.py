@@ -1,0 +1,56 @@
+"""Policies look at a finished attempt and answer what to do next. They never sleep, never call.
+
+    Deliver                     the answer is good: finish
+    Retry(after, renew)         try again after so many seconds; renew the values of class `renew`
+    Fail                        tell the client
+
+The exchange asks the policies in order; the first answer that is not Deliver wins and the
+exchange executes it. A policy is a callable `(Attempt) -> Decision`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine.events import ErrorEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    after: float = 0.0
+    renew: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    pass
+
+
+Decision = Deliver | Retry | Fail
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What a policy may know of an attempt.
+
+    number      counts from 1, renewals not counted
+    error       how it failed, None when it did not
+    committed   something of it has reached the client
+    renewed     outcome classes whose values were already renewed for this request
+    left        seconds left of the request's total time
+    """
+
+    number: int
+    error: ErrorEvent | None
+    committed: bool
+    renewed: frozenset[str]
+    left: float
+
+
+Policy = Callable[[Attempt], Decision]

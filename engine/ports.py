@@ -1,0 +1,149 @@
+"""How the exchange sees the world: protocols, and the plain values that pass through them.
+
+The shell implements them (`engine/shell/`); fixtures implement some of them anew
+(`engine/replay.py`). Nothing above floor 2 and below the shell does I/O in any other way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from .errors import ExchangeError
+from .events import Event, Finish, Usage
+from .wire import HttpRequest, HttpResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """How to reach an upstream.
+
+    pool     connections are shared only by calls of the same pool (one per route and account)
+    jar      cookies are kept and shared under this name; "" keeps none
+    reuse    False: a fresh connection for each call
+    sniff    undeclared gzip and deflate are recognised by their first bytes
+    """
+
+    pool: str = ""
+    jar: str = ""
+    proxy: str | None = None
+    verify: bool = True
+    ca: str | None = None
+    reuse: bool = True
+    connect: float = 10.0
+    sniff: bool = False
+
+
+class Answer(Protocol):
+    """An upstream's answer while it comes in. Iterating gives decoded chunks, as they arrive."""
+
+    head: HttpResponse
+    reused: bool
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    async def read(self, limit: int) -> bytes:
+        """The rest, whole; at most `limit` bytes, else ExchangeError."""
+        ...
+
+
+class Upstream(Protocol):
+    """Calls services. Never follows a redirect.
+
+    Raises ExchangeError of the classes connect, truncated, retryable, fatal.
+    """
+
+    def stream(self, request: HttpRequest, line: Line) -> AbstractAsyncContextManager[Answer]: ...
+    async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse: ...
+
+
+class Watch(Protocol):
+    """A timer that a stream of events keeps pushing back. `beat` costs an assignment."""
+
+    def beat(self) -> None: ...
+    def allow(self, seconds: float) -> None:
+        """From now on silence may last so long."""
+        ...
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Epoch seconds."""
+        ...
+
+    def monotonic(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
+    def watch(self, seconds: float) -> AbstractContextManager[Watch]:
+        """Raises TimeoutError in the block when it is silent for longer."""
+        ...
+
+    def deadline(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        """Raises TimeoutError in the block when it takes longer in all."""
+        ...
+
+
+class Store(Protocol):
+    """Small values under names. A store that fails raises StoreError; nothing else."""
+
+    async def get(self, key: str) -> bytes | None: ...
+    async def put(self, key: str, value: bytes, ttl: float | None = None) -> None: ...
+    async def delete(self, key: str) -> None: ...
+    async def trim(self, prefix: str, most: int) -> int:
+        """Forget the least recently written under a prefix until `most` are left."""
+        ...
+
+
+class StoreError(Exception):
+    """The store cannot be reached or written."""
+
+
+class Observer(Protocol):
+    """How the exchange reaches log and metrics. Never raises, never blocks."""
+
+    def saw(self, name: str, **fields: object) -> None: ...
+
+
+class Sink(Protocol):
+    """The client's side of one exchange; holds the encoder of its dialect.
+
+    Nothing reaches the client before `commit`; after it errors are in-band.
+    """
+
+    committed: bool
+
+    async def send(self, events: list[Event]) -> None:
+        """Content events, numbered. The first ones commit. Awaiting it is the back-pressure."""
+        ...
+
+    def restart(self) -> None:
+        """A new attempt begins: what was held back of the last one is forgotten."""
+        ...
+
+    async def forward(self, data: bytes, content: bool) -> None:
+        """Bytes of the same dialect. They wait until some of them hold content, which commits."""
+        ...
+
+    async def whole(self, body: bytes) -> None:
+        """A whole answer of the same dialect, as it came."""
+        ...
+
+    async def finish(self, finish: Finish, usage: Usage | None) -> None: ...
+    async def end(self) -> None:
+        """The forwarded answer is over: nothing is added."""
+        ...
+
+    async def fail(self, error: ExchangeError, frames: bytes = b"") -> None:
+        """frames: how the dialect says it in-band, where the upstream's own words are kept."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    upstream: Upstream
+    clock: Clock
+    store: Store
+    durable: Store
+    observer: Observer
+    random: Random

@@ -1,0 +1,261 @@
+"""Error rules: from an upstream's answer to an outcome class.
+
+`Classifier.head` looks at status and headers alone, before any body is read; `whole` looks at
+everything (a body of at most 1 MiB, or the first record of a stream). First match wins. An answer
+with an error status that no rule knows is classed by its status; a 2xx that no rule knows is fine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from engine.events import ErrorEvent
+from engine.options import Env
+from engine.wire import HttpResponse, JsonError, loads
+
+from .pick import PathError, compile_path
+from .spec import ErrorRuleSpec, ErrorsSpec
+
+_STATUS = re.compile(r"[1-5]xx|[1-5]\d\d")
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
+_UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+
+BY_STATUS = {
+    401: "auth_invalid", 402: "quota_exhausted", 403: "auth_invalid", 408: "retryable",
+    409: "retryable", 425: "retryable", 429: "rate_limited", 503: "overloaded", 529: "overloaded",
+}  # fmt: skip
+
+_CONTEXT = re.compile(
+    r"maximum context length|context_length_exceeded|prompt is too long|context window"
+    r"|exceeds the (maximum|available) context|input token count.{0,40}exceeds|input is too long"
+    r"|too many tokens",
+    re.I,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the rules look at. value is the decoded JSON body, or None."""
+
+    status: int
+    response: HttpResponse
+    text: str
+    value: object
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A compiled error rule. needs_body: it cannot be decided by the head."""
+
+    tests: tuple[Callable[[Answer, Env], bool], ...]
+    cls: str
+    waits: tuple[Callable[[Answer], float | None], ...]
+    needs_body: bool
+
+
+class Classifier:
+    """The error rules of a route, compiled."""
+
+    def __init__(self, spec: ErrorsSpec) -> None:
+        self.faults = tuple(_fault(rule) for rule in spec.rules)
+        self.message = spec.message.first if spec.message else None
+
+    def head(self, response: HttpResponse, env: Env, now: float) -> ErrorEvent | None:
+        """The class that status and headers alone decide. Only for an answer with 2xx."""
+        answer = Answer(response.status, response, "", None, now)
+        for fault in self.faults:
+            if fault.needs_body:
+                return None
+            if all(test(answer, env) for test in fault.tests):
+                return self._event(fault, answer)
+        return None
+
+    def whole(
+        self, response: HttpResponse, env: Env, now: float, value: object = None
+    ) -> ErrorEvent | None:
+        """The class of a whole answer, or of a stream's first record (then `value` is given)."""
+        text = response.body.decode("utf-8", "replace")
+        if value is None:
+            value = _json(response.body)
+        answer = Answer(response.status, response, text, value, now)
+        for fault in self.faults:
+            if all(test(answer, env) for test in fault.tests):
+                return self._event(fault, answer)
+        if response.status < 300:
+            return None
+        return self._by_status(answer)
+
+    def _event(self, fault: Fault, answer: Answer) -> ErrorEvent:
+        wait = next((found for find in fault.waits if (found := find(answer)) is not None), None)
+        return ErrorEvent(
+            fault.cls,
+            self.words(answer),
+            answer.status,
+            _code(answer.value),
+            wait or _header_wait(answer),
+        )
+
+    def _by_status(self, answer: Answer) -> ErrorEvent:
+        status = answer.status
+        if status >= 500:
+            cls = BY_STATUS.get(status, "retryable")
+        elif status < 400:
+            cls = "fatal"  # a redirect is never followed
+        elif _CONTEXT.search(answer.text[:4000]):
+            cls = "context_length"
+        else:
+            cls = BY_STATUS.get(status, "invalid_request")
+        return ErrorEvent(
+            cls, self.words(answer), status, _code(answer.value), _header_wait(answer)
+        )
+
+    def words(self, answer: Answer) -> str:
+        """The upstream's own words, cut to 500 characters; markup and binary are not shown."""
+        found = self.message(answer.value) if self.message else None
+        found = found or _usual_message(answer.value)
+        if not isinstance(found, str):
+            text = answer.text.strip()
+            plain = text and "<" not in text[:200] and text.isprintable() and len(text) < 300
+            found = text if plain else ""
+        return found[:500] or f"the upstream answered with status {answer.status}"
+
+
+def _json(body: bytes) -> object:
+    if body[:64].lstrip()[:1] not in (b"{", b"[", b'"'):
+        return None
+    try:
+        return loads(body)
+    except JsonError:
+        return None
+
+
+def _usual_message(value: object) -> object:
+    """The message where most APIs put it: error.message, error, message, detail."""
+    if not isinstance(value, dict):
+        return None
+    error = value.get("error")
+    if isinstance(error, dict) and isinstance(error.get("message"), str):
+        return error["message"]
+    for key in ("error", "message", "detail", "msg"):
+        if isinstance(value.get(key), str):
+            return value[key]
+    return None
+
+
+def _code(value: object) -> str:
+    error = value.get("error") if isinstance(value, dict) else None
+    code = error.get("code") or error.get("type") if isinstance(error, dict) else None
+    return code if isinstance(code, str) else ""
+
+
+# ---- rules ----
+
+
+def _fault(rule: ErrorRuleSpec) -> Fault:
+    tests: list[Callable[[Answer, Env], bool]] = []
+    if rule.status:
+        tests.append(_status_test([str(code) for code in rule.status]))
+    if rule.content_type is not None:
+        wanted = rule.content_type.lower()
+        tests.append(
+            lambda answer, env: (
+                (answer.response.header("content-type") or "").lower().startswith(wanted)
+            )
+        )
+    for name, pattern in rule.header.items():
+        tests.append(_header_test(name, pattern))
+    if rule.match is not None:
+        fits = rule.match.test
+        tests.append(lambda answer, env: answer.value is not None and fits(answer.value))
+    if rule.body is not None:
+        search = rule.body.search
+        tests.append(lambda answer, env: search(answer.text) is not None)
+    if rule.when is not None:
+        holds = rule.when.test
+        tests.append(
+            lambda answer, env: holds({**env, "data": answer.value, "status": answer.status})
+        )
+    return Fault(
+        tests=tuple(tests),
+        cls=rule.as_,
+        waits=tuple(_wait(source) for source in rule.retry_after),
+        needs_body=any((rule.match, rule.body, rule.when)),
+    )
+
+
+def _status_test(codes: list[str]) -> Callable[[Answer, Env], bool]:
+    exact = frozenset(int(code) for code in codes if code.isdigit())
+    families = frozenset(int(code[0]) for code in codes if code.endswith("xx"))
+    return lambda answer, env: answer.status in exact or answer.status // 100 in families
+
+
+def good_status(code: str) -> bool:
+    """Whether a word of `status:` means something."""
+    return _STATUS.fullmatch(code) is not None
+
+
+def _header_test(name: str, pattern: str) -> Callable[[Answer, Env], bool]:
+    if pattern.startswith("/") and pattern.endswith("/") and len(pattern) > 1:
+        search = re.compile(pattern[1:-1]).search
+        return lambda answer, env: search(answer.response.header(name) or "") is not None
+    return lambda answer, env: answer.response.header(name) == pattern
+
+
+# ---- waiting times ----
+
+
+def _wait(source: str) -> Callable[[Answer], float | None]:
+    if source.startswith("header."):
+        name = source.removeprefix("header.")
+        return lambda answer: seconds(answer.response.header(name), answer.now)
+    if source.startswith("$"):
+        find = compile_path(source).first
+        return lambda answer: seconds(find(answer.value), answer.now)
+    constant = seconds(source, 0.0)
+    return lambda answer: constant
+
+
+def good_wait(source: str) -> str | None:
+    """What is wrong with a word of `retry_after:`, or None."""
+    if source.startswith("header."):
+        return None
+    if source.startswith("$"):
+        try:
+            compile_path(source)
+        except PathError as error:
+            return str(error)
+        return None
+    return None if seconds(source, 0.0) is not None else "neither `header.…`, a path nor a duration"
+
+
+def _header_wait(answer: Answer) -> float | None:
+    milliseconds = seconds(answer.response.header("retry-after-ms"), answer.now)
+    if milliseconds is not None:
+        return milliseconds / 1000
+    return seconds(answer.response.header("retry-after"), answer.now)
+
+
+def seconds(value: object, now: float) -> float | None:
+    """Seconds to wait: a number, `6m0s`, `800ms`, or an HTTP date (RFC 9110 §10.2.3)."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int | float):
+        return max(0.0, float(value))
+    text = str(value).strip()
+    hit = _NUMBER.fullmatch(text)
+    if hit:
+        return float(hit.group(1)) * _UNITS[hit.group(2)]
+    if text and not _PARTS.sub("", text):
+        return sum(float(number) * _UNITS[unit] for number, unit in _PARTS.findall(text))
+    try:
+        when = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    moment = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return max(0.0, moment.timestamp() - now) if isinstance(moment, datetime) else None

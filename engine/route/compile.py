@@ -1,0 +1,612 @@
+"""The text of one route file -> one immutable Route, or every Problem that stands in the way.
+
+read -> extends -> `${}` -> spec -> semantic checks -> compile. Nothing of YAML, templates or paths
+is interpreted after this. The compiler knows no kind by name: kinds come from their tables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from engine.auth.static import basic
+from engine.dialects import DIALECTS, Dialect
+from engine.errors import ConfigError, Problem
+from engine.options import OMIT, Condition, Env, Secret, Template, Tree
+from engine.parsers import PARSERS, Parser
+from engine.transform import METHODS, Context, Model
+from engine.wire import dumps
+
+from .checks import check_nodes, check_spec, check_stages
+from .classify import Classifier
+from .extends import Find, expand
+from .nodes import Mark, Node, read
+from .patches import path_patch
+from .pipeline import Reader as EventReader
+from .pipeline import Road
+from .reader import WRONG, Reader, did_you_mean
+from .references import Outside, Resolver
+from .render import Pairs, compile_patches, compile_request, pairs, text
+from .route import Offer, Route, SessionPlan, Stage, make_transform
+from .rules import RuleReader, compile_rules
+from .spec import (
+    AuthSpec,
+    HttpSpec,
+    ModelSpec,
+    RequestSpec,
+    ResponseSpec,
+    RouteSpec,
+    SessionSpec,
+    StepSpec,
+    StreamSpec,
+    ValueSpec,
+)
+from .template import Roots
+from .transforms import Loaded, load
+from .values import ValuePlan, compile_step, compile_ttl, fetch, produced
+from .view import FIELDS
+
+# Finds a transform: name -> (source, path), or None.
+MakeReader = Callable[[dict[str, object], Callable[[], str]], EventReader]
+FindTransform = Callable[[str], tuple[bytes, str] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where a route's other files come from, as functions: the compiler reads none itself."""
+
+    outside: Outside = field(default_factory=Outside)
+    parent: Find = lambda name, file: f"no parent `{name}` is known"
+    transform: FindTransform = lambda name: None
+    execute: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What came of one file. route is None when there is an error, or the file is abstract.
+
+    files   every file looked at, the route's own first
+    unset   environment variables that were wanted and missing; `only_unset`: nothing else is wrong
+    tree    the merged tree with its origins, for `show`
+    """
+
+    name: str
+    route: Route | None
+    problems: list[Problem]
+    files: tuple[str, ...]
+    spec: RouteSpec | None = None
+    tree: Node | None = None
+    unset: tuple[str, ...] = ()
+
+    @property
+    def errors(self) -> list[Problem]:
+        return [problem for problem in self.problems if problem.severity == "error"]
+
+    @property
+    def only_unset(self) -> bool:
+        return bool(self.unset) and all(problem.code == "E201" for problem in self.errors)
+
+
+def compile_route(source: bytes, file: str, sources: Sources) -> Compiled:
+    """Compile one route file. Never raises for what stands in it."""
+    problems: list[Problem] = []
+    stem = PurePosixPath(file).stem
+    root = read(source, file, problems)
+    if root is None:
+        return Compiled(stem, None, problems, (file,))
+    if root.kind != "map":
+        problems.append(root.mark.problem("E102", "a route is a map of keys"))
+        return Compiled(stem, None, problems, (file,))
+    tree, parents = expand(root, file, sources.parent, problems)
+    return _Compiler(source, file, tree, parents, sources, problems).compile(stem)
+
+
+class _Compiler:
+    """One compilation; its methods each make one part of the Route."""
+
+    def __init__(
+        self,
+        source: bytes,
+        file: str,
+        tree: Node,
+        parents: list[str],
+        sources: Sources,
+        problems: list[Problem],
+    ) -> None:
+        self.file = file
+        self.tree = tree
+        self.sources = sources
+        self.problems = problems
+        self.files = [file, *parents]
+        self.resolver = Resolver(sources.outside, tree, problems)
+        self.roots = _roots(tree)
+        self.reader = Reader(self.resolver, self.roots, problems)
+        self.digests = [hashlib.sha256(source).hexdigest()]
+        self.loaded: dict[str, Loaded | None] = {}
+
+    def compile(self, stem: str) -> Compiled:
+        self.resolver.resolve(self.tree)
+        check_nodes(self.tree, self.problems)
+        spec = self.reader.options(self.tree, RouteSpec, "")
+        name = self._name(stem)
+        if spec is WRONG:
+            return self._result(name, None, None)
+        check_spec(spec, self.tree, self.problems)
+        route = self._route(name, spec) if not self._failed() and not spec.abstract else None
+        return self._result(name, None if self._failed() else route, spec)
+
+    def _name(self, stem: str) -> str:
+        node = self.tree.get("name")
+        return str(node.text) if node is not None and node.kind == "str" else stem
+
+    def _failed(self) -> bool:
+        return any(problem.severity == "error" for problem in self.problems)
+
+    def _result(self, name: str, route: Route | None, spec: RouteSpec | None) -> Compiled:
+        outside = self.sources.outside
+        files = tuple(dict.fromkeys([*self.files, *outside.files]))
+        unset = tuple(dict.fromkeys(outside.unset))
+        problems = sorted(set(_without_echoes(self.problems)))
+        return Compiled(name, route, problems, files, spec, self.tree, unset)
+
+    # ---- the route ----
+
+    def _route(self, name: str, spec: RouteSpec) -> Route | None:
+        dialect = DIALECTS[spec.dialect] if spec.dialect else None
+        stages = tuple(self._stages(spec))
+        check_stages(spec, self.tree, [stage.loaded for stage in stages], self.problems)
+        values = {key: self._value(key, value, spec) for key, value in spec.values.items()}
+        if self._failed():
+            return None
+        request = spec.request or (
+            RequestSpec(path=_constant(dialect.path)) if dialect else RequestSpec()
+        )
+        mentions = frozenset(mentioned((spec, [stage.options for stage in stages])))
+        placed = _auth(spec.auth)
+        return Route(
+            name=name,
+            file=self.file,
+            digest=self._digest(),
+            files=tuple(dict.fromkeys([*self.files, *self.sources.outside.files])),
+            priority=spec.priority,
+            spec=spec,
+            offers=_offers(name, spec),
+            dialect=dialect,
+            plan=compile_request(request, spec.base_url or "", spec.upstream.headers, "POST"),
+            patch=compile_patches(request.patch) if request.patch else None,
+            placements=placed,
+            queries=pairs(spec.auth.query, "query parameter"),
+            cookies=pairs(spec.auth.cookie, "cookie"),
+            account=self._account(spec),
+            values=values,
+            wanted=tuple(_wanted(values, mentions)),
+            names=_names(mentions),
+            let=tuple((key, tree.render) for key, tree in spec.let.items()),
+            session=self._session(spec.session),
+            stages=stages,
+            classifier=Classifier(spec.errors),
+            stream_road=_stream_road(spec, dialect),
+            whole_road=_whole_road(spec, dialect),
+            references=self.reader.references,
+            passthrough=_passes(spec, dialect, stages),
+            splitter=PARSERS[dialect.framing].frames if dialect else None,
+            hosts=tuple(host for stage in stages for host in stage.loaded.hosts),
+        )
+
+    def _digest(self) -> str:
+        parts = [*self.digests, dumps(_resolved(self.tree, self.resolver)).decode()]
+        parts += [loaded.digest for loaded in self.loaded.values() if loaded]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def _fingerprint(self, *keys: str) -> str:
+        """A digest of the subtree that defines a piece of live state (language.md 3.1, rule 6)."""
+        node: Node | None = self.tree
+        for key in keys:
+            node = node.get(key) if node else None
+        base = self.tree.get("base_url")
+        parts = [_resolved(part, self.resolver) for part in (node, base) if part]
+        return hashlib.sha256(dumps(parts)).hexdigest()[:16]
+
+    # ---- transforms ----
+
+    def _stages(self, spec: RouteSpec) -> Iterator[Stage]:
+        for node in spec.transforms:
+            stage = self._stage(node)
+            if stage is not None:
+                yield stage
+
+    def _stage(self, node: Node) -> Stage | None:
+        when = None
+        if node.kind == "map" and "when" in node.value:
+            when = self.reader.read(node.value["when"], Condition, "transforms.when")
+            value = {key: child for key, child in node.value.items() if key != "when"}
+            node = dataclasses.replace(node, value=value)
+        built = self._transform(node, "transforms")
+        if built is None or when is WRONG:
+            return None
+        loaded, options = built
+        if not loaded.methods & _LIST_METHODS:
+            message = (
+                f"transform `{loaded.name}` has no method for this place: it belongs in `values`"
+            )
+            self.problems.append(node.mark.problem("E422", message))
+            return None
+        return Stage(loaded, options, when)
+
+    def _transform(self, node: Node, place: str) -> tuple[Loaded, object] | None:
+        """The transform a node names (`name` or `{name: options}`), its options built."""
+        named = self._named_transform(node, place)
+        if named is None:
+            return None
+        name, mark, options_node = named
+        loaded = self._load(name, mark)
+        if loaded is None:
+            return None
+        if loaded.options is None:
+            if options_node is not None and options_node.kind != "null":
+                message = f"transform `{name}` takes no options"
+                self.problems.append(options_node.mark.problem("E423", message))
+                return None
+            return loaded, None
+        empty = Node("map", {}, mark)
+        written = options_node if options_node and options_node.kind != "null" else empty
+        options = self.reader.options(written, loaded.options, f"{place}.{name}")
+        return None if options is WRONG else (loaded, options)
+
+    def _named_transform(self, node: Node, place: str) -> tuple[str, Mark, Node | None] | None:
+        if node.kind == "str":
+            return node.value, node.mark, None
+        if node.kind == "map" and len(node.value) == 1:
+            (name, options), mark = next(iter(node.value.items())), next(iter(node.keys.values()))
+            return name, mark, options
+        message = f"`{place}` takes a transform's name, or one name with its options"
+        self.problems.append(node.mark.problem("E102", message))
+        return None
+
+    def _load(self, name: str, mark: Mark) -> Loaded | None:
+        if name in self.loaded:
+            return self.loaded[name]
+        self.loaded[name] = None
+        found = self.sources.transform(name)
+        if found is None:
+            known = getattr(self.sources.transform, "known", ())
+            message = f"no transform `{name}`{did_you_mean(name, known)}"
+            self.problems.append(mark.problem("E421", message))
+            return None
+        source, path = found
+        self.files.append(path)
+        self.digests.append(hashlib.sha256(source).hexdigest())
+        try:
+            self.loaded[name] = load(name, source, path, execute=self.sources.execute)
+        except ConfigError as error:
+            self.problems += error.problems
+        return self.loaded[name]
+
+    # ---- values, accounts, sessions ----
+
+    def _value(self, name: str, spec: ValueSpec, route: RouteSpec) -> ValuePlan:
+        return ValuePlan(
+            name=name,
+            scope=spec.scope,
+            flow=self._flow(name, spec, route),
+            refresh_for=frozenset(spec.refresh_for),
+            refresh_before=float(spec.refresh_before),
+            refresh_after=spec.refresh_after,
+            prefetch=spec.prefetch,
+            persist=spec.persist,
+            when=spec.when,
+            secret=spec.secret,
+            needs=frozenset(_value_names(mentioned(spec))),
+            fingerprint=self._fingerprint("values", name),
+        )
+
+    def _flow(self, name: str, spec: ValueSpec, route: RouteSpec) -> Callable[[Env], Any]:
+        if spec.transform is not None:
+            built = self._transform(spec.transform, f"values.{name}.transform")
+            constant = float(spec.ttl) if isinstance(spec.ttl, float) else None
+            return produced(name, self._maker(built, "produce", spec.transform), constant)
+        request = spec.request or HttpSpec()
+        plan = compile_request(request, route.base_url or "", route.upstream.headers)
+        steps: Any
+        if isinstance(spec.extract, dict):
+            steps = {key: self._steps(name, each) for key, each in spec.extract.items()}
+        else:
+            steps = self._steps(name, spec.extract or [])
+        return fetch(name, plan, steps, compile_ttl(spec))
+
+    def _steps(self, name: str, specs: list[StepSpec]) -> list[Any]:
+        return [compile_step(spec, self._extractor(name, spec)) for spec in specs]
+
+    def _extractor(self, name: str, spec: StepSpec) -> Callable[[Env], Any] | None:
+        inner: StepSpec | None = spec
+        while inner is not None and inner.transform is None:
+            inner = inner.then
+        if inner is None or inner.transform is None:
+            return None
+        built = self._transform(inner.transform, f"values.{name}.extract")
+        return self._maker(built, "extract", inner.transform)
+
+    def _maker(
+        self, built: tuple[Loaded, object] | None, method: str, node: Node
+    ) -> Callable[[Env], Any]:
+        if built is None:
+            return lambda env: None
+        loaded, options = built
+        if method not in loaded.methods:
+            message = f"transform `{loaded.name}` has no `{method}`, which this place needs"
+            self.problems.append(node.mark.problem("E422", message))
+
+        def make(env: Env) -> Any:
+            context = Context(route=str(env.get("_route", "")), now=env["_now"])  # type: ignore[arg-type]
+            made = make_transform(loaded, options, env, context)
+            return made.produce() if method == "produce" else made.extract
+
+        return make
+
+    def _account(self, spec: RouteSpec) -> Mapping[str, Secret] | None:
+        source = spec.auth.from_
+        if source is None:
+            return {}
+        if source.client_key:
+            return None
+        if source.inline is not None:
+            return source.inline
+        name = source.env or ""
+        found = self.sources.outside.env.get(name)
+        if not found:
+            node = self.tree.value["auth"].value["from"]
+            self.sources.outside.unset.append(name)
+            message = f"environment variable `{name}` is not set"
+            self.problems.append(node.mark.problem("E201", message))
+        return {"key": Secret(found or "", f"env:{name}")}
+
+    def _session(self, spec: SessionSpec | None) -> SessionPlan | None:
+        if spec is None:
+            return None
+        state = dict(spec.state)
+        return SessionPlan(
+            keys=tuple(spec.key),
+            ttl=float(spec.ttl),
+            limit=spec.max,
+            server_history=spec.history == "server",
+            max_messages=spec.max_messages,
+            persist=spec.persist,
+            state=lambda env: {
+                name: value
+                for name, tree in state.items()
+                if (value := tree.render(env)) is not OMIT
+            },
+            fingerprint=self._fingerprint("session", "state"),
+        )
+
+
+def _without_echoes(problems: list[Problem]) -> Iterator[Problem]:
+    """Where a reference could not be resolved, that its text fits no type either is no news."""
+    codes = ("E201", "E202", "E203")
+    places = {(p.file, p.line, p.column) for p in problems if p.code in codes}
+    for problem in problems:
+        if problem.code in codes or (problem.file, problem.line, problem.column) not in places:
+            yield problem
+
+
+_LIST_METHODS = frozenset(METHODS) - {"extract", "produce"}
+
+
+def _constant(source: str) -> Template:
+    return Template(source, lambda env: source, constant=True)
+
+
+def _roots(tree: Node) -> Roots:
+    """The variables of this route's templates, as its keys declare them."""
+
+    def keys(name: str) -> frozenset[str]:
+        node = tree.get(name)
+        return frozenset(node.value) if node is not None and node.kind == "map" else frozenset()
+
+    session = tree.get("session")
+    state = session.get("state") if session else None
+    named = frozenset(state.value) if state is not None and state.kind == "map" else frozenset()
+    learned = frozenset(
+        name
+        for node in tree.walk()
+        if node.kind == "map" and (rule := node.get("set")) is not None and rule.kind == "map"
+        for name in rule.value
+    )
+    return {
+        "req": frozenset(FIELDS),
+        "model": frozenset({"id", "upstream", "max_output"}),
+        "account": None,
+        "values": keys("values"),
+        "session": named | learned | {"id"},
+        "vars": keys("vars") | learned,
+        "let": keys("let"),
+    }
+
+
+def mentioned(value: Any) -> Iterator[str]:
+    """Every dotted name that templates and conditions inside a spec read."""
+    if isinstance(value, Template | Condition | Tree):
+        yield from value.mentions
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from mentioned(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from mentioned(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Node):
+        for item in dataclasses.fields(value):
+            yield from mentioned(getattr(value, item.name))
+
+
+def _value_names(mentions: Iterator[str] | frozenset[str]) -> Iterator[str]:
+    return (name.split(".")[1] for name in mentions if name.startswith("values."))
+
+
+def _wanted(values: Mapping[str, ValuePlan], mentions: frozenset[str]) -> Iterator[str]:
+    """The values a request needs, in the order of the file; needed ones stand before."""
+    outside = set(_value_names(mentions)) if "values" not in mentions else set(values)
+    for name in values:
+        if name in outside:
+            yield name
+
+
+def _names(mentions: frozenset[str]) -> frozenset[str]:
+    if "req" in mentions:
+        return frozenset(FIELDS)
+    return frozenset(name.split(".")[1] for name in mentions if name.startswith("req."))
+
+
+def _offers(name: str, spec: RouteSpec) -> dict[str, Offer]:
+    offers: dict[str, Offer] = {}
+    for model in spec.models:
+        offer = _offer(name, spec, model, model.id, {})
+        for alias in (model.id, *model.aliases):
+            offers[alias] = offer
+        for variant in spec.variants:
+            ident = model.id + variant.suffix
+            offers[ident] = _offer(name, spec, model, ident, variant.set)
+    return offers
+
+
+def _offer(
+    route: str, spec: RouteSpec, model: ModelSpec, ident: str, overrides: Mapping[str, Any]
+) -> Offer:
+    upstream = model.upstream or model.id
+    known: dict[str, object] = {"id": ident, "upstream": upstream}
+    if model.max_output is not None:
+        known["max_output"] = model.max_output
+    variables = {**_plain(spec.vars), **model.set, **overrides}
+    return Offer(
+        Model(ident, upstream, model.max_output), variables, model.owned_by or route, known
+    )
+
+
+def _plain(vars_: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(vars_)
+
+
+def _auth(spec: AuthSpec) -> Callable[[Env], Pairs]:
+    headers = pairs(spec.header, "header")
+    if spec.bearer is not None:
+        bearer = pairs({"Authorization": _prefixed("Bearer ", spec.bearer)}, "header")
+        return lambda env: headers(env) + bearer(env)
+    if spec.basic is not None:
+        user, password = spec.basic.username.render, spec.basic.password.render
+
+        def place(env: Env) -> Pairs:
+            value = basic(text(user(env)), text(password(env)))
+            return (*headers(env), ("Authorization", "«basic»" if env.get("_mask") else value))
+
+        return place
+    return headers
+
+
+def _prefixed(prefix: str, template: Template) -> Template:
+    render = template.render
+
+    def prefixed(env: Env) -> object:
+        value = render(env)
+        return OMIT if value is OMIT else prefix + text(value)
+
+    return dataclasses.replace(template, render=prefixed)
+
+
+def _passes(spec: RouteSpec, dialect: Dialect | None, stages: tuple[Stage, ...]) -> bool:
+    """Whether a client of the same dialect may be served on bytes."""
+    if dialect is None or dialect.tap is None:
+        return False
+    if any(stage.has("shape", "feed_record", "feed", "finish") for stage in stages):
+        return False
+    request, stream, response = spec.request, spec.stream, spec.response
+    if request and any((request.json, request.form, request.multipart, request.raw)):
+        return False
+    if request and request.unknown == "drop":
+        return False
+    if spec.session is not None or (response and response.events is not None):
+        return False
+    return stream is None or (
+        stream.events is None and stream.use == "auto" and not stream.min_text
+    )
+
+
+# ---- roads ----
+
+
+def _stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
+    stream = spec.stream
+    if stream is None and dialect is None:
+        return None
+    stream = stream or StreamSpec()
+    if stream.events is None and dialect is None:
+        return None
+    parser, json = _framing(stream, dialect, int(spec.limits.event))
+    if stream.events is None:
+        assert dialect is not None
+        reader: MakeReader = dialect.stream_reader
+        finishes = True
+        done = frozenset(stream.done or dialect.done)
+    else:
+        rules = compile_rules(stream.events, stream.reduce)
+        reader, finishes, done = _rule_reader(rules), rules.finishes, frozenset(stream.done)
+    return Road(
+        parser=parser,
+        reader=reader,
+        json=json,
+        finishes=finishes,
+        done=frozenset(word.encode() for word in done),
+        finish_optional=stream.finish_optional,
+        min_text=stream.min_text,
+        unmatched=stream.unmatched,
+        patch=path_patch if stream.reduce == "path_patch" else None,
+    )
+
+
+def _framing(
+    stream: StreamSpec, dialect: Dialect | None, limit: int
+) -> tuple[Callable[[], Parser], bool]:
+    word, options = (dialect.framing if dialect else "sse"), None
+    if stream.format is not None:
+        word = stream.format.word or "frames"
+        options = stream.format.frames
+    kind = PARSERS[word]
+    if word == "aws_eventstream":
+        options = kind.options(event_from=stream.event_from)  # type: ignore[misc]
+    return (lambda: kind.make(options, limit)), kind.decodes == "json"
+
+
+def _whole_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
+    response = spec.response
+    if (response is None or response.events is None) and dialect is None:
+        return None
+    response = response or ResponseSpec()
+    kind = PARSERS["json" if response.format == "json" else "text"]
+    if response.events is None:
+        assert dialect is not None
+        reader: MakeReader = dialect.whole_reader
+    else:
+        reader = _rule_reader(compile_rules(response.events))
+    return Road(
+        parser=lambda: kind.make(None, int(spec.limits.answer)),
+        reader=reader,
+        json=kind.decodes == "json",
+        finishes=False,
+        min_text=response.min_text,
+        whole=True,
+    )
+
+
+def _rule_reader(rules: Any) -> Callable[[dict[str, object], Callable[[], str]], EventReader]:
+    return lambda env, new_id: RuleReader(rules, env, new_id)
+
+
+def _resolved(node: Node, resolver: Resolver) -> Any:
+    """Plain values with references replaced: what fingerprints are made of."""
+    if node.kind == "map":
+        return {key: _resolved(child, resolver) for key, child in node.value.items()}
+    if node.kind == "list":
+        return [_resolved(child, resolver) for child in node.value]
+    return resolver.text(node) if resolver.of(node) else str(node.text)

@@ -1,0 +1,295 @@
+"""YAML text -> a tree of nodes that know where they stand.
+
+The tree is built straight from the parser's events, so that size is bounded before anything is
+built: no composer, no constructor, no tags, no merge keys, no duplicate keys. Plain scalars follow
+the YAML 1.2 core schema (`on`, `012`, `12:30` are text). Everything wrong is collected as Problem.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import yaml
+
+from engine.errors import Problem
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 60
+MAX_ALIASES = 500
+MAX_EVENTS = 60_000
+MAX_NODES = 20_000
+
+Kind = Literal["map", "list", "str", "int", "float", "bool", "null"]
+
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)")
+_CONSTANTS: dict[str, tuple[Kind, object]] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), ("null", None)),
+    **dict.fromkeys(("true", "True", "TRUE"), ("bool", True)),
+    **dict.fromkeys(("false", "False", "FALSE"), ("bool", False)),
+}
+_YAML11_BOOLEANS = {w for b in ("yes", "no", "on", "off") for w in (b, b.capitalize(), b.upper())}
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a file; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+    length: int = 1
+    excerpt: str = ""
+
+    def problem(
+        self, code: str, message: str, severity: Literal["error", "warning"] = "error"
+    ) -> Problem:
+        return Problem(
+            self.file, self.line, self.column, code, message, severity, self.excerpt, self.length
+        )
+
+
+@dataclass(slots=True)
+class Node:
+    """One YAML value. `value` is dict[str, Node], list[Node] or the scalar.
+
+    text  the scalar as written (quotes and escapes undone)
+    keys  where each key of a map stands
+    size  how many nodes hang here, aliases counted in full
+    """
+
+    kind: Kind
+    value: Any
+    mark: Mark
+    text: str = ""
+    quoted: bool = False
+    keys: dict[str, Mark] = field(default_factory=dict)
+    size: int = 1
+
+    def get(self, key: str) -> Node | None:
+        return self.value.get(key) if self.kind == "map" else None
+
+    def plain(self) -> Any:
+        """The value as plain dicts, lists and scalars."""
+        if self.kind == "map":
+            return {key: child.plain() for key, child in self.value.items()}
+        if self.kind == "list":
+            return [child.plain() for child in self.value]
+        return self.value
+
+    def walk(self) -> Iterator[Node]:
+        yield self
+        children = self.value.values() if self.kind == "map" else self.value
+        if self.kind in ("map", "list"):
+            for child in children:
+                yield from child.walk()
+
+
+class _Stop(Exception):
+    """Reading cannot go on; the problem is already noted."""
+
+
+class Composer:
+    """Builds the tree of one document, noting problems on the way."""
+
+    def __init__(self, text: str, file: str, problems: list[Problem]) -> None:
+        self.file = file
+        self.problems = problems
+        self.lines = text.splitlines()
+        self.anchors: dict[str, Node | None] = {}
+        self.events = 0
+        self.aliases = 0
+        self.nodes = 0
+
+    def mark(self, start: Any, end: Any = None) -> Mark:
+        line, column = start.line + 1, start.column + 1
+        excerpt = self.lines[start.line] if start.line < len(self.lines) else ""
+        length = end.column - start.column if end and end.line == start.line else 1
+        return Mark(self.file, line, column, max(1, min(length, 120)), excerpt[:200])
+
+    def note(self, mark: Mark, code: str, message: str) -> None:
+        self.problems.append(mark.problem(code, message))
+
+    def stop(self, mark: Mark, code: str, message: str) -> _Stop:
+        self.note(mark, code, message)
+        return _Stop()
+
+    def document(self, events: Iterator[Any]) -> Node | None:
+        stream = self.guarded(events)
+        root: Node | None = None
+        for event in stream:
+            if isinstance(event, yaml.DocumentStartEvent) and root is not None:
+                raise self.stop(self.mark(event.start_mark), "E009", "one file holds one document")
+            if isinstance(event, yaml.NodeEvent):
+                root = self.node(event, stream, 1)
+        return root
+
+    def guarded(self, events: Iterator[Any]) -> Iterator[Any]:
+        for event in events:
+            self.events += 1
+            if self.events > MAX_EVENTS:
+                raise self.stop(
+                    self.mark(event.start_mark), "E004", f"more than {MAX_EVENTS} YAML events"
+                )
+            yield event
+
+    def node(self, event: Any, stream: Iterator[Any], depth: int) -> Node:
+        mark = self.mark(event.start_mark, event.end_mark)
+        if depth > MAX_DEPTH:
+            raise self.stop(mark, "E003", f"nested deeper than {MAX_DEPTH} levels")
+        if isinstance(event, yaml.AliasEvent):
+            return self.alias(event, mark)
+        if event.tag is not None and not (isinstance(event, yaml.ScalarEvent) and event.tag == "!"):
+            self.note(mark, "E006", f"tags are not used here: `{_tag(event.tag)}`")
+        if event.anchor:
+            self.anchors[event.anchor] = None
+        node = self.branch(event, stream, depth, mark)
+        if event.anchor:
+            self.anchors[event.anchor] = node
+        self.nodes += 1
+        if self.nodes > MAX_NODES or node.size > MAX_NODES:
+            raise self.stop(mark, "E004", f"more than {MAX_NODES} values, aliases counted in full")
+        return node
+
+    def branch(self, event: Any, stream: Iterator[Any], depth: int, mark: Mark) -> Node:
+        if isinstance(event, yaml.ScalarEvent):
+            return self.scalar(event, mark)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self.sequence(stream, depth, mark)
+        return self.mapping(stream, depth, mark)
+
+    def alias(self, event: Any, mark: Mark) -> Node:
+        self.aliases += 1
+        if self.aliases > MAX_ALIASES:
+            raise self.stop(mark, "E005", f"more than {MAX_ALIASES} aliases")
+        known = self.anchors.get(event.anchor)
+        if known is None:
+            inside = event.anchor in self.anchors
+            what = "refers to itself" if inside else "has no anchor above it"
+            raise self.stop(mark, "E005", f"alias `*{event.anchor}` {what}")
+        self.nodes += known.size
+        return known
+
+    def scalar(self, event: Any, mark: Mark) -> Node:
+        text = event.value
+        quoted = bool(event.style) or not event.implicit[0]
+        if quoted:
+            return Node("str", text, mark, text, True)
+        if text in _YAML11_BOOLEANS:
+            message = f"`{text}` is text here; other YAML tools read a boolean: quote it"
+            self.problems.append(mark.problem("W004", message, "warning"))
+        kind, value = resolve(text)
+        return Node(kind, value, mark, text)
+
+    def sequence(self, stream: Iterator[Any], depth: int, mark: Mark) -> Node:
+        items: list[Node] = []
+        for event in stream:
+            if isinstance(event, yaml.SequenceEndEvent):
+                break
+            items.append(self.node(event, stream, depth + 1))
+        return Node("list", items, mark, size=1 + sum(item.size for item in items))
+
+    def mapping(self, stream: Iterator[Any], depth: int, mark: Mark) -> Node:
+        values: dict[str, Node] = {}
+        keys: dict[str, Mark] = {}
+        for event in stream:
+            if isinstance(event, yaml.MappingEndEvent):
+                break
+            at = self.mark(event.start_mark, event.end_mark)
+            if not isinstance(event, yaml.ScalarEvent):
+                raise self.stop(at, "E010", _not_a_key(at))
+            key = event.value
+            value = self.node(next(stream), stream, depth + 1)
+            if key == "<<" and not event.style:
+                self.note(at, "E008", "merge keys are refused: use `extends`")
+            elif key in keys:
+                self.note(
+                    at, "E007", f"key `{key}` stands here twice; first in line {keys[key].line}"
+                )
+            else:
+                values[key], keys[key] = value, at
+        return Node(
+            "map", values, mark, keys=keys, size=1 + sum(child.size for child in values.values())
+        )
+
+
+def _tag(tag: str) -> str:
+    return tag.replace("tag:yaml.org,2002:", "!!")
+
+
+def _not_a_key(mark: Mark) -> str:
+    if "{{" in mark.excerpt:
+        return 'a value that starts with `{{` must be quoted: "{{ … }}"'
+    if "[" in mark.excerpt and "$" in mark.excerpt:
+        return 'a path with brackets must be quoted inside { }: "$.a[*]"'
+    return "a key must be plain text"
+
+
+def resolve(text: str) -> tuple[Kind, object]:
+    """Kind and value of a plain scalar by the YAML 1.2 core schema."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _INT.fullmatch(text):
+        base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+        return "int", int(text[2:] if base != 10 else text, base)
+    if _FLOAT.fullmatch(text):
+        return "float", float(text.replace(".inf", "inf").replace(".Inf", "inf"))
+    return "str", text
+
+
+def read(text: str | bytes, file: str, problems: list[Problem]) -> Node | None:
+    """The tree of a file's text, or None when it cannot be read at all.
+
+    Problems are appended to `problems`; a tree may come back together with some.
+    """
+    top = Mark(file, 1, 1)
+    if isinstance(text, bytes):
+        try:
+            text = text.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            before = error.object[: error.start].rpartition(b"\n")
+            place = Mark(file, before[0].count(b"\n") + bool(before[1]) + 1, len(before[2]) + 1)
+            problems.append(
+                place.problem("E001", f"not UTF-8: byte 0x{error.object[error.start]:02x}")
+            )
+            return None
+    if len(text) > MAX_BYTES:
+        problems.append(top.problem("E002", f"larger than {MAX_BYTES // 1024} KiB"))
+        return None
+    composer = Composer(text, file, problems)
+    try:
+        root = composer.document(iter(yaml.parse(text, Loader=_LOADER)))
+    except _Stop:
+        return None
+    except yaml.YAMLError as error:
+        problems.append(_syntax(error, composer))
+        return None
+    if root is None:
+        problems.append(top.problem("E001", "the file is empty"))
+    return root
+
+
+def _syntax(error: yaml.YAMLError, composer: Composer) -> Problem:
+    place = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    what = getattr(error, "problem", None) or str(error).splitlines()[0]
+    if place is None:
+        return Mark(composer.file, 1, 1).problem("E001", f"not YAML: {what}")
+    mark = composer.mark(place)
+    hint = _hint(mark.excerpt, what)
+    return mark.problem("E001", f"not YAML: {what}{hint}")
+
+
+_HINTS: tuple[tuple[Callable[[str], bool], str], ...] = (
+    (lambda line: bool(re.search(r":\s*\{\{", line)), '; quote a template: "{{ … }}"'),
+    (lambda line: "\t" in line[: len(line) - len(line.lstrip())], "; indent with spaces, not tabs"),
+    (lambda line: bool(re.search(r"\$[^\s\"']*\[", line)), '; quote a path: "$.a[*]"'),
+    (lambda line: bool(re.search(r":\s*[@`%]", line)), "; quote a value that starts so"),
+)
+
+
+def _hint(line: str, what: str) -> str:
+    return next((hint for test, hint in _HINTS if test(line)), "")

@@ -1,0 +1,486 @@
+"""Nodes -> option dataclasses, by their annotations; every mistake becomes a Problem.
+
+One function per field type, found through a table. A dataclass may say more about itself:
+
+    SHORTHAND     the field that a value fills which is not a map (`models: [gpt-4o]`)
+    ONE_OF        keys of which exactly one is written: the key chooses the variant
+    AT_MOST_ONE   keys of which at most one is written
+
+Whatever is wrong is noted with file, line and column, and reading goes on: all mistakes of a file
+are reported at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Union, get_args, get_origin
+
+from engine.errors import Problem
+from engine.options import (
+    Condition,
+    Duration,
+    Path,
+    Regex,
+    Secret,
+    Selector,
+    Size,
+    Template,
+    Tree,
+    Word,
+    key_of,
+)
+
+from .nodes import Mark, Node
+from .pick import PathError, compile_match, compile_path
+from .references import Resolver
+from .template import Roots, TemplateError, compile_condition, compile_template, tree_of
+
+REFERENCES = "_ref"  # root under which references stand in a template's environment
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)?")
+_SIZES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+
+
+class Wrong:
+    """Stands where a value could not be built; its Problem is noted."""
+
+
+WRONG: Any = Wrong()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Field:
+    """One key of an option dataclass, ready to be read."""
+
+    key: str
+    name: str
+    annotation: Any
+    required: bool
+    metadata: Mapping[str, Any]
+
+
+_SHAPES: dict[type, dict[str, Field]] = {}
+
+
+def fields_of(kind: type) -> dict[str, Field]:
+    """The fields of an option dataclass by YAML key; hints are resolved once per class."""
+    if kind not in _SHAPES:
+        hints = typing.get_type_hints(kind)
+        _SHAPES[kind] = {
+            key_of(item): Field(
+                key_of(item),
+                item.name,
+                hints[item.name],
+                item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING,
+                item.metadata,
+            )
+            for item in dataclasses.fields(kind)
+            if item.init
+        }
+    return _SHAPES[kind]
+
+
+def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
+    """`; did you mean `x`?` for the nearest known word, or the list of a few, or nothing."""
+    words = sorted(known)
+    few = f"; known here: {', '.join(words)}" if words and len(words) <= 12 else ""
+    return nearest(word, words) or few
+
+
+def nearest(word: str, known: typing.Iterable[str]) -> str:
+    """`; did you mean `x`?` for the nearest known word, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean `{near[0]}`?" if near else ""
+
+
+class Reader:
+    """Reads nodes into values for one route.
+
+    roots       template variables of this route: root -> known attributes (None: any)
+    references  what `${…}` gave, by name: the constants of templates that mention them
+    """
+
+    def __init__(self, resolver: Resolver, roots: Roots, problems: list[Problem]) -> None:
+        self.resolver = resolver
+        self.roots = roots
+        self.problems = problems
+        self.references: dict[str, object] = {}
+        self.build_transform: Callable[[Node, Mark, str], Any] | None = None
+
+    def note(self, mark: Mark, code: str, message: str) -> Any:
+        self.problems.append(mark.problem(code, message))
+        return WRONG
+
+    def read(self, node: Node, annotation: Any, place: str, field: Field | None = None) -> Any:
+        """The value of `annotation` that the node holds, or WRONG. `place` is its dotted path."""
+        origin = get_origin(annotation)
+        if origin in (Union, types.UnionType):
+            return self._optional(node, annotation, place, field)
+        if origin is Literal:
+            return self._word(node, get_args(annotation), place)
+        if origin is list:
+            return self._list(node, get_args(annotation)[0], place, field)
+        if origin is dict:
+            return self._dict(node, get_args(annotation)[1], place, field)
+        build = _KINDS.get(annotation)
+        if build is not None:
+            return build(self, node, place, field)
+        if dataclasses.is_dataclass(annotation):
+            return self.options(node, typing.cast("type", annotation), place)
+        return self.plain(node)
+
+    def plain(self, node: Node) -> Any:
+        """The node as plain values, its references replaced by their text."""
+        if node.kind == "map":
+            return {key: self.plain(child) for key, child in node.value.items()}
+        if node.kind == "list":
+            return [self.plain(child) for child in node.value]
+        return self._number_or_text(node)
+
+    # ---- containers ----
+
+    def options(self, node: Node, kind: type, place: str) -> Any:
+        """An instance of an option dataclass."""
+        shorthand = getattr(kind, "SHORTHAND", None)
+        known = fields_of(kind)
+        if node.kind != "map":
+            if shorthand is None:
+                return self._expected(node, f"a map with {_keys(known)}", place)
+            given = {shorthand: node}
+        else:
+            given = node.value
+        values: dict[str, Any] = {}
+        good = True
+        for key, child in given.items():
+            if key not in known:
+                good = self._unknown(node.keys[key], key, known, place)
+                continue
+            item = known[key]
+            value = self.read(child, item.annotation, f"{place}.{key}" if place else key, item)
+            good = good and value is not WRONG
+            values[item.name] = value
+        missing = [key for key, item in known.items() if item.required and key not in given]
+        for key in missing:
+            self.note(node.mark, "E103", f"{_in(place)} lacks the key `{key}`")
+        good = good and not missing and self._one_variant(node, kind, given, place)
+        if not good:
+            return WRONG
+        try:
+            return kind(**values)
+        except ValueError as error:  # what a dataclass says of its options together
+            return self.note(node.mark, "E106", f"{_in(place)}: {error}")
+
+    def _unknown(self, mark: Mark, key: str, known: Mapping[str, Field], place: str) -> bool:
+        if place == "" and (key.startswith("x-") or key == "$schema"):
+            return True
+        where = f" in `{place}`" if place else ""
+        self.note(mark, "E101", f"unknown key `{key}`{where}{did_you_mean(key, known)}")
+        return False
+
+    def _one_variant(self, node: Node, kind: type, given: Mapping[str, Node], place: str) -> bool:
+        for attribute, least in (("ONE_OF", 1), ("AT_MOST_ONE", 0)):
+            rivals = getattr(kind, attribute, ())
+            written = [key for key in rivals if key in given]
+            if rivals and not least <= len(written) <= 1:
+                names = ", ".join(f"`{key}`" for key in rivals)
+                count = "exactly one" if least else "at most one"
+                mark = node.keys[written[1]] if written else node.mark
+                self.note(mark, "E105", f"{_in(place)} takes {count} of {names}")
+                return False
+        return True
+
+    def _optional(self, node: Node, annotation: Any, place: str, field: Field | None) -> Any:
+        choices = [arg for arg in get_args(annotation) if arg is not type(None)]
+        if node.kind == "null" and len(choices) < len(get_args(annotation)):
+            return None
+        if len(choices) == 1:
+            return self.read(node, choices[0], place, field)
+        text = self._number_or_text(node)
+        choices.sort(key=lambda c: not (get_origin(c) is Literal and text in get_args(c)))
+        for choice in choices:
+            if _fits(node, choice):
+                return self.read(node, choice, place, field)
+        return self.read(node, choices[-1], place, field)
+
+    def _list(self, node: Node, item: Any, place: str, field: Field | None) -> Any:
+        lone = bool(field and field.metadata.get("lone"))
+        if node.kind != "list":
+            if not lone:
+                return self._expected(node, "a list", place)
+            value = self.read(node, item, place, field)
+            return WRONG if value is WRONG else [value]
+        values = [
+            self.read(child, item, f"{place}[{at}]", field) for at, child in enumerate(node.value)
+        ]
+        return WRONG if any(value is WRONG for value in values) else values
+
+    def _dict(self, node: Node, item: Any, place: str, field: Field | None) -> Any:
+        if node.kind != "map":
+            return self._expected(node, "a map", place)
+        values = {
+            key: self.read(child, item, f"{place}.{key}", field)
+            for key, child in node.value.items()
+        }
+        return WRONG if any(value is WRONG for value in values.values()) else values
+
+    # ---- scalars ----
+
+    def _expected(self, node: Node, what: str, place: str) -> Any:
+        return self.note(node.mark, "E102", f"{_in(place)} must be {what}, not {_says(node)}")
+
+    def _word(self, node: Node, words: tuple[Any, ...], place: str) -> Any:
+        value = self._number_or_text(node)
+        for word in words:
+            if value == word and type(value) is type(word):
+                return word
+        texts = [str(word) for word in words]
+        hint = nearest(str(value), texts)
+        message = f"{_in(place)} must be one of {', '.join(texts)}, not `{value}`{hint}"
+        return self.note(node.mark, "E104", message)
+
+    def _number_or_text(self, node: Node) -> Any:
+        return self.resolver.text(node) if self.resolver.of(node) else node.value
+
+    def _str(self, node: Node, place: str, field: Field | None) -> Any:
+        if field is not None and field.metadata.get("secret"):
+            return self._secret(node, place, field)
+        if node.kind in ("map", "list", "null"):
+            return self._expected(node, "text", place)
+        text = self.resolver.text(node)
+        choices = field.metadata.get("choices") if field else ()
+        if choices and text not in choices:
+            return self.note(
+                node.mark, "E104", f"{_in(place)}: unknown `{text}`{did_you_mean(text, choices)}"
+            )
+        return text
+
+    def _secret(self, node: Node, place: str, field: Field | None) -> Any:
+        if node.kind in ("map", "list", "null"):
+            return self._expected(node, "text", place)
+        return self.resolver.secret(node)
+
+    def _bool(self, node: Node, place: str, field: Field | None) -> Any:
+        text = self.resolver.text(node) if self.resolver.of(node) else None
+        if node.kind == "bool" or text in ("true", "false"):
+            return node.value if text is None else text == "true"
+        return self._expected(node, "true or false", place)
+
+    def _int(self, node: Node, place: str, field: Field | None) -> Any:
+        text = self.resolver.text(node)
+        if node.kind == "int" or (self.resolver.of(node) and re.fullmatch(r"-?\d+", text)):
+            return int(node.value if node.kind == "int" else text)
+        return self._expected(node, "a whole number", place)
+
+    def _float(self, node: Node, place: str, field: Field | None) -> Any:
+        if node.kind in ("int", "float"):
+            return float(node.value)
+        if self.resolver.of(node):
+            try:
+                return float(self.resolver.text(node))
+            except ValueError:
+                pass
+        return self._expected(node, "a number", place)
+
+    def _duration(self, node: Node, place: str, field: Field | None) -> Any:
+        text = self.resolver.text(node).strip() if node.kind not in ("map", "list") else ""
+        hit = _DURATION.fullmatch(text)
+        if hit:
+            return Duration(float(hit.group(1)) * _UNITS[hit.group(2)])
+        if text == "0":
+            return Duration(0.0)
+        hint = " (a unit is missing: ms, s, m, h, d)" if node.kind in ("int", "float") else ""
+        return self._expected(node, f"a duration such as `20s` or `5m`{hint}", place)
+
+    def _size(self, node: Node, place: str, field: Field | None) -> Any:
+        hit = _SIZE.fullmatch(self.resolver.text(node).strip()) if node.value is not None else None
+        if hit:
+            return Size(int(hit.group(1)) * _SIZES[hit.group(2)])
+        return self._expected(node, "a size such as `64KiB` or `32MiB`", place)
+
+    def _regex(self, node: Node, place: str, field: Field | None) -> Any:
+        if node.kind in ("map", "list", "null"):
+            return self._expected(node, "a regular expression", place)
+        try:
+            return compile_regex(self.resolver.text(node))
+        except (re.error, ValueError) as error:
+            return self.note(node.mark, "E304", f"{_in(place)}: bad regular expression: {error}")
+
+    # ---- expressions ----
+
+    def roots_for(self, field: Field | None) -> Roots:
+        """The route's roots; a field's `roots` add to them, or replace them after a leading "="."""
+        extra = field.metadata.get("roots", ()) if field else ()
+        if not extra:
+            return self.roots
+        if extra[0] == "=":
+            return {name: self.roots.get(name) for name in extra[1:]}
+        return {**self.roots, **{name: self.roots.get(name) for name in extra}}
+
+    def _template(self, node: Node, place: str, field: Field | None) -> Any:
+        if node.kind in ("map", "list"):
+            return self._expected(node, "text or a template", place)
+        return self.leaf(node, place, field)
+
+    def leaf(self, node: Node, place: str, field: Field | None) -> Any:
+        """The Template of one scalar. Scalars that are not text are constants of their type."""
+        if node.kind != "str":
+            value = node.value
+            return Template(str(node.text), lambda env: value, constant=True)
+        source, roots = self._with_references(node, self.roots_for(field))
+        try:
+            return compile_template(source, roots)
+        except TemplateError as error:
+            return self.note(self._inside(node, error.at), error.code, f"{_in(place)}: {error}")
+
+    def _with_references(self, node: Node, roots: Roots) -> tuple[str, Roots]:
+        pieces = self.resolver.of(node)
+        if not pieces:
+            return node.value, roots
+        out = []
+        for piece in pieces:
+            if not piece.name:
+                out.append(piece.text)
+                continue
+            slot = f"r{len(self.references)}"
+            secret = Secret(piece.text, piece.name) if piece.secret else piece.text
+            self.references[slot] = secret
+            out.append(f"{{{{ {REFERENCES}.{slot} }}}}")
+        return "".join(out), {**roots, REFERENCES: None}
+
+    def _inside(self, node: Node, at: int) -> Mark:
+        """The place of an offset in a scalar that stands on one line as it was written."""
+        mark = node.mark
+        begin = mark.excerpt.find(node.value[:40], mark.column - 1) if node.value else -1
+        if begin < 0 or "\n" in node.value or self.resolver.of(node):
+            return mark
+        return dataclasses.replace(mark, column=begin + at + 1, length=1)
+
+    def _condition(self, node: Node, place: str, field: Field | None) -> Any:
+        if node.kind in ("map", "list", "null"):
+            return self._expected(node, "an expression", place)
+        text = str(node.text)
+        if text.strip().startswith("{{"):
+            return self.note(node.mark, "E305", f"{_in(place)} is a bare expression: no braces")
+        try:
+            return compile_condition(text, self.roots_for(field))
+        except TemplateError as error:
+            return self.note(self._inside(node, error.at), error.code, f"{_in(place)}: {error}")
+
+    def _path(self, node: Node, place: str, field: Field | None) -> Any:
+        items = node.value if node.kind == "list" else [node]
+        if not items or any(item.kind != "str" for item in items):
+            return self._expected(node, "a path or a list of paths", place)
+        for item in items:
+            try:
+                compile_path(self.resolver.text(item))
+            except PathError as error:
+                return self.note(self._inside(item, error.at), "E303", f"{_in(place)}: {error}")
+        return compile_path([self.resolver.text(item) for item in items])
+
+    def _word_or_path(self, node: Node, place: str, field: Field | None) -> Any:
+        if node.kind == "list" or str(node.text).startswith("$"):
+            path = self._path(node, place, field)
+            return WRONG if path is WRONG else Word(path=path)
+        text = self._str(node, place, field)
+        return WRONG if text is WRONG else Word(text)
+
+    def _selector(self, node: Node, place: str, field: Field | None) -> Any:
+        if node.kind != "map":
+            return self._expected(node, "a map of paths to values", place)
+        source = self.plain(node)
+        for key in node.value:
+            try:
+                compile_match({key: source[key]})
+            except PathError as error:
+                self.note(node.keys[key], "E303", f"{_in(place)}: {error}")
+                return WRONG
+        return Selector(source, compile_match(source))
+
+    def _tree(self, node: Node, place: str, field: Field | None) -> Any:
+        before = len(self.problems)
+        tree = tree_of(node_tree(node), lambda leaf: self.leaf(leaf, place, field))
+        return WRONG if len(self.problems) > before else tree
+
+    def _node(self, node: Node, place: str, field: Field | None) -> Any:
+        return node
+
+
+def node_tree(node: Node) -> Any:
+    """Plain dicts and lists whose leaves are the Nodes themselves."""
+    if node.kind == "map":
+        return {key: node_tree(child) for key, child in node.value.items()}
+    if node.kind == "list":
+        return [node_tree(child) for child in node.value]
+    return node
+
+
+_KINDS: dict[Any, Callable[[Reader, Node, str, Field | None], Any]] = {
+    str: Reader._str,
+    bool: Reader._bool,
+    int: Reader._int,
+    float: Reader._float,
+    Duration: Reader._duration,
+    Size: Reader._size,
+    Regex: Reader._regex,
+    Template: Reader._template,
+    Condition: Reader._condition,
+    Path: Reader._path,
+    Tree: Reader._tree,
+    Word: Reader._word_or_path,
+    Selector: Reader._selector,
+    Secret: Reader._secret,
+    Node: Reader._node,
+}
+
+_FLAGS = {"i": re.I, "s": re.S, "m": re.M}
+_NESTED = re.compile(r"\((?:[^()\\]|\\.)*[+*](?:[^()\\]|\\.)*\)[+*{]")
+
+
+def compile_regex(text: str) -> re.Pattern[str]:
+    """`/pattern/flags` or a bare pattern. Nested quantifiers may run for ever: refused."""
+    flags = 0
+    hit = re.fullmatch(r"/(.*)/([ism]*)", text, re.S)
+    if hit:
+        text = hit.group(1)
+        flags = sum(_FLAGS[flag] for flag in set(hit.group(2)))
+    if _NESTED.search(text):
+        raise ValueError("a repeated group that repeats inside may take for ever")
+    return re.compile(text, flags | re.S)
+
+
+def _fits(node: Node, choice: Any) -> bool:
+    """Whether a node looks like one of several types a field admits."""
+    if choice is bool:
+        return node.kind == "bool"
+    if choice in (int, float):
+        return node.kind in ("int", "float")
+    if choice in (str, Duration, Size, Regex, Template):
+        return node.kind not in ("map", "list", "null")
+    if choice is Path:
+        return node.kind in ("str", "list")
+    if get_origin(choice) is list:
+        return node.kind == "list"
+    if get_origin(choice) is dict or dataclasses.is_dataclass(choice):
+        return node.kind == "map"
+    return True
+
+
+def _in(place: str) -> str:
+    return f"`{place}`" if place else "the route"
+
+
+def _keys(known: Mapping[str, Field]) -> str:
+    return ", ".join(f"`{key}`" for key in known)
+
+
+def _says(node: Node) -> str:
+    if node.kind in ("map", "list"):
+        return f"a {node.kind}"
+    return "nothing" if node.kind == "null" else f"`{str(node.text)[:60]}`"

@@ -1,0 +1,216 @@
+"""Requests to the upstream, compiled: an HttpSpec becomes a function from variables to HttpRequest.
+
+URL, query, headers and body are checked for control characters on every rendering: what a client
+wrote can fill a value, never a line of the protocol. Scheme and host stand in the route.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+from urllib.parse import urlencode
+
+from engine.errors import ExchangeError
+from engine.options import OMIT, Env, Secret, Template, Tree
+from engine.wire import HttpRequest, dumps
+
+from .spec import HttpSpec, PatchSpec
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request, compiled. `render(env)` gives it; `body` alone may be replaced by the caller."""
+
+    method: str
+    url: Callable[[Env], str]
+    query: Callable[[Env], Pairs]
+    headers: Callable[[Env], Pairs]
+    body: Callable[[Env], tuple[bytes, str]] | None
+    timeout: float | None
+
+    def render(self, env: Env, body: tuple[bytes, str] | None = None) -> HttpRequest:
+        """body: (bytes, content type) instead of the route's own."""
+        content = body or (self.body(env) if self.body else (b"", ""))
+        headers = self.headers(env)
+        if content[1] and not any(name.lower() == "content-type" for name, _ in headers):
+            headers = (("Content-Type", content[1]), *headers)
+        return HttpRequest(
+            self.method, self.url(env), headers, self.query(env), content[0], self.timeout
+        )
+
+
+def compile_request(
+    spec: HttpSpec,
+    base_url: str,
+    headers: Mapping[str, Template],
+    default_method: str | None = None,
+) -> Plan:
+    """spec over the route's common headers; paths are appended to base_url."""
+    has_body = any((spec.json, spec.form, spec.multipart, spec.raw))
+    return Plan(
+        method=spec.method or default_method or ("POST" if has_body else "GET"),
+        url=_url(spec, base_url.rstrip("/")),
+        query=pairs(spec.query, "query parameter"),
+        headers=pairs(without_case({**headers}, spec.headers), "header"),
+        body=_body(spec),
+        timeout=float(spec.timeout) if spec.timeout is not None else None,
+    )
+
+
+def without_case(
+    lower: Mapping[str, Template], upper: Mapping[str, Template]
+) -> dict[str, Template]:
+    """Headers of two layers; the upper one wins whatever the case of the name."""
+    names = {name.lower() for name in upper}
+    return {**{n: t for n, t in lower.items() if n.lower() not in names}, **upper}
+
+
+def _url(spec: HttpSpec, base_url: str) -> Callable[[Env], str]:
+    if spec.url is not None:
+        url = spec.url
+        return lambda env: url
+    if spec.path is None:
+        return lambda env: base_url
+    render = spec.path.render
+    if spec.path.constant:
+        whole = base_url + _slashed(text(render({})))
+        return lambda env: whole
+    return lambda env: base_url + _slashed(safe(render(env), "path"))
+
+
+def _slashed(path: str) -> str:
+    return path if path.startswith("/") or not path else "/" + path
+
+
+def pairs(templates: Mapping[str, Template], what: str) -> Callable[[Env], Pairs]:
+    """Rendered name-value pairs; entries that are OMIT are left out."""
+    if all(template.constant for template in templates.values()):
+        fixed = _render_pairs(list(templates.items()), {}, what)
+        return lambda env: fixed
+    items = list(templates.items())
+    return lambda env: _render_pairs(items, env, what)
+
+
+def _render_pairs(items: list[tuple[str, Template]], env: Env, what: str) -> Pairs:
+    rendered = ((name, template.render(env)) for name, template in items)
+    return tuple((name, safe(value, what)) for name, value in rendered if value is not OMIT)
+
+
+def text(value: object) -> str:
+    """A value as it stands in a header, form or path."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Secret):
+        return value.reveal()
+    if value is OMIT or value is None:
+        return ""
+    return dumps(value).decode()
+
+
+def safe(value: object, what: str) -> str:
+    """The text, if it holds no control character; else the request is refused."""
+    out = text(value)
+    if _CONTROL.search(out):
+        raise ExchangeError("invalid_request", f"a {what} would hold a control character")
+    return out
+
+
+def _body(spec: HttpSpec) -> Callable[[Env], tuple[bytes, str]] | None:
+    if spec.json is not None:
+        return json_body(spec.json)
+    if spec.form is not None:
+        return _form(list(spec.form.items()))
+    if spec.multipart is not None:
+        return _multipart(list(spec.multipart.items()))
+    if spec.raw is not None:
+        raw = spec.raw.render
+        return lambda env: (text(raw(env)).encode(), "text/plain; charset=utf-8")
+    return None
+
+
+def json_body(tree: Tree) -> Callable[[Env], tuple[bytes, str]]:
+    render = tree.render
+    return lambda env: (dumps(render(env)), "application/json")
+
+
+def _form(items: list[tuple[str, Template]]) -> Callable[[Env], tuple[bytes, str]]:
+    def body(env: Env) -> tuple[bytes, str]:
+        values = ((name, template.render(env)) for name, template in items)
+        fields = [(name, text(value)) for name, value in values if value is not OMIT]
+        return urlencode(fields).encode(), "application/x-www-form-urlencoded"
+
+    return body
+
+
+def _multipart(items: list[tuple[str, Template]]) -> Callable[[Env], tuple[bytes, str]]:
+    """multipart/form-data of text fields (RFC 7578); the boundary never occurs in them."""
+
+    def body(env: Env) -> tuple[bytes, str]:
+        values = [(name, template.render(env)) for name, template in items]
+        fields = [(name, text(value)) for name, value in values if value is not OMIT]
+        random = env.get("_random")
+        assert isinstance(random, Random)
+        boundary = f"penstock{random.getrandbits(96):024x}"
+        while any(boundary in value for _, value in fields):
+            boundary = f"penstock{random.getrandbits(96):024x}"
+        parts = [
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n{value}\r\n'
+            for name, value in fields
+        ]
+        whole = "".join(parts) + f"--{boundary}--\r\n"
+        return whole.encode(), f"multipart/form-data; boundary={boundary}"
+
+    return body
+
+
+def _quoted(name: str) -> str:
+    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+
+
+# ---- edits of a JSON body ----
+
+
+def compile_patches(specs: list[PatchSpec]) -> Callable[[dict[str, Any], Env], dict[str, Any]]:
+    """`request.patch`: conditions, then drop, rename, set, on dotted names."""
+
+    def apply(body: dict[str, Any], env: Env) -> dict[str, Any]:
+        for spec in specs:
+            if spec.when is not None and not spec.when.test(env):
+                continue
+            for name in spec.drop:
+                _take(body, name)
+            for old, new in spec.rename.items():
+                found = _take(body, old)
+                if found is not OMIT:
+                    _put(body, new, found)
+            for name, tree in spec.set.items():
+                value = tree.render(env)
+                if value is not OMIT:
+                    _put(body, name, value)
+        return body
+
+    return apply
+
+
+def _take(body: dict[str, Any], dotted: str) -> Any:
+    *way, last = dotted.split(".")
+    for name in way:
+        body = body.get(name)  # type: ignore[assignment]
+        if not isinstance(body, dict):
+            return OMIT
+    return body.pop(last, OMIT)
+
+
+def _put(body: dict[str, Any], dotted: str, value: Any) -> None:
+    *way, last = dotted.split(".")
+    for name in way:
+        if not isinstance(body.get(name), dict):
+            body[name] = {}
+        body = body[name]
+    body[last] = value

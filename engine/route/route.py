@@ -1,0 +1,340 @@
+"""A compiled route: one immutable value that holds everything a request needs.
+
+It owns no port, task or connection. What outlives a route (secrets, sessions, cool-downs) is kept
+elsewhere, under the fingerprints given here. An exchange holds the Route it began with, so that a
+reload never pulls it away.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Protocol
+
+from engine.chat import ChatRequest
+from engine.dialects import Dialect
+from engine.errors import ExchangeError, PenstockError
+from engine.events import ErrorEvent
+from engine.options import Condition, Env, Secret, Template
+from engine.transform import Context, Model
+from engine.wire import HttpRequest, HttpResponse, Record, dumps, loads
+
+from .classify import Classifier
+from .pipeline import Pipeline, Road
+from .render import Pairs, Plan
+from .spec import RouteSpec
+from .transforms import Loaded, instantiate
+from .values import ValuePlan
+from .view import FIELDS, Asked, fingerprint, view
+
+Patch = Callable[[dict[str, Any], Env], dict[str, Any]]
+
+
+class Splitter(Protocol):
+    """Whole frames out of bytes, as they came."""
+
+    def feed(self, data: bytes) -> list[bytes]: ...
+    def finish(self) -> list[bytes]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A model as clients name it, with the route's `vars` as they are for it."""
+
+    model: Model
+    vars: Mapping[str, object]
+    owned_by: str
+    known: Mapping[str, object]  # what templates see as `model`
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One item of `transforms:`: loaded, its options built, perhaps with a condition."""
+
+    loaded: Loaded
+    options: object
+    when: Condition | None
+
+    def has(self, *methods: str) -> bool:
+        return any(method in self.loaded.methods for method in methods)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlan:
+    """Where a session's name is found and what a new one holds."""
+
+    keys: tuple[str, ...]
+    ttl: float
+    limit: int
+    server_history: bool
+    max_messages: int
+    persist: bool
+    state: Callable[[Env], dict[str, object]]
+    fingerprint: str
+
+    def name(self, asked: Asked) -> str:
+        """The session's name as the request gives it, "" for a one-shot session."""
+        return next((found for key in self.keys if (found := _named(key, asked))), "")
+
+
+def _named(key: str, asked: Asked) -> str:
+    if key == "fingerprint":
+        return fingerprint(asked.chat)
+    root, _, name = key.partition(".")
+    if root == "header":
+        return asked.headers.get(name)
+    found: object = FIELDS[name.partition(".")[0]](asked)
+    for step in name.split(".")[1:]:
+        found = found.get(step) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """See the module's docstring. `files` are all files it was made of, its own first."""
+
+    name: str
+    file: str
+    digest: str
+    files: tuple[str, ...]
+    priority: int
+    spec: RouteSpec
+    offers: Mapping[str, Offer]
+    dialect: Dialect | None
+    plan: Plan
+    patch: Patch | None
+    placements: Callable[[Env], Pairs]
+    queries: Callable[[Env], Pairs]
+    cookies: Callable[[Env], Pairs]
+    account: Mapping[str, Secret] | None
+    values: Mapping[str, ValuePlan]
+    wanted: tuple[str, ...]
+    names: frozenset[str]
+    let: tuple[tuple[str, Callable[[Env], object]], ...]
+    session: SessionPlan | None
+    stages: tuple[Stage, ...]
+    classifier: Classifier
+    stream_road: Road | None
+    whole_road: Road | None
+    references: Mapping[str, object]
+    passthrough: bool
+    splitter: Callable[[], Splitter] | None
+    hosts: tuple[str, ...]
+    warnings: tuple[str, ...] = field(default=())
+
+    # ---- one request ----
+
+    def streams(self, asked_stream: bool) -> bool:
+        """Whether the upstream is asked to stream when the client asked so."""
+        use = self.spec.stream.use if self.spec.stream else "auto"
+        if self.stream_road is None or use == "never":
+            return False
+        return use == "always" or self.whole_road is None or asked_stream
+
+    def variables(
+        self, asked: Asked, offer: Offer, now: float, random: Random
+    ) -> dict[str, object]:
+        """The roots of templates that hold for a whole request; `let` is computed here, once."""
+        env: dict[str, object] = {
+            "req": view(asked, self.names),
+            "model": offer.known,
+            "account": {},
+            "values": {},
+            "session": {},
+            "vars": offer.vars,
+            "_ref": self.references,
+            "_now": now,
+            "_random": random,
+        }
+        if self.let:
+            let: dict[str, object] = {}
+            env["let"] = let
+            for name, render in self.let:
+                let[name] = render(env)
+        return env
+
+    def context(self, asked: Asked, env: Env, attempt: int, previous: str | None) -> Context:
+        """What the transforms of one attempt may know."""
+        model = env["model"]
+        assert isinstance(model, dict)
+        return Context(
+            route=self.name,
+            attempt=attempt,
+            previous=previous,
+            request=asked.chat,
+            model=Model(model["id"], model["upstream"], model.get("max_output")),
+            account=env["account"],  # type: ignore[arg-type]
+            values=env["values"],  # type: ignore[arg-type]
+            session=env["session"],  # type: ignore[arg-type]
+            vars=env["vars"],  # type: ignore[arg-type]
+            let=env.get("let", {}),  # type: ignore[arg-type]
+            now=env["_now"],  # type: ignore[arg-type]
+            random=env["_random"],  # type: ignore[arg-type]
+        )
+
+    def transforms(self, env: Env, context: Context) -> list[tuple[Stage, Any]]:
+        """Fresh instances for one attempt, those whose condition holds."""
+        return [
+            (stage, make_transform(stage.loaded, stage.options, env, context))
+            for stage in self.stages
+            if stage.when is None or stage.when.test(env)
+        ]
+
+    def render(
+        self,
+        env: Env,
+        chat: ChatRequest | None,
+        transforms: list[tuple[Stage, Any]],
+        body: bytes | None,
+    ) -> HttpRequest:
+        """The outgoing request. body: the client's own bytes, spliced, on passthrough."""
+        request = self.plan.render(env, self._body(env, chat, body))
+        for stage, made in transforms:
+            if stage.has("patch"):
+                request = call(stage.loaded.name, "patch", made.patch, request)
+        request = self._placed(request, env)
+        for stage, made in transforms:
+            if stage.has("sign"):
+                request = call(stage.loaded.name, "sign", made.sign, request)
+        return request
+
+    def _body(
+        self, env: Env, chat: ChatRequest | None, body: bytes | None
+    ) -> tuple[bytes, str] | None:
+        if self.dialect is None or self.plan.body is not None:
+            return self._patched(env)
+        if body is not None:
+            if self.patch is None:
+                return body, "application/json"
+            tree: Any = loads(body)
+        else:
+            model = env["model"]
+            assert isinstance(model, dict)
+            assert chat is not None
+            tree = self.dialect.render(chat, model["upstream"], self.spec.profile)
+        return dumps(self.patch(tree, env) if self.patch else tree), "application/json"
+
+    def _patched(self, env: Env) -> tuple[bytes, str] | None:
+        if self.patch is None or self.plan.body is None or self.spec.request is None:
+            return None
+        if self.spec.request.json is None:
+            return None
+        tree: Any = self.spec.request.json.render(env)
+        return dumps(self.patch(tree, env)), "application/json"
+
+    def _placed(self, request: HttpRequest, env: Env) -> HttpRequest:
+        headers = dict(self.placements(env))
+        cookies = self.cookies(env)
+        if cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies)
+        request = request.with_headers(headers) if headers else request
+        queries = self.queries(env)
+        return dataclasses.replace(request, query=request.query + queries) if queries else request
+
+    def pipeline(
+        self,
+        env: dict[str, object],
+        transforms: list[tuple[Stage, Any]],
+        head: HttpResponse,
+        *,
+        stream: bool,
+        new_id: Callable[[], str],
+    ) -> Pipeline:
+        """The reading of one answer, `head` being its status and headers."""
+        road = (self.stream_road if stream else self.whole_road) or self.stream_road
+        assert road is not None
+
+        def judge(data: bytes, value: object) -> ErrorEvent | None:
+            whole = dataclasses.replace(head, body=data)
+            return self.classifier.whole(whole, env, _now(env), value)
+
+        return Pipeline(
+            road,
+            env,
+            new_id,
+            judge=judge,
+            records=[
+                guarded(stage.loaded.name, "feed_record", made.feed_record)
+                for stage, made in transforms
+                if stage.has("feed_record")
+            ],
+            events=[
+                (
+                    guarded(stage.loaded.name, "feed", made.feed) if stage.has("feed") else None,
+                    guarded(stage.loaded.name, "finish", made.finish)
+                    if stage.has("finish")
+                    else None,
+                )
+                for stage, made in transforms
+                if stage.has("feed", "finish")
+            ],
+        )
+
+    def classify(
+        self, env: Env, transforms: list[tuple[Stage, Any]], response: HttpResponse
+    ) -> ErrorEvent | None:
+        """The outcome of an answer with its body: transforms first, then the route's rules."""
+        for stage, made in transforms:
+            if stage.has("classify"):
+                cls = call(stage.loaded.name, "classify", made.classify, response)
+                if cls is not None:
+                    return ErrorEvent(cls, "the upstream refused the request", response.status)
+        return self.classifier.whole(response, env, _now(env))
+
+
+def _now(env: Env) -> float:
+    now = env["_now"]
+    return now if isinstance(now, float) else 0.0
+
+
+def shape(transforms: list[tuple[Stage, Any]], chat: ChatRequest) -> ChatRequest:
+    """The conversation after every transform's `shape`, in list order."""
+    for stage, made in transforms:
+        if stage.has("shape"):
+            chat = call(stage.loaded.name, "shape", made.shape, chat)
+    return chat
+
+
+def make_transform(loaded: Loaded, options: object, env: Env, context: Context) -> Any:
+    """An instance whose templates and conditions are bound to the attempt."""
+    return call(loaded.name, "__init__", instantiate, loaded, _bound(options, env), context)
+
+
+def _bound(options: Any, env: Env) -> Any:
+    if not dataclasses.is_dataclass(options) or isinstance(options, type):
+        return options
+    changed: dict[str, Any] = {}
+    for item in dataclasses.fields(options):
+        value = getattr(options, item.name)
+        if isinstance(value, Template | Condition):
+            changed[item.name] = value.bind(env)
+    return dataclasses.replace(options, **changed) if changed else options
+
+
+def call(name: str, method: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Run a method of a transform; whatever it raises by mistake is class `fatal`."""
+    try:
+        return function(*args)
+    except PenstockError:
+        raise
+    except Exception as error:
+        raise ExchangeError("fatal", f"transform `{name}` failed in `{method}`") from error
+
+
+def guarded(name: str, method: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`call` as a function of its own, for methods that run per record or event."""
+
+    def run(*args: Any) -> Any:
+        try:
+            return function(*args)
+        except PenstockError:
+            raise
+        except Exception as error:
+            raise ExchangeError("fatal", f"transform `{name}` failed in `{method}`") from error
+
+    return run
+
+
+__all__ = ["Offer", "Record", "Route", "SessionPlan", "Stage", "call", "make_transform", "shape"]

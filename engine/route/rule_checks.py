@@ -1,0 +1,152 @@
+"""What a route's rules mean, checked: events, finish reasons, error rules, renewal of values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from engine.errors import OUTCOMES, Problem
+from engine.options import Word
+from engine.parsers import PARSERS
+
+from .classify import BY_STATUS, good_status, good_wait
+from .nodes import Node
+from .places import Way, dotted, find, key_mark
+from .reader import did_you_mean
+from .spec import RouteSpec, RuleSpec
+from .transforms import Loaded
+
+FINISHES = ("stop", "length", "tool_calls", "content_filter")
+
+
+def _event_rules(spec: RouteSpec) -> Iterator[tuple[Way, list[RuleSpec]]]:
+    for key, part in (("stream", spec.stream), ("response", spec.response)):
+        if part is not None and part.events is not None:
+            yield (key, "events"), part.events
+
+
+def _framing(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
+    frames = spec.stream.format.frames if spec.stream and spec.stream.format else None
+    try:
+        PARSERS["frames"].make(frames)
+    except ValueError as error:
+        mark = find(tree, ("stream", "format", "frames")).mark
+        yield mark.problem("E106", f"`stream.format.frames`: {error}")
+
+
+def _ending(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
+    stream = spec.stream
+    if stream is None or stream.events is None or stream.done or stream.finish_optional:
+        return
+    if not any(rule.finish or rule.end for rule in stream.events):
+        message = (
+            "nothing tells the end of the answer, so each will count as truncated: add `finish` or "
+            "`end` to a rule, or `stream.done`, or `stream.finish_optional: true`"
+        )
+        yield key_mark(tree, ("stream", "events")).problem("W502", message, "warning")
+
+
+def _finishes(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
+    for way, rules in _event_rules(spec):
+        for at, rule in enumerate(rules):
+            if rule.finish is None:
+                continue
+            place = (*way, at, "finish")
+            yield from _words(tree, place, "path", rule.finish.path, rule.finish.map, FINISHES)
+            if rule.finish.path.path is not None and rule.finish.map and "*" not in rule.finish.map:
+                message = '`finish.map` has no `"*"`: any other word counts as `stop`'
+                yield key_mark(tree, (*place, "map")).problem("W503", message, "warning")
+
+
+def _errors_told(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
+    for way, rules in _event_rules(spec):
+        for at, rule in enumerate(rules):
+            if rule.error is not None:
+                place = (*way, at, "error")
+                yield from _words(
+                    tree, place, "class", rule.error.class_, rule.error.map, tuple(OUTCOMES)
+                )
+
+
+def _words(
+    tree: Node, way: Way, key: str, word: Word, mapping: dict[str, str], known: tuple[str, ...]
+) -> Iterator[Problem]:
+    """A constant, and the right side of a map, are of a closed set."""
+    said: dict[Way, str] = {(*way, "map", left): right for left, right in mapping.items()}
+    if word.path is None and word.constant not in mapping:
+        said[(*way, key)] = word.constant
+    for place, text in said.items():
+        if text not in known:
+            message = f"`{dotted(way)}`: unknown `{text}`{did_you_mean(text, known)}"
+            yield find(tree, place).mark.problem("E519", message)
+
+
+def _reachable(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
+    for way, rules in _event_rules(spec):
+        wide = next((at for at, rule in enumerate(rules[:-1]) if _takes_all(rule)), None)
+        if wide is not None:
+            above = find(tree, (*way, wide)).mark.line
+            message = (
+                f"never reached: the rule in line {above} takes every record; give it a selector "
+                "or `continue: true`"
+            )
+            yield find(tree, (*way, wide + 1)).mark.problem("W504", message, "warning")
+
+
+def _takes_all(rule: RuleSpec) -> bool:
+    selectors = (rule.event, rule.match, rule.not_, rule.has, rule.when, rule.each)
+    return not rule.continue_ and not any(selectors)
+
+
+def _error_rules(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
+    for at, rule in enumerate(spec.errors.rules):
+        way: Way = ("errors", "rules", at)
+        for place, code in enumerate(rule.status):
+            if not good_status(str(code)):
+                message = f"`{code}` is neither a status code nor a family such as `5xx`"
+                yield find(tree, (*way, "status", place)).mark.problem("E509", message)
+        for place, source in enumerate(rule.retry_after):
+            wrong = good_wait(source)
+            if wrong is not None:
+                message = f"`retry_after`: `{source}`: {wrong}"
+                yield find(tree, (*way, "retry_after", place)).mark.problem("E510", message)
+        selectors = (rule.status, rule.match, rule.header, rule.body, rule.content_type, rule.when)
+        if not any(selectors):
+            message = "this rule has no selector: it would make an error of every answer"
+            yield find(tree, way).mark.problem("E520", message)
+
+
+RULE_CHECKS = (_framing, _ending, _finishes, _errors_told, _reachable, _error_rules)
+
+# Classes that come about without any rule: by status, and by the engine itself.
+_BY_ITSELF = {
+    *BY_STATUS.values(), "retryable", "invalid_request", "context_length", "fatal", "timeout",
+    "connect", "truncated", "empty_response", "unavailable",
+}  # fmt: skip
+
+
+def check_stages(
+    spec: RouteSpec, tree: Node, stages: Iterable[Loaded], problems: list[Problem]
+) -> None:
+    """Checks that need the transforms of `transforms:`, loaded."""
+    yielded = _yielded(spec)
+    if yielded is None or any("classify" in loaded.methods for loaded in stages):
+        return
+    for name, value in spec.values.items():
+        for at, cls in enumerate(value.refresh_for):
+            if cls not in yielded:
+                message = f"no rule yields `{cls}`, so it never renews `values.{name}`"
+                mark = find(tree, ("values", name, "refresh_for", at)).mark
+                problems.append(mark.problem("W507", message, "warning"))
+
+
+def _yielded(spec: RouteSpec) -> set[str] | None:
+    """The outcome classes that this route can come to, None if that is up to the upstream."""
+    classes = _BY_ITSELF | {rule.as_ for rule in spec.errors.rules}
+    for _, rules in _event_rules(spec):
+        for rule in rules:
+            if rule.error is None:
+                continue
+            if rule.error.class_.path is not None and not rule.error.map:
+                return None
+            classes |= {rule.error.class_.constant, *rule.error.map.values()}
+    return classes

@@ -1,0 +1,393 @@
+"""Event rules: from a record of a custom upstream to events.
+
+Rules are compiled once, at load: paths are generated getters, and rules that tell records apart
+by the same path share a dispatch table. `RuleReader` holds what one attempt must remember (the
+text so far of snapshots, which tool call is being told). First match wins; `continue` goes on.
+Within one rule the order is reasoning, text, tool calls, usage, finish, error.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.errors import OUTCOMES
+from engine.events import (
+    Annotation,
+    ArgsDelta,
+    End,
+    ErrorEvent,
+    Event,
+    Finish,
+    ReasoningDelta,
+    SignatureDelta,
+    StateSet,
+    TextDelta,
+    Usage,
+    UsageEvent,
+)
+from engine.options import Env, Path, Word
+from engine.wire import Record, dumps
+
+from .pick import compile_selector_path
+from .spec import ErrorEmitter, FinishRule, RuleSpec, ToolCallsRule, UsageRule
+
+Find = Callable[[object], object]
+Emit = Callable[["RuleReader", Any, list[Event]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One compiled rule: tests are asked in order, emits run in order."""
+
+    events: frozenset[str]
+    tests: tuple[Callable[[Any], bool], ...]
+    when: Callable[[Env], bool] | None
+    each: Callable[[object], list[object]] | None
+    emits: tuple[Emit, ...]
+    goes_on: bool
+    source: RuleSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A compiled list of rules, shared by all attempts of a route.
+
+    finishes   some rule tells the finish, so an answer without one is truncated
+    key        path whose value chooses among `table`; None: always `rest`
+    """
+
+    rules: tuple[Rule, ...]
+    finishes: bool
+    reduce: str
+    key: Find | None = None
+    table: Mapping[object, tuple[Rule, ...]] = field(default_factory=dict)
+    rest: tuple[Rule, ...] = ()
+    conditions: bool = False
+
+
+class RuleReader:
+    """Reads the records of one attempt.
+
+    unmatched   how many records no rule knew, by their discriminator
+    """
+
+    def __init__(self, rules: Rules, env: Env, new_id: Callable[[], str]) -> None:
+        self.rules = rules
+        self.env = env
+        self.new_id = new_id
+        self.so_far: dict[int, str] = {}
+        self.last_call = -1
+        self.calls = 0
+        self.unmatched: Counter[str] = Counter()
+
+    def feed(self, record: Record) -> list[Event]:
+        rules = self.rules
+        value = record.value
+        out: list[Event] = []
+        candidates = rules.rest
+        if rules.key is not None:
+            word = rules.key(value)
+            if type(word) is str:
+                candidates = rules.table.get(word, rules.rest)
+        matched = False
+        for rule in candidates:
+            if rule.events and record.event not in rule.events:
+                continue
+            if self._apply(rule, value, record.event, out):
+                matched = True
+                if not rule.goes_on:
+                    break
+        if not matched:
+            self.unmatched[self._name(record)] += 1
+        return out
+
+    def _apply(self, rule: Rule, value: object, event: str, out: list[Event]) -> bool:
+        if rule.each is None:
+            return self._item(rule, value, event, out)
+        matched = False
+        for item in rule.each(value):
+            matched = self._item(rule, item, event, out) or matched
+        return matched
+
+    def _item(self, rule: Rule, item: object, event: str, out: list[Event]) -> bool:
+        for test in rule.tests:
+            if not test(item):
+                return False
+        if rule.when is not None and not rule.when({**self.env, "data": item, "event": event}):
+            return False
+        for emit in rule.emits:
+            emit(self, item, out)
+        return True
+
+    def _name(self, record: Record) -> str:
+        word = self.rules.key(record.value) if self.rules.key else None
+        return str(word if word is not None else record.event or "record")[:60]
+
+    def finish(self) -> list[Event]:
+        return []
+
+
+def compile_rules(specs: list[RuleSpec], reduce: str = "delta") -> Rules:
+    """Compile a list of rules. The paths in the specs are compiled already."""
+    rules = tuple(_rule(at, spec, reduce) for at, spec in enumerate(specs))
+    path = _discriminator(specs)
+    table: dict[object, tuple[Rule, ...]] = {}
+    rest = rules
+    if path is not None:
+        words = {word for spec in specs for word in _words(spec, path) or ()}
+        known = [(_words(rule.source, path), rule) for rule in rules]
+        table = {
+            word: tuple(rule for has, rule in known if has is None or word in has) for word in words
+        }
+        rest = tuple(rule for has, rule in known if has is None)
+    return Rules(
+        rules=rules,
+        finishes=any(spec.finish is not None for spec in specs),
+        reduce=reduce,
+        key=compile_selector_path(path).first if path is not None else None,
+        table=table,
+        rest=rest,
+    )
+
+
+def _words(spec: RuleSpec, path: str) -> tuple[str, ...] | None:
+    """The constants a rule demands at a path, None if it does not say (or says a pattern)."""
+    if spec.match is None or spec.each is not None or path not in spec.match.source:
+        return None
+    wanted = spec.match.source[path]
+    words = wanted if isinstance(wanted, list) else [wanted]
+    plain = all(isinstance(word, str) and not word.startswith("/") for word in words)
+    return tuple(str(word) for word in words) if plain else None
+
+
+def _discriminator(specs: list[RuleSpec]) -> str | None:
+    """The path that most rules ask, if at least two do."""
+    counts = Counter(
+        path
+        for spec in specs
+        if spec.match is not None and spec.each is None
+        for path in spec.match.source
+        if _words(spec, path)
+    )
+    best = counts.most_common(1)
+    return best[0][0] if best and best[0][1] > 1 else None
+
+
+def _rule(at: int, spec: RuleSpec, reduce: str) -> Rule:
+    tests: list[Callable[[Any], bool]] = []
+    if spec.match is not None:
+        tests.append(spec.match.test)
+    if spec.not_ is not None:
+        refuse = spec.not_.test
+        tests.append(lambda item: not refuse(item))
+    if spec.has is not None:
+        find = spec.has.first
+        tests.append(lambda item: find(item) is not None)
+    return Rule(
+        events=frozenset(spec.event),
+        tests=tuple(tests),
+        when=spec.when.test if spec.when else None,
+        each=spec.each.all if spec.each else None,
+        emits=tuple(_emits(at, spec, reduce)),
+        goes_on=spec.continue_,
+        source=spec,
+    )
+
+
+def _emits(at: int, spec: RuleSpec, reduce: str) -> list[Emit]:
+    """The emitters in their order, whatever order the file has."""
+    makers: list[tuple[object, Callable[[Any], Emit]]] = [
+        (spec.reasoning, lambda path: _text(path, ReasoningDelta, 2 * at, reduce)),
+        (spec.reasoning_signature, _signature),
+        (spec.text, lambda path: _text(path, TextDelta, 2 * at + 1, reduce)),
+        (spec.tool_calls, _calls),
+        (spec.annotation, _annotation),
+        (spec.set, _set),
+        (spec.usage, _usage),
+        (spec.finish, _finish),
+        (spec.error, _error),
+        (spec.end, lambda _: _end),
+    ]
+    return [make(written) for written, make in makers if written]
+
+
+def _end(reader: RuleReader, item: Any, out: list[Event]) -> None:
+    out.append(End())
+
+
+# ---- emitters ----
+
+
+def _text(path: Path, kind: type[TextDelta] | type[ReasoningDelta], slot: int, reduce: str) -> Emit:
+    find = path.first
+    if reduce.startswith("snapshot"):
+        return _snapshot(find, kind, slot, tolerant=reduce == "snapshot_tolerant")
+
+    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
+        text = find(item)
+        if text is not None:
+            text = text if type(text) is str else _as_text(text)
+            if text:
+                out.append(kind(0, text))
+
+    return emit
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else dumps(value).decode()
+
+
+def _snapshot(
+    find: Find, kind: type[TextDelta] | type[ReasoningDelta], slot: int, *, tolerant: bool
+) -> Emit:
+    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
+        whole = find(item)
+        if not isinstance(whole, str):
+            return
+        before = reader.so_far.get(slot, "")
+        if not tolerant and not whole.startswith(before):
+            if not before.startswith(whole):
+                out.append(ErrorEvent("retryable", "the upstream rewrote text it had already sent"))
+            return
+        if len(whole) > len(before):
+            reader.so_far[slot] = whole
+            out.append(kind(0, whole[len(before) :]))
+
+    return emit
+
+
+def _signature(path: Path) -> Emit:
+    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
+        found = path.first(item)
+        if found is not None:
+            out.append(SignatureDelta(0, str(found)))
+
+    return emit
+
+
+def _annotation(path: Path) -> Emit:
+    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
+        found = path.first(item)
+        if found is not None:
+            out.append(Annotation(found))
+
+    return emit
+
+
+def _set(paths: Mapping[str, Path]) -> Emit:
+    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
+        found = {name: path.first(item) for name, path in paths.items()}
+        known = {name: value for name, value in found.items() if value is not None}
+        if known:
+            out.append(StateSet(known))
+
+    return emit
+
+
+def _calls(rule: ToolCallsRule) -> Emit:
+    """Tool calls. A call is known by its index; without one, each name begins a new call."""
+
+    def one(reader: RuleReader, item: Any, out: list[Event]) -> None:
+        name = rule.name.first(item) if rule.name else None
+        args = rule.arguments.first(item) if rule.arguments else None
+        found = rule.id.first(item) if isinstance(rule.id, Path) else None
+        if name is None and args is None and found is None:
+            return
+        key = rule.index.first(item) if rule.index else None
+        if not isinstance(key, int) or isinstance(key, bool):
+            key = _next_key(reader, starts=name is not None)
+        ident = str(found) if found is not None else ""
+        if not ident and rule.id == "auto" and name is not None:
+            ident = reader.new_id()
+        text = "" if args is None else _as_text(args)
+        reader.last_call = key
+        out.append(ArgsDelta(key, text, ident, str(name) if name is not None else ""))
+
+    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
+        for call in rule.each.all(item) if rule.each else (item,):
+            one(reader, call, out)
+
+    return emit
+
+
+def _next_key(reader: RuleReader, *, starts: bool) -> int:
+    if starts or reader.last_call < 0:
+        reader.calls += 1
+        return 1_000_000 + reader.calls
+    return reader.last_call
+
+
+def _usage(rule: UsageRule) -> Emit:
+    finds = {
+        name: path.first
+        for name, path in (
+            ("input", rule.input),
+            ("output", rule.output),
+            ("cache_read", rule.cached),
+            ("cache_write", rule.cache_write),
+            ("reasoning", rule.reasoning),
+        )
+        if path is not None
+    }
+
+    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
+        counts = {name: _count(find(item)) for name, find in finds.items()}
+        if all(count is None for count in counts.values()):
+            return
+        usage = Usage(**counts)  # type: ignore[arg-type] # only the counts are set
+        if rule.input_includes == "nothing" and usage.input is not None:
+            usage.input += (usage.cache_read or 0) + (usage.cache_write or 0)
+        if rule.output_excludes == "reasoning" and usage.output is not None:
+            usage.output += usage.reasoning or 0
+        out.append(UsageEvent(usage))
+
+    return emit
+
+
+def _count(value: object) -> int | None:
+    """A token count: a whole number, also as text or float; below zero counts as zero."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return max(0, int(value))
+    if isinstance(value, str) and value.isdigit():
+        return int(value)
+    return None
+
+
+def word_of(word: Word, mapping: Mapping[str, str], item: object) -> tuple[str | None, str]:
+    """(mapped word, raw word) of a constant-or-path with a map; (None, "") if nothing is there."""
+    if word.path is None:
+        raw: object = word.constant
+    else:
+        raw = word.path.first(item)
+        if raw is None:
+            return None, ""
+    text = raw if isinstance(raw, str) else dumps(raw).decode()
+    return mapping.get(text, mapping.get("*", text)), text
+
+
+_FINISHES = {"stop", "length", "tool_calls", "content_filter"}
+
+
+def _finish(rule: FinishRule) -> Emit:
+    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
+        reason, raw = word_of(rule.path, rule.map, item)
+        if reason is not None:
+            out.append(Finish(reason if reason in _FINISHES else "stop", raw))
+
+    return emit
+
+
+def _error(rule: ErrorEmitter) -> Emit:
+    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
+        cls, raw = word_of(rule.class_, rule.map, item)
+        message = rule.message.first(item) if rule.message else None
+        text = "the upstream reported an error" if message is None else _as_text(message)
+        known = cls if cls in OUTCOMES else "retryable"
+        out.append(ErrorEvent(known, text, code="" if raw in OUTCOMES else raw))
+
+    return emit

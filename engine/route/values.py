@@ -1,0 +1,285 @@
+"""Fetched values, compiled: a conversation with a server that ends in a secret.
+
+A plan's `flow` is a generator: it yields requests, is sent the answers and returns what it found.
+It does no network, knows no clock and holds no state; the keyring drives it, keeps the result and
+decides when to fetch again.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+from engine.errors import ExchangeError
+from engine.options import Condition, Env
+from engine.transform import Extracted, Value
+from engine.wire import HttpRequest, HttpResponse, JsonError, loads
+
+from .render import Plan
+from .spec import StepSpec, TtlSpec, ValueSpec
+
+MAX_BODY = 2 * 1024**2
+MAX_REQUESTS = 10
+
+Flow = Generator[HttpRequest, HttpResponse, "Found"]
+Step = Callable[[HttpResponse, Env], Extracted | None]
+MakeExtractor = Callable[[Env], Callable[[HttpResponse], Extracted | None]]
+MakeProducer = Callable[[Env], Generator[HttpRequest, HttpResponse, Extracted]]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a fetch gave: text, or named outputs; good for so many seconds (None: for ever)."""
+
+    content: str | dict[str, str]
+    expires_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ValuePlan:
+    """One entry of `values:`, compiled. needs: names of other values its requests mention."""
+
+    name: str
+    scope: str
+    flow: Callable[[Env], Flow]
+    refresh_for: frozenset[str]
+    refresh_before: float
+    refresh_after: int | None
+    prefetch: bool
+    persist: bool
+    when: Condition | None
+    secret: bool
+    needs: frozenset[str]
+    fingerprint: str
+
+
+def fetch(
+    name: str,
+    plan: Plan,
+    steps: dict[str, list[Step]] | list[Step],
+    ttl: Callable[[HttpResponse, str | dict[str, str], float], float | None],
+) -> Callable[[Env], Flow]:
+    """The flow of a value with one request."""
+
+    def flow(env: Env) -> Flow:
+        response = yield plan.render(env)
+        if response.status >= 400:
+            raise ExchangeError(
+                "unavailable",
+                f"value `{name}` could not be fetched: status {response.status}",
+                status=response.status,
+            )
+        found = _outputs(steps, response, env)
+        if found is None:
+            raise ExchangeError("unavailable", f"value `{name}` was not found in the answer")
+        content, expires = found
+        now = env.get("_now")
+        lasts = ttl(response, content, now if isinstance(now, float) else 0.0)
+        return Found(content, expires if expires is not None else lasts)
+
+    return flow
+
+
+def _outputs(
+    steps: dict[str, list[Step]] | list[Step], response: HttpResponse, env: Env
+) -> tuple[str | dict[str, str], float | None] | None:
+    if isinstance(steps, list):
+        return _first(steps, response, env)
+    outputs: dict[str, str] = {}
+    for output, alternatives in steps.items():
+        found = _first(alternatives, response, env)
+        if found is None:
+            return None
+        outputs[output] = str(found[0])
+    return outputs, None
+
+
+def _first(
+    steps: list[Step], response: HttpResponse, env: Env
+) -> tuple[str | dict[str, str], float | None] | None:
+    for step in steps:
+        found = step(response, env)
+        if isinstance(found, Value):
+            return found.content, found.expires_in
+        if found:
+            return found, None
+    return None
+
+
+def produced(name: str, make: MakeProducer, ttl: float | None) -> Callable[[Env], Flow]:
+    """The flow of a value that a transform's `produce` makes: at most MAX_REQUESTS requests."""
+
+    def flow(env: Env) -> Flow:
+        conversation = make(env)
+        try:
+            request = next(conversation)
+            for _ in range(MAX_REQUESTS):
+                answer = yield request
+                request = conversation.send(answer)
+        except StopIteration as stop:
+            extracted = stop.value
+            if isinstance(extracted, Value):
+                return Found(extracted.content, extracted.expires_in or ttl)
+            return Found(extracted, ttl)
+        raise ExchangeError("fatal", f"value `{name}` asked for more than {MAX_REQUESTS} requests")
+
+    return flow
+
+
+# ---- extraction ----
+
+
+def compile_step(spec: StepSpec, extractor: MakeExtractor | None) -> Step:
+    """One step with its `then`. `extractor` makes the transform that the step names."""
+    step = _BY_KEY[_key_of(spec)](spec, extractor)
+    if spec.then is None:
+        return step
+    rest = compile_step(spec.then, extractor)
+
+    def chain(response: HttpResponse, env: Env) -> Extracted | None:
+        found = step(response, env)
+        content = found.content if isinstance(found, Value) else found
+        if not isinstance(content, str):
+            return None
+        return rest(replace(response, body=content.encode()), env)
+
+    return chain
+
+
+def _key_of(spec: StepSpec) -> str:
+    return next(key for key in StepSpec.ONE_OF if getattr(spec, key) is not None)
+
+
+def _json_step(spec: StepSpec, extractor: MakeExtractor | None) -> Step:
+    find = spec.json.first if spec.json else lambda value: None
+
+    def step(response: HttpResponse, env: Env) -> Extracted | None:
+        try:
+            found = find(loads(response.body))
+        except JsonError:
+            return None
+        return _as_text(found)
+
+    return step
+
+
+def _as_text(value: object) -> str | None:
+    if isinstance(value, bool) or value is None or isinstance(value, dict | list):
+        return None
+    return str(value)
+
+
+def _regex_step(spec: StepSpec, extractor: MakeExtractor | None) -> Step:
+    pattern = spec.regex
+    assert pattern is not None
+
+    def step(response: HttpResponse, env: Env) -> Extracted | None:
+        hit = pattern.search(response.body[:MAX_BODY].decode("utf-8", "replace"))
+        return None if hit is None else hit.group(1 if pattern.groups else 0)
+
+    return step
+
+
+def _header_step(spec: StepSpec, extractor: MakeExtractor | None) -> Step:
+    name = spec.header or ""
+    return lambda response, env: response.header(name)
+
+
+def _cookie_step(spec: StepSpec, extractor: MakeExtractor | None) -> Step:
+    name = spec.cookie or ""
+    return lambda response, env: cookie_of(response, name)
+
+
+def cookie_of(response: HttpResponse, name: str) -> str | None:
+    """The value of a cookie that the answer sets."""
+    for key, value in response.headers:
+        if key.lower() != "set-cookie":
+            continue
+        jar: SimpleCookie = SimpleCookie()
+        try:
+            jar.load(value)
+        except CookieError:
+            continue
+        if name in jar:
+            return jar[name].value
+    return None
+
+
+def _claim_step(spec: StepSpec, extractor: MakeExtractor | None) -> Step:
+    name = spec.jwt_claim or ""
+    return lambda response, env: _as_text(claim(response.body.decode("utf-8", "replace"), name))
+
+
+def claim(token: str, name: str) -> Any:
+    """A claim of a JWT's payload (RFC 7519), None if absent. The signature is not checked."""
+    parts = token.strip().split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        payload = loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (binascii.Error, ValueError):
+        return None
+    return payload.get(name) if isinstance(payload, dict) else None
+
+
+def _body_step(spec: StepSpec, extractor: MakeExtractor | None) -> Step:
+    return lambda response, env: response.body[:MAX_BODY].decode("utf-8", "replace").strip()
+
+
+def _transform_step(spec: StepSpec, extractor: MakeExtractor | None) -> Step:
+    assert extractor is not None
+    return lambda response, env: extractor(env)(response)
+
+
+_BY_KEY: dict[str, Callable[[StepSpec, MakeExtractor | None], Step]] = {
+    "json": _json_step,
+    "regex": _regex_step,
+    "header": _header_step,
+    "cookie": _cookie_step,
+    "jwt_claim": _claim_step,
+    "body": _body_step,
+    "transform": _transform_step,
+}
+
+
+# ---- how long it is good ----
+
+
+def compile_ttl(
+    spec: ValueSpec,
+) -> Callable[[HttpResponse, str | dict[str, str], float], float | None]:
+    """(answer, content, now) -> seconds, or None for a value that never expires by itself."""
+    ttl = spec.ttl
+    if not isinstance(ttl, TtlSpec):
+        constant = None if ttl is None else float(ttl)
+        return lambda response, content, now: constant
+
+    def lasts(response: HttpResponse, content: str | dict[str, str], now: float) -> float | None:
+        found = _told(ttl, response, content, now)
+        if found is None:
+            return float(ttl.max) if ttl.max is not None else None
+        found -= float(ttl.minus)
+        return max(0.0, min(found, float(ttl.max)) if ttl.max is not None else found)
+
+    return lasts
+
+
+def _told(
+    ttl: TtlSpec, response: HttpResponse, content: str | dict[str, str], now: float
+) -> float | None:
+    if ttl.jwt is not None:
+        texts = [content] if isinstance(content, str) else list(content.values())
+        found = next((c for text in texts if (c := claim(text, ttl.jwt)) is not None), None)
+        return float(found) - now if isinstance(found, int | float) else None
+    try:
+        value = ttl.json.first(loads(response.body)) if ttl.json else None
+    except JsonError:
+        return None
+    try:
+        return float(value) if isinstance(value, int | float | str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,142 @@
+"""Conversations over several requests: named by the route, kept by the store.
+
+A session belongs to one client key and one route. What it holds is saved only after the answer was
+delivered; two requests of one session that run at the same time both keep their turns. A request
+without a session name gets a one-shot session that is never stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from .chat import ChatRequest, Message
+from .dialects.openai_chat.parse import parse_value
+from .dialects.openai_chat.render import messages as render_messages
+from .options import Env
+from .ports import Ports, Store, StoreError
+from .route.route import Route, SessionPlan
+from .route.view import Asked
+from .wire import dumps, loads
+
+MAX_LOCKS = 4096
+
+
+@dataclass(slots=True)
+class Session:
+    """One session as a request sees it. key "" means one-shot."""
+
+    key: str
+    state: dict[str, object]
+    history: list[Message] = field(default_factory=list)
+
+    def variables(self) -> dict[str, object]:
+        return {**self.state, "id": self.key.rpartition("/")[2] or "one-shot"}
+
+    def extend(self, chat: ChatRequest) -> list[Message]:
+        """The conversation to send: stored turns before the client's, unless it brought its own.
+
+        A client that sends assistant turns keeps the history itself, and is believed.
+        """
+        if not self.history or any(m.role == "assistant" for m in chat.messages):
+            return chat.messages
+        first = [m for m in chat.messages if m.role in ("system", "developer")]
+        kept = self.history
+        if first:
+            kept = [m for m in kept if m.role not in ("system", "developer")]
+        rest = [m for m in chat.messages if m.role not in ("system", "developer")]
+        return [*first, *kept, *rest]
+
+
+class Sessions:
+    """Opens and saves sessions. Stores that fail are counted; the request goes on without."""
+
+    def __init__(self, ports: Ports) -> None:
+        self.ports = ports
+        self._locks: OrderedDict[str, asyncio.Lock] = OrderedDict()
+
+    async def open(self, route: Route, plan: SessionPlan, asked: Asked, env: Env) -> Session:
+        name = plan.name(asked)
+        if not name:
+            return Session("", plan.state(env))
+        key = _key(route, plan, asked.client, name)
+        kept = await self._read(self._store(plan), key)
+        if kept is None:
+            state = plan.state(env)
+            fresh = Session(key, state)
+            await self._write(plan, fresh, [])  # so that parallel first requests share its ids
+            return fresh
+        return Session(key, kept["state"], _messages(kept["history"]))
+
+    async def save(
+        self, plan: SessionPlan, session: Session, turns: list[Message], learned: dict[str, object]
+    ) -> None:
+        """Add turns and learned state to what the store holds now."""
+        if not session.key:
+            return
+        async with self._lock(session.key):
+            kept = await self._read(self._store(plan), session.key)
+            if kept is not None:
+                session = Session(session.key, kept["state"], _messages(kept["history"]))
+            session.state = {**session.state, **learned}
+            await self._write(plan, session, turns)
+
+    async def replace(self, plan: SessionPlan, session: Session, turns: list[Message]) -> None:
+        """The client keeps the history itself: what it sent is what is kept."""
+        session.history = []
+        await self._write(plan, session, turns)
+
+    async def forget(self, plan: SessionPlan, session: Session) -> None:
+        """The upstream lost the conversation: the next request starts a new one."""
+        if session.key:
+            try:
+                await self._store(plan).delete(session.key)
+            except StoreError:
+                self.ports.observer.saw("store_error", store="sessions")
+
+    def _store(self, plan: SessionPlan) -> Store:
+        return self.ports.durable if plan.persist else self.ports.store
+
+    async def _read(self, store: Store, key: str) -> dict[str, Any] | None:
+        try:
+            raw = await store.get(key)
+        except StoreError:
+            self.ports.observer.saw("store_error", store="sessions")
+            return None
+        kept = loads(raw) if raw is not None else None
+        return kept if isinstance(kept, dict) else None
+
+    async def _write(self, plan: SessionPlan, session: Session, turns: list[Message]) -> None:
+        history = [*session.history, *turns][-plan.max_messages :] if plan.server_history else []
+        value = dumps({"state": session.state, "history": render_messages(history)})
+        store = self._store(plan)
+        try:
+            await store.put(session.key, value, plan.ttl)
+            await store.trim(session.key.rpartition("/")[0] + "/", plan.limit)
+        except StoreError:
+            self.ports.observer.saw("store_error", store="sessions")
+
+    def _lock(self, key: str) -> asyncio.Lock:
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        self._locks.move_to_end(key)
+        while len(self._locks) > MAX_LOCKS:
+            oldest = next(iter(self._locks))
+            if self._locks[oldest].locked():
+                break
+            del self._locks[oldest]
+        return lock
+
+
+def _key(route: Route, plan: SessionPlan, client: str, name: str) -> str:
+    digest = hashlib.sha256(f"{client}\0{name}".encode()).hexdigest()[:32]
+    return f"session/{route.name}/{plan.fingerprint}/{digest}"
+
+
+def _messages(history: list[object]) -> list[Message]:
+    """Stored turns, read as a client's would be."""
+    if not history:
+        return []
+    return parse_value({"model": "-", "messages": history}).messages

@@ -1,0 +1,198 @@
+"""The running gateway: ports, routes, server, watcher, signals; started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random, SystemRandom
+from typing import Any
+
+from aiohttp import web
+
+from engine.errors import ConfigError
+from engine.keyring import Keyring
+from engine.options import Secret
+from engine.ports import Ports
+from engine.route.book import RouteBook
+from engine.sessions import Sessions
+
+from .admin import Admin
+from .clock import SystemClock
+from .keys import ClientKeys
+from .library import Library
+from .log import Logger, take_over
+from .metrics import Metrics
+from .prefetch import prefetch
+from .redact import Redactor
+from .report import Reporter
+from .server import Server
+from .settings import Settings
+from .store_memory import MemoryStore
+from .store_sqlite import SqliteStore
+from .upstream import AiohttpUpstream
+from .watch import RouteKeeper
+
+
+@dataclass(slots=True)
+class Gateway:
+    """What runs. `url` is where it listens."""
+
+    server: Server
+    keeper: RouteKeeper
+    logger: Logger
+    url: str = ""
+
+
+@asynccontextmanager
+async def gateway(
+    settings: Settings, library: Library, *, strict: bool = False
+) -> AsyncIterator[Gateway]:
+    """Start everything; inside the block it serves. Raises ConfigError, OSError (port taken)."""
+    async with AsyncExitStack() as stack:
+        built = await _build(settings, library, stack)
+        await built.keeper.start(strict=strict)
+        tasks = await stack.enter_async_context(_tasks())
+        if settings.watch != "off":
+            tasks.append(built.keeper.run())
+        tasks.append(built.server.tend())
+        built.url = await _listen(settings, built.server, stack)
+        yield built
+        await built.server.drain(float(settings.drain))
+
+
+@asynccontextmanager
+async def _tasks() -> AsyncIterator[Any]:
+    """A group whose tasks are cancelled at the end."""
+    async with asyncio.TaskGroup() as group:
+        started: list[asyncio.Task[Any]] = []
+
+        class Adder:
+            def append(self, coroutine: Any) -> None:
+                started.append(group.create_task(coroutine))
+
+        yield Adder()
+        for task in started:
+            task.cancel()
+
+
+async def _build(settings: Settings, library: Library, stack: AsyncExitStack) -> Gateway:
+    clock, redactor, metrics = SystemClock(), Redactor(), Metrics()
+    redactor.add(*settings.secrets())
+    logger = Logger(
+        clock.now, format=settings.log.format, level=settings.log.level, redactor=redactor
+    )
+    stack.callback(logger.close)
+    take_over(logger)
+    observer = Reporter(logger, metrics, clock.now, clock.monotonic)
+    upstream = AiohttpUpstream()
+    stack.push_async_callback(upstream.close)
+    durable = SqliteStore(Path(settings.state) / "penstock.db", clock.now)
+    stack.push_async_callback(durable.close)
+    store = MemoryStore(clock.monotonic) if settings.store == "memory" else durable
+    ports = Ports(
+        upstream, clock, store, durable, observer, Random(SystemRandom().getrandbits(128))
+    )
+    keyring = await stack.enter_async_context(Keyring(ports))
+    keeper = RouteKeeper(
+        library,
+        clock=clock,
+        observer=observer,
+        on_swap=partial(_swapped, keyring, redactor),
+        watch="poll" if settings.watch == "poll" else "auto",
+    )
+    server = Server(
+        settings=settings,
+        keys=None if settings.clients.auth == "none" else ClientKeys(settings.clients.keys),
+        book=lambda: keeper.book,
+        ports=ports,
+        keyring=keyring,
+        sessions=Sessions(ports),
+        ready=lambda: bool(keeper.book.routes),
+        since=int(clock.now()),
+    )
+    _extend(server, settings, keeper, metrics)
+    return Gateway(server, keeper, logger)
+
+
+def _swapped(keyring: Keyring, redactor: Redactor, old: RouteBook, new: RouteBook) -> None:
+    """What a swap of the book brings with it: known secrets, values fetched ahead."""
+    for name, route in new.routes.items():
+        if old.routes.get(name) is route:
+            continue
+        secrets = [s for s in (*route.references.values(), *(route.account or {}).values())]
+        redactor.add(*(secret for secret in secrets if isinstance(secret, Secret)))
+        prefetch(keyring, route)
+
+
+def _extend(server: Server, settings: Settings, keeper: RouteKeeper, metrics: Metrics) -> None:
+    """Metrics and the admin paths, where they are switched on."""
+    metrics.open_requests(lambda: float(server.under_way))
+    if settings.metrics.enabled:
+
+        async def page(request: web.BaseRequest) -> web.Response:
+            return web.Response(
+                body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"}
+            )
+
+        server.extra["GET", settings.metrics.path] = page
+    if settings.admin.key is not None:
+        server.extra.update(Admin(settings.admin.key, keeper).table())
+
+
+async def _listen(settings: Settings, server: Server, stack: AsyncExitStack) -> str:
+    """Open the port. The handler is cancelled when its client goes away."""
+    header = int(settings.limits.header)
+    low = web.Server(
+        server.handle,
+        handler_cancellation=True,
+        access_log=None,
+        max_line_size=header,
+        max_field_size=header,
+        keepalive_timeout=75,
+        lingering_time=2,
+    )
+    runner = web.ServerRunner(low, handle_signals=False, shutdown_timeout=1.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(
+        runner, settings.listen.host, settings.listen.port, backlog=1024, shutdown_timeout=1.0
+    )
+    await site.start()
+    server.stop_listening = site.stop
+    host, port = runner.addresses[0][:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+async def serve(
+    settings: Settings,
+    library: Library,
+    *,
+    strict: bool = False,
+    started: Callable[[Gateway], None] = lambda gateway: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; SIGHUP looks at all route files anew."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    try:
+        async with gateway(settings, library, strict=strict) as running:
+            again = asyncio.Event()
+            for name in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(name, stop.set)
+            loop.add_signal_handler(signal.SIGHUP, again.set)
+            started(running)
+            async with _tasks() as tasks:
+                tasks.append(_rescan(running.keeper, again))
+                await stop.wait()
+    except* ConfigError as group:
+        raise group.exceptions[0] from None
+
+
+async def _rescan(keeper: RouteKeeper, again: asyncio.Event) -> None:
+    while True:
+        await again.wait()
+        again.clear()
+        await keeper.rescan(force=True)

@@ -1,0 +1,169 @@
+"""The Observer port: what the exchange and the shell saw goes to the log and to the metrics.
+
+    request        id route model dialect stream status outcome attempts seconds first_event usage
+                   upstream_status error          one line per client request
+    attempt        request route outcome status message cause unmatched
+    value_fetched  route value result
+    store_error    store
+    route_loaded   route and more                 what was read of a route file serves now
+    route_failed   route problems and more        it cannot serve (route_clash: not beside others)
+    route_removed  route
+    generations    route count                    counted, not logged
+    crash          error and more                 a mistake of the engine itself
+
+Any other name is a line of its own. A field `level` decides the level of such a line; secrets in a
+field `secrets` are made known to the redactor and not logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from engine.errors import OUTCOMES
+from engine.events import Usage
+
+from .log import LONGEST, Logger, where
+from .metrics import Metrics
+
+STORE_LINE_EVERY = 60.0  # seconds: a store that is down is one line, not one per request
+_OTHERS = {"watch_failed": "warning", "route_mounted_alone": "warning"}
+_BY_FAULT = {"client": "info", "upstream": "warning", "account": "warning", "operator": "error"}
+_LEVELS = {"ok": "info", **{name: _BY_FAULT[known.fault] for name, known in OUTCOMES.items()}}
+
+Fields = dict[str, Any]
+
+
+class Reporter:
+    """An Observer. now and monotonic are the Clock's."""
+
+    def __init__(
+        self,
+        logger: Logger,
+        metrics: Metrics,
+        now: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.logger = logger
+        self.metrics = metrics
+        self._now = now
+        self._monotonic = monotonic
+        self._quiet: dict[str, float] = {}
+        self._seen: dict[str, Callable[[Fields], None]] = {
+            "request": self._request,
+            "attempt": self._attempt,
+            "value_fetched": self._value_fetched,
+            "store_error": self._store_error,
+            "route_loaded": self._route_loaded,
+            "route_failed": partial(self._route_failed, "route_failed"),
+            "route_clash": partial(self._route_failed, "route_clash"),
+            "route_removed": self._route_removed,
+            "generations": self._generations,
+            "crash": self._crash,
+        }
+
+    def saw(self, name: str, **fields: object) -> None:
+        try:
+            secrets = fields.pop("secrets", None)
+            if secrets:
+                self.logger.redactor.add(*secrets)  # type: ignore[misc]
+            note = self._seen.get(name)
+            if note is not None:
+                note(fields)
+            else:
+                self._line(name, fields, _OTHERS.get(name, "debug"))
+        except Exception as error:  # an observer never raises, whatever it is told
+            self.logger.error("observer", saw=name, error=error, where=where(error))
+
+    def _request(self, seen: Fields) -> None:
+        outcome, usage = seen["outcome"], seen["usage"]
+        seconds, first = seen["seconds"], seen["first_event"]
+        self.metrics.request(
+            seen["route"], seen["model"], seen["dialect"], outcome, seconds, first, usage
+        )
+        level = _LEVELS.get(outcome, "info")
+        if self.logger.wants(level):
+            self.logger.write(level, "request", _request_line(seen, seconds, first, usage))
+
+    def _attempt(self, seen: Fields) -> None:
+        unmatched = sum((seen.get("unmatched") or {}).values())
+        self.metrics.attempt(seen["route"], seen["outcome"], unmatched)
+        good = seen["outcome"] == "ok"
+        level = "debug" if good else _LEVELS.get(seen["outcome"], "warning")
+        if not self.logger.wants(level):
+            return
+        line = {name: seen.get(name) for name in ("request", "route", "outcome", "status")}
+        if not good:
+            line["error"] = _short(seen.get("message"))
+        if unmatched:
+            line["unmatched"] = unmatched
+        self.logger.write(level, "attempt", line | _cause(seen.get("cause")))
+
+    def _value_fetched(self, seen: Fields) -> None:
+        self.metrics.value_fetched(seen["route"], seen["value"], seen["result"])
+        self.logger.write("debug" if seen["result"] == "ok" else "warning", "value_fetched", seen)
+
+    def _store_error(self, seen: Fields) -> None:
+        store = seen["store"]
+        self.metrics.store_error(store)
+        now = self._monotonic()
+        if now >= self._quiet.get(store, now):
+            self._quiet[store] = now + STORE_LINE_EVERY
+            self.logger.write("error", "store_error", seen)
+
+    def _route_loaded(self, seen: Fields) -> None:
+        self.metrics.reload(seen["route"], "ok", self._now())
+        self._line("route_loaded", seen, "info")
+
+    def _route_failed(self, name: str, seen: Fields) -> None:
+        self.metrics.reload(seen["route"], "failed", self._now())
+        # The first line of a problem only: the others show the file, which may hold a secret.
+        problems = [str(problem).partition("\n")[0] for problem in seen.get("problems", ())]
+        self._line(name, {**seen, "problems": problems}, "error")
+
+    def _route_removed(self, seen: Fields) -> None:
+        self.metrics.forget(seen["route"])
+        self._line("route_removed", seen, "info")
+
+    def _generations(self, seen: Fields) -> None:
+        self.metrics.generations(seen["route"], seen["count"])
+
+    def _crash(self, seen: Fields) -> None:
+        self.logger.write("error", "crash", {**seen, **_cause(seen["error"])})
+
+    def _line(self, name: str, seen: Fields, level: str) -> None:
+        level = seen.pop("level", level)
+        self.logger.write(level, name, seen)
+
+
+def _request_line(seen: Fields, seconds: float, first: float | None, usage: Usage | None) -> Fields:
+    line: Fields = {
+        "id": seen["id"],
+        "route": seen["route"],
+        "model": seen["model"],
+        "dialect": seen["dialect"],
+        "stream": seen["stream"],
+        "status": seen["status"],
+        "outcome": seen["outcome"],
+        "attempts": seen["attempts"],
+        "first_event_ms": None if first is None else round(first * 1000, 1),
+        "total_ms": round(seconds * 1000, 1),
+        "upstream_status": seen["upstream_status"],
+    }
+    if usage is not None:
+        line["input_tokens"] = usage.input
+        line["output_tokens"] = usage.output
+        line["estimated"] = usage.estimated
+    if seen["error"]:
+        line["error"] = _short(seen["error"])
+    return line
+
+
+def _cause(error: BaseException | None) -> Fields:
+    """Of an exception only its type and place: its text may quote the conversation."""
+    return {} if error is None else {"cause": type(error).__name__, "where": where(error)}
+
+
+def _short(text: object) -> str:
+    return str(text or "")[:LONGEST]

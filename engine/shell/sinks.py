@@ -1,0 +1,238 @@
+"""The client's side of an exchange, over aiohttp: a stream, or one whole answer.
+
+A stream holds back everything until the first content, so that a failing beginning is still an
+HTTP status. After `early` (headers and a ping for a client that has waited long) errors are
+in-band. A sink writes once per batch; awaiting the write is the back-pressure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from engine.dialects import Dialect, Encoder
+from engine.dialects.outcomes import retry_headers
+from engine.dialects.tokens import estimate, estimate_text
+from engine.errors import ExchangeError
+from engine.events import (
+    CONTENT,
+    ErrorEvent,
+    Event,
+    Finish,
+    Folder,
+    Start,
+    TextDelta,
+    Usage,
+    UsageEvent,
+)
+from engine.route.view import Asked
+
+_CONTENT = frozenset(CONTENT)
+
+
+@dataclass(slots=True)
+class Client:
+    """What a sink needs to know of the client's request."""
+
+    request: web.BaseRequest
+    dialect: Dialect
+    asked: Asked
+    model: str
+    created: int
+    headers: dict[str, str]
+    wants_usage: bool = False
+
+
+def error_response(client: Client, error: ExchangeError) -> web.Response:
+    """A failure before commit: the dialect's status, body and headers."""
+    status, body = client.dialect.failure(error.cls, error.message, client.asked.id, error)
+    headers = {**client.headers, **retry_headers(error.cls, error.retry_after)}
+    return web.Response(
+        status=status, body=body, content_type=client.dialect.content_type, headers=headers
+    )
+
+
+class PlainSink:
+    """Collects the answer and replies with it whole."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.committed = False
+        self.folder = Folder()
+        self.response: web.Response | None = None
+        self.status = 0
+
+    async def send(self, events: list[Event]) -> None:
+        self.folder.feed(events)
+
+    def restart(self) -> None:
+        """A new attempt begins: what the last one said is forgotten."""
+        self.folder = Folder()
+
+    async def forward(self, data: bytes, content: bool) -> None:
+        raise AssertionError("a whole answer is never forwarded in pieces")
+
+    async def whole(self, body: bytes) -> None:
+        self._reply(200, body)
+
+    async def end(self) -> None:
+        raise AssertionError("a whole answer is never forwarded in pieces")
+
+    async def finish(self, finish: Finish, usage: Usage | None) -> None:
+        self.folder.feed([finish])
+        reply = self.folder.done()
+        reply.usage = usage or estimated(self.client.asked, reply.text + reply.reasoning)
+        client = self.client
+        body = client.dialect.reply(reply, client.asked.id, client.model, client.created)
+        self._reply(200, body)
+
+    async def fail(self, error: ExchangeError, frames: bytes = b"") -> None:
+        self.response = error_response(self.client, error)
+        self.status = self.response.status
+
+    def _reply(self, status: int, body: bytes) -> None:
+        self.committed = True
+        self.status = status
+        self.response = web.Response(
+            status=status,
+            body=body,
+            content_type=self.client.dialect.content_type,
+            headers=self.client.headers,
+        )
+
+
+class StreamSink:
+    """Encodes events as they come. `silent_since` is loop time, for pings."""
+
+    def __init__(self, client: Client, encoder: Encoder, now: Callable[[], float]) -> None:
+        self.client = client
+        self.encoder = encoder
+        self.now = now
+        self.committed = False
+        self.begun = now()
+        self.silent_since = self.begun
+        self.response: web.StreamResponse | None = None
+        self.status = 0
+        self.first_event: float | None = None
+        self._held: list[Event] = []
+        self._waiting: list[bytes] = []
+        self._lock = asyncio.Lock()
+        self._length = 0
+        self.folder: Folder | None = None
+
+    def keep(self) -> None:
+        """Fold what is sent, for sessions that keep the history."""
+        self.folder = Folder()
+
+    def restart(self) -> None:
+        """A new attempt begins: what the last one held back is forgotten."""
+        self._held.clear()
+        self._waiting.clear()
+        self._length = 0
+        if self.folder is not None:
+            self.folder = Folder()
+
+    async def send(self, events: list[Event]) -> None:
+        if self.folder is not None:
+            self.folder.feed(events)
+        if self.client.wants_usage:
+            self._length += sum(len(e.text) for e in events if type(e) is TextDelta)
+        if not self.committed:
+            self._held += events
+            if not any(type(event) in _CONTENT for event in events):
+                return
+            self._commit()
+            events = self._beginning()
+        await self._write(self.encoder.feed(events))
+
+    def _commit(self) -> None:
+        self.committed = True
+        self.first_event = self.now()
+
+    def _beginning(self) -> list[Event]:
+        """The first events of an encoded answer: Start, then what was held back."""
+        client, held = self.client, self._held
+        self._held = []
+        return [Start(client.asked.id, client.model, client.created), *held]
+
+    async def forward(self, data: bytes, content: bool) -> None:
+        if not self.committed:
+            self._waiting.append(data)
+            if not content:
+                return
+            self._commit()
+            data, self._waiting = b"".join(self._waiting), []
+        await self._write(data)
+
+    async def whole(self, body: bytes) -> None:
+        raise AssertionError("a stream is never sent as one document")
+
+    async def finish(self, finish: Finish, usage: Usage | None) -> None:
+        events: list[Event] = [] if self.committed else self._beginning()
+        if self.client.wants_usage and usage is None:
+            text = "x" * self._length
+            usage = estimated(self.client.asked, text)
+        if usage is not None:
+            events.append(UsageEvent(usage))
+        self.committed = True
+        await self._write(self.encoder.feed([*events, finish]))
+        await self._close()
+
+    async def end(self) -> None:
+        self.committed = True
+        await self._write(b"".join(self._waiting))
+        await self._close()
+
+    async def fail(self, error: ExchangeError, frames: bytes = b"") -> None:
+        if self.response is None and not self.committed:
+            self.response = response = error_response(self.client, error)
+            self.status = response.status
+            return
+        event = ErrorEvent(error.cls, error.message, error.status, error.code, error.retry_after)
+        await self._write(frames or self.client.dialect.stream_failure(event))
+        await self._close()
+
+    async def _start(self) -> web.StreamResponse:
+        async with self._lock:
+            if self.response is None:
+                response = web.StreamResponse(headers=self.client.headers)
+                response.content_type = self.client.dialect.stream_type
+                self.status = 200
+                self.response = response
+                await response.prepare(self.client.request)
+        return self.response
+
+    async def _write(self, data: bytes) -> None:
+        response = self.response
+        if response is None or self._lock.locked():
+            response = await self._start()
+        if data:
+            self.silent_since = self.now()
+            await response.write(data)
+
+    async def _close(self) -> None:
+        if self.response is not None:
+            await self.response.write_eof()
+
+    async def early(self) -> None:
+        """Headers and a ping, though nothing has been said yet. The true status is given up."""
+        await self._start()
+        await self.ping()
+
+    async def ping(self) -> None:
+        """A sign of life, if the dialect has one and the client is reading."""
+        data = self.encoder.ping()
+        self.silent_since = self.now()
+        transport: Any = self.client.request.transport
+        idle = transport is not None and transport.get_write_buffer_size() == 0
+        if data and idle and self.response is not None and not self._lock.locked():
+            await self.response.write(data)
+
+
+def estimated(asked: Asked, text: str) -> Usage:
+    """Usage where the upstream tells none, marked as an estimate."""
+    return Usage(input=estimate(asked.chat), output=estimate_text(text), estimated=True)

@@ -1,0 +1,125 @@
+"""A server that plays the upstream of recorded fixtures, with their timing: `penstock mock`.
+
+Any exchange may happen any number of times; the first whose expectations fit a request answers it.
+A request that fits none gets a 404 that says what was nearest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from engine.errors import ConfigError
+from engine.fixtures import ExchangeSpec, ExpectRequest, Fixture, Matcher, read_fixture
+from engine.wire import HttpRequest
+
+STALL = 3600.0
+LIMIT = 64 * 1024**2
+
+
+def load_fixtures(paths: list[Path]) -> list[Fixture]:
+    """The fixtures of files and folders. Raises ConfigError."""
+    files = [
+        file
+        for path in paths
+        for file in (sorted(path.rglob("*.yaml")) if path.is_dir() else [path])
+    ]
+    return [load_fixture(file) for file in files]
+
+
+def load_fixture(file: Path) -> Fixture:
+    """One fixture with its sidecars. Raises ConfigError."""
+    return read_fixture(
+        file.read_bytes(), str(file), lambda name: (file.parent / name).read_bytes()
+    )
+
+
+class Stub:
+    """Plays fixtures. `reload` reads them anew when their files have changed."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths = paths
+        self._fixtures = load_fixtures(paths)
+        self._stamp = self._stamps()
+        self.requests: list[HttpRequest] = []
+
+    def _stamps(self) -> list[int]:
+        files = [
+            file for path in self._paths for file in (path.rglob("*") if path.is_dir() else [path])
+        ]
+        return sorted(file.stat().st_mtime_ns for file in files if file.is_file())
+
+    def _fresh(self) -> list[Fixture]:
+        """The fixtures as they stand now; while a file is broken, as they stood before."""
+        stamp = self._stamps()
+        if stamp != self._stamp:
+            with contextlib.suppress(ConfigError, OSError):
+                self._fixtures, self._stamp = load_fixtures(self._paths), stamp
+        return self._fixtures
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        body = await request.content.read(LIMIT)
+        while not request.content.at_eof():
+            body += await request.content.read(LIMIT)
+        seen = HttpRequest(
+            request.method, str(request.url), tuple(request.headers.items()), (), body
+        )
+        self.requests.append(seen)
+        nearest: list[str] = ["there is no fixture"]
+        for fixture in self._fresh():
+            for spec, whole in zip(fixture.spec.exchanges, fixture.bodies, strict=True):
+                differences = Matcher().differences(_pathwise(spec), seen)
+                if not differences:
+                    return await _reply(request, spec, whole)
+                if len(differences) <= len(nearest):
+                    nearest = differences
+        return web.json_response({"error": {"message": "; ".join(nearest)}}, status=404)
+
+
+def _pathwise(spec: ExchangeSpec) -> ExpectRequest:
+    """The expectation without the recorded host."""
+    url = spec.expect.url
+    if url is None or "://" not in url:
+        return spec.expect
+    return dataclasses.replace(spec.expect, url=urlsplit(url).path)
+
+
+async def _reply(request: web.BaseRequest, spec: ExchangeSpec, body: bytes) -> web.StreamResponse:
+    reply = spec.reply
+    response = web.StreamResponse(status=reply.status, headers=reply.headers)
+    await response.prepare(request)
+    loop = asyncio.get_running_loop()
+    begun, at = loop.time(), 0
+    for offset, milliseconds in [*reply.cuts, [len(body), 0]]:
+        wait = begun + milliseconds / 1000 - loop.time()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        if offset > at:
+            await response.write(body[at:offset])
+            at = offset
+    if reply.end == "stall":
+        await asyncio.sleep(STALL)
+    if reply.end == "reset" and request.transport is not None:
+        request.transport.abort()
+        return response
+    await response.write_eof()
+    return response
+
+
+@asynccontextmanager
+async def stub_server(stub: Stub, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """Serve a stub; gives its URL."""
+    runner = web.ServerRunner(web.Server(stub.handle, access_log=None, handler_cancellation=True))
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        yield f"http://{host}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

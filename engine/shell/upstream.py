@@ -1,0 +1,271 @@
+"""The Upstream port over aiohttp, with the cures for what aiohttp does by default.
+
+- a pooled connection that received bytes nobody asked for is never handed out (aiohttp#13656)
+- redirects are not followed; cookies are kept only where a route asks for a jar
+- a POST that met a dead pooled connection is sent once more, on a fresh one (aiohttp#6138)
+- chunks, not lines, are read, so that no line is too long; decompressed bytes are bounded
+- each route and account has a pool of its own
+"""
+
+from __future__ import annotations
+
+import ssl
+import zlib
+from collections import OrderedDict
+from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
+from functools import lru_cache
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from engine import __version__
+from engine.errors import ExchangeError
+from engine.ports import Line
+from engine.wire import HttpRequest, HttpResponse
+
+MAX_POOLS = 1024
+MAX_HEADER = 65_536
+_HAPPENED: ContextVar[bool] = ContextVar("reused", default=False)
+
+
+class CleanConnector(aiohttp.TCPConnector):
+    """Never hands out a pooled connection that has received bytes nobody asked for."""
+
+    async def _get(self, key: Any, traces: Any) -> Any:
+        while (connection := await super()._get(key, traces)) is not None:
+            protocol = connection.protocol
+            if protocol is not None and not protocol.should_close:
+                _HAPPENED.set(True)
+                return connection
+            connection.close()
+        return None
+
+
+class Pool:
+    """One ClientSession and how many of its calls are under way."""
+
+    __slots__ = ("busy", "session")
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.session = session
+        self.busy = 0
+
+
+class AiohttpUpstream:
+    """Calls upstreams. `close()` it at the end; `line_key` makes pools."""
+
+    def __init__(self) -> None:
+        self._pools: OrderedDict[Line, Pool] = OrderedDict()
+        self._jars: dict[str, aiohttp.CookieJar] = {}
+        self._fresh: dict[Line, Pool] = {}
+
+    async def close(self) -> None:
+        for pool in (*self._pools.values(), *self._fresh.values()):
+            await pool.session.close()
+
+    def stream(self, request: HttpRequest, line: Line) -> AbstractAsyncContextManager[Open]:
+        return Open(self, request, line)
+
+    async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse:
+        async with Open(self, request, line) as answer:
+            body = await answer.read(limit)
+            return HttpResponse(answer.head.status, answer.head.headers, body)
+
+    async def pool(self, line: Line, *, fresh: bool = False) -> Pool:
+        pools = self._fresh if fresh else self._pools
+        pool = pools.get(line)
+        if pool is None:
+            pool = pools[line] = Pool(self._session(line, reuse=line.reuse and not fresh))
+            await self._evict()
+        elif not fresh:
+            self._pools.move_to_end(line)
+        return pool
+
+    async def _evict(self) -> None:
+        """Close the pools that have been idle longest, beyond MAX_POOLS."""
+        for line in list(self._pools)[: max(0, len(self._pools) - MAX_POOLS)]:
+            if self._pools[line].busy == 0:
+                await self._pools.pop(line).session.close()
+
+    def _session(self, line: Line, *, reuse: bool) -> aiohttp.ClientSession:
+        connector = CleanConnector(
+            limit=0,
+            ttl_dns_cache=60,
+            force_close=not reuse,
+            ssl=_tls(line.verify, line.ca),
+            keepalive_timeout=30 if reuse else None,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=self._jar(line.jar),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=line.connect),
+            trust_env=False,
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
+            headers={"User-Agent": f"penstock/{__version__}", "Accept-Encoding": "identity"},
+        )
+
+    def _jar(self, name: str) -> aiohttp.abc.AbstractCookieJar:
+        if not name:
+            return aiohttp.DummyCookieJar()
+        return self._jars.setdefault(name, aiohttp.CookieJar(unsafe=True))
+
+
+def _tls(verify: bool, ca: str | None) -> bool | ssl.SSLContext:
+    if not verify:
+        return False
+    return ssl.create_default_context(cafile=ca) if ca else True
+
+
+@lru_cache(maxsize=4096)
+def _url(text: str) -> URL:
+    return URL(text, encoded=True)
+
+
+def url_of(request: HttpRequest) -> URL:
+    """The URL with its query; parsing is shared by all requests to the same place."""
+    url = _url(request.url)
+    return url.extend_query(list(request.query)) if request.query else url
+
+
+class Open:
+    """One call under way: an async context manager and, inside, the Answer."""
+
+    __slots__ = ("_line", "_pool", "_request", "_response", "_upstream", "head", "reused")
+
+    def __init__(self, upstream: AiohttpUpstream, request: HttpRequest, line: Line) -> None:
+        self._upstream = upstream
+        self._request = request
+        self._line = line
+        self._response: aiohttp.ClientResponse | None = None
+        self._pool: Pool | None = None
+        self.reused = False
+
+    async def __aenter__(self) -> Open:
+        try:
+            self._response = await self._send(fresh=False)
+        except aiohttp.ClientError as error:
+            if not (self.reused and _nothing_came(error)):
+                raise _failure(error) from None
+            try:
+                self._response = await self._send(fresh=True)
+            except aiohttp.ClientError as second:
+                raise _failure(second) from None
+        response = self._response
+        self.head = HttpResponse(response.status, tuple(response.headers.items()))
+        return self
+
+    async def _send(self, *, fresh: bool) -> aiohttp.ClientResponse:
+        request = self._request
+        pool = await self._upstream.pool(self._line, fresh=fresh)
+        _HAPPENED.set(False)
+        pool.busy += 1
+        try:
+            response = await pool.session.request(
+                request.method,
+                url_of(request),
+                headers=request.headers,
+                data=request.body or None,
+                allow_redirects=False,
+                proxy=self._line.proxy,
+            )
+        except BaseException as error:
+            pool.busy -= 1
+            if isinstance(error, OSError | ValueError) and not isinstance(
+                error, aiohttp.ClientError | TimeoutError
+            ):
+                raise ExchangeError("connect", "no connection to the upstream") from None
+            raise
+        finally:
+            self.reused = _HAPPENED.get()
+        self._pool = pool
+        return response
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        response, pool = self._response, self._pool
+        if response is not None:
+            response.release() if response.content.at_eof() else response.close()
+        if pool is not None:
+            pool.busy -= 1
+
+    def __aiter__(self) -> Chunks:
+        assert self._response is not None
+        return Chunks(self._response, self._line.sniff)
+
+    async def read(self, limit: int) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in self:
+            size += len(chunk)
+            if size > limit:
+                raise ExchangeError(
+                    "retryable", f"the upstream's answer is larger than {limit} bytes"
+                )
+            parts.append(chunk)
+        return b"".join(parts)
+
+
+class Chunks:
+    """The decoded chunks of an answer, as they arrive."""
+
+    __slots__ = ("_content", "_first", "_inflate", "_sniff")
+
+    def __init__(self, response: aiohttp.ClientResponse, sniff: bool) -> None:
+        self._content = response.content
+        self._sniff = sniff and "Content-Encoding" not in response.headers
+        self._inflate: Any = None
+        self._first = True
+
+    def __aiter__(self) -> Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            data = await self._content.readany()
+        except aiohttp.ClientError as error:
+            raise _failure(error, begun=True) from None
+        except zlib.error:
+            raise ExchangeError("truncated", "the upstream's answer cannot be unpacked") from None
+        except OSError:
+            raise ExchangeError("truncated", "the upstream broke off its answer") from None
+        if not data:
+            raise StopAsyncIteration
+        return self._unpack(data) if self._sniff else data
+
+    def _unpack(self, data: bytes) -> bytes:
+        if self._first:
+            self._first = False
+            if data[:2] == b"\x1f\x8b" or data[:2] in (b"\x78\x9c", b"\x78\x01", b"\x78\xda"):
+                self._inflate = zlib.decompressobj(47)
+        if self._inflate is None:
+            return data
+        try:
+            return bytes(self._inflate.decompress(data))
+        except zlib.error:
+            raise ExchangeError("truncated", "the upstream's answer cannot be unpacked") from None
+
+
+def _nothing_came(error: aiohttp.ClientError) -> bool:
+    """No byte of an answer was received: safe to send again on a fresh connection."""
+    return isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+
+
+def _failure(error: aiohttp.ClientError, *, begun: bool = False) -> ExchangeError:
+    """aiohttp's exceptions as outcome classes. The messages name no address and no secret."""
+    if begun:
+        return ExchangeError("truncated", "the upstream broke off its answer")
+    if isinstance(error, aiohttp.InvalidURL):
+        return ExchangeError("fatal", "the route makes a URL that is not one")
+    if isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError):
+        return ExchangeError("connect", "no connection to the upstream")
+    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
+        return ExchangeError("retryable", "the upstream closed the connection without an answer")
+    return ExchangeError("retryable", "the upstream's answer is not HTTP")

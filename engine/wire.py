@@ -1,0 +1,146 @@
+"""What goes over the wire, as values: requests, responses, records; and JSON both ways.
+
+Nothing here touches a socket. Header names are kept as written and compared without case.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import orjson
+
+# Digits that orjson would turn into a lossy float: integers of 2^64 and above have 20 digits.
+_LONG_INTEGER = re.compile(rb"\d{20}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request to an upstream. `url` is absolute once rendered; a transform may give a path.
+
+    query and headers keep their order and may repeat a name. body is the final bytes.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    timeout: float | None = None
+
+    def header(self, name: str) -> str | None:
+        return find_header(self.headers, name)
+
+    def with_headers(self, headers: Mapping[str, str]) -> HttpRequest:
+        """The same request with these headers set, each replacing what had its name."""
+        gone = {name.lower() for name in headers}
+        kept = tuple(pair for pair in self.headers if pair[0].lower() not in gone)
+        return replace(self, headers=kept + tuple(headers.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """An upstream's answer, read whole (at most the caller's cap) or only its head (body b"")."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        return find_header(self.headers, name)
+
+
+@dataclass(slots=True)
+class Record:
+    """One frame of an answer, parsed.
+
+    event   name the framing gave it (SSE `event:`, AWS `:event-type`), "" if none
+    data    the payload's bytes as they came
+    value   the payload decoded once: JSON value for JSON formats, str for text and lines
+    """
+
+    event: str
+    data: bytes
+    value: object = None
+
+
+def find_header(headers: Sequence[tuple[str, str]], name: str) -> str | None:
+    """The first header of that name, without regard to case, or None."""
+    wanted = name.lower()
+    for key, value in headers:
+        if key.lower() == wanted:
+            return value
+    return None
+
+
+class JsonError(ValueError):
+    """The bytes are not JSON."""
+
+
+def loads(data: bytes | str) -> object:
+    """Decode JSON. Integers keep their value, lone surrogate escapes become U+FFFD.
+
+    Raises JsonError. orjson is used where it is exact; the standard library takes over for
+    integers beyond 64 bits and for surrogates, which orjson refuses.
+    """
+    raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return _loads_slowly(raw)
+    if len(raw) > 20 and _LONG_INTEGER.search(raw):
+        return _loads_slowly(raw)
+    return value
+
+
+def _loads_slowly(raw: bytes) -> object:
+    try:
+        value = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise JsonError(f"not JSON: {error}") from None
+    return scrub(value)
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def dumps(value: object) -> bytes:
+    """Encode as compact UTF-8 JSON, keys in order. Raises TypeError for what JSON cannot hold."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        text = json.dumps(scrub(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return text.encode("utf-8", "replace")
+
+
+def scrub(value: object) -> object:
+    """The same value with lone surrogates replaced by U+FFFD: they have no UTF-8 form."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [scrub(item) for item in value]
+    if isinstance(value, dict):
+        return {scrub(key): scrub(item) for key, item in value.items()}
+    return value
+
+
+@dataclass(slots=True)
+class Headers:
+    """Headers of a client's request: looked up without case, first value wins."""
+
+    pairs: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, pairs: Mapping[str, str] | Sequence[tuple[str, str]]) -> Headers:
+        items = pairs.items() if isinstance(pairs, Mapping) else pairs
+        found: dict[str, str] = {}
+        for name, value in items:
+            found.setdefault(name.lower(), value)
+        return cls(found)
+
+    def get(self, name: str, default: str = "") -> str:
+        return self.pairs.get(name.lower(), default)

@@ -1,0 +1,220 @@
+"""What every decoder and encoder must obey, as checks that raise AssertionError.
+
+`check_events` holds a list of events against the invariants of an answer, `check_chat_stream` the
+bytes of a Chat Completions stream against its grammar.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from engine.chat import ToolCall
+from engine.events import (
+    FINISHES,
+    Annotation,
+    ArgsDelta,
+    CitationDelta,
+    Close,
+    End,
+    ErrorEvent,
+    Event,
+    Finish,
+    Open,
+    Ping,
+    ReasoningDelta,
+    RefusalDelta,
+    SignatureDelta,
+    Start,
+    StateSet,
+    TextDelta,
+    UsageEvent,
+)
+
+_DELTAS = (TextDelta, ReasoningDelta, SignatureDelta, ArgsDelta, CitationDelta, RefusalDelta)
+_ANYWHERE = (Ping, UsageEvent, StateSet, Annotation)
+
+
+def check_events(events: list[Event], *, source: bool = False) -> None:
+    """The invariants of one answer's events.
+
+    source: they come from a decoder, which may give UsageEvent and End after the Finish, and
+    nothing terminal at all for an answer that was cut off.
+    """
+    grammar = _Events(source)
+    for event in events:
+        grammar.take(event)
+    grammar.done()
+
+
+class _Events:
+    def __init__(self, source: bool) -> None:
+        self.source = source
+        self.started = False
+        self.open: dict[int, type] = {}
+        self.args: dict[int, str] = {}
+        self.calls: dict[int, ToolCall] = {}
+        self.blocks = 0
+        self.end: Finish | ErrorEvent | None = None
+
+    def take(self, event: Event) -> None:
+        if isinstance(event, Ping | StateSet):
+            return
+        if self.end is not None:
+            late = self.source and isinstance(self.end, Finish)
+            assert late, f"{event} after {self.end}"
+            assert isinstance(event, UsageEvent | End), f"{event} after {self.end}"
+            return
+        if isinstance(event, ErrorEvent):
+            self.end = event
+            return
+        if isinstance(event, Start):
+            assert not self.started, "a second Start"
+            self.started = True
+            return
+        assert self.started or isinstance(event, End), f"{event} before Start"
+        self._body(event)
+
+    def _body(self, event: Event) -> None:
+        match event:
+            case Open(block, part):
+                assert block == self.blocks, f"block {block} opened, expected {self.blocks}"
+                self.blocks += 1
+                self.open[block] = type(part)
+                if isinstance(part, ToolCall):
+                    assert part.id, "a tool call without id"
+                    assert part.name, "a tool call without name"
+                    self.calls[block], self.args[block] = part, part.args
+            case Close(block):
+                assert block in self.open, f"Close of block {block}, which is not open"
+                del self.open[block]
+            case Finish(reason, _):
+                self._finish(event, reason)
+            case _ if isinstance(event, _DELTAS):
+                self._delta(event)
+            case _:
+                assert isinstance(event, (*_ANYWHERE, End)), f"unknown event {event}"
+
+    def _delta(self, event: Any) -> None:
+        assert event.block in self.open, f"{event} outside its block"
+        if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
+            assert event.text, f"empty {event}"
+        if isinstance(event, ArgsDelta):
+            assert self.open[event.block] is ToolCall, f"{event} in a block that is no call"
+            self.args[event.block] += event.json
+
+    def _finish(self, event: Finish, reason: str) -> None:
+        self.end = event
+        assert reason in FINISHES, f"unknown finish {reason}"
+        assert not self.open, f"blocks {sorted(self.open)} are open at the finish"
+        if self.calls:
+            assert reason not in ("stop", "other"), f"finish {reason} with tool calls"
+        else:
+            assert reason != "tool_calls", "finish tool_calls without a call"
+        if reason != "length":
+            empty = [b for b, call in self.calls.items() if call.kind == "function"]
+            assert all(self.args[block] for block in empty), "a call without arguments at its end"
+
+    def done(self) -> None:
+        if not self.source:
+            assert self.end is not None, "no Finish and no ErrorEvent"
+
+
+def sse_payloads(data: bytes) -> list[bytes]:
+    """The data of each frame of an encoded stream; comments have none."""
+    assert data.endswith(b"\n\n") or not data, "the last frame is not closed"
+    assert b"\r" not in data, "a carriage return"
+    assert not data.startswith(b"\n"), "a bare blank line"
+    assert b"\n\n\n" not in data, "a bare blank line"
+    found = []
+    for frame in data.split(b"\n\n")[:-1]:
+        if frame.startswith(b":"):
+            continue
+        assert b"\n" not in frame, f"a frame of several lines: {frame!r}"
+        assert frame.startswith(b"data: "), f"not a data line: {frame!r}"
+        found.append(frame[6:])
+    return found
+
+
+def check_chat_stream(data: bytes, *, usage: bool = False) -> list[dict[str, Any]]:
+    """The chunks of a whole Chat Completions stream, after holding it against its grammar.
+
+    usage: the client asked for it, so the last chunk must be the usage chunk (unless the answer
+    failed). The error object of a failed answer is the last item returned.
+    """
+    payloads = sse_payloads(data)
+    assert payloads, "an empty stream"
+    assert payloads[-1] == b"[DONE]", "no terminator"
+    chunks = [json.loads(payload) for payload in payloads[:-1]]
+    grammar = _Chat()
+    for chunk in chunks:
+        grammar.take(chunk)
+    grammar.done(usage)
+    return chunks
+
+
+class _Chat:
+    def __init__(self) -> None:
+        self.state = "start"  # start, body, finished, counted, failed
+        self.head: dict[str, Any] | None = None
+        self.calls: list[str] = []
+
+    def take(self, chunk: dict[str, Any]) -> None:
+        assert self.state not in ("counted", "failed"), f"{chunk} after the end"
+        if "error" in chunk:
+            self._error(chunk["error"])
+            return
+        head = {name: chunk[name] for name in ("id", "object", "created", "model")}
+        assert head["object"] == "chat.completion.chunk"
+        assert self.head in (None, head), "id, created or model changed"
+        self.head = head
+        if not chunk["choices"]:
+            assert self.state == "finished", "usage chunk before the finish"
+            assert set(chunk["usage"]) >= {"prompt_tokens", "completion_tokens", "total_tokens"}
+            self.state = "counted"
+            return
+        assert chunk.get("usage") is None, "usage beside choices"
+        (choice,) = chunk["choices"]
+        self._choice(choice)
+
+    def _choice(self, choice: dict[str, Any]) -> None:
+        assert {"index", "delta", "finish_reason", "logprobs"} <= set(choice)
+        assert self.state != "finished", "a choice after the finish"
+        delta = choice["delta"]
+        if self.state == "start":
+            assert delta.get("role") == "assistant", "the first chunk has no role"
+        else:
+            assert "role" not in delta, "the role comes twice"
+        self.state = "body"
+        for call in delta.get("tool_calls", []):
+            self._call(call)
+        if choice["finish_reason"] is not None:
+            known = ("stop", "length", "tool_calls", "content_filter", "function_call")
+            assert choice["finish_reason"] in known
+            if choice["finish_reason"] == "tool_calls":
+                assert self.calls, "finish tool_calls without a call"
+            self.state = "finished"
+
+    def _call(self, call: dict[str, Any]) -> None:
+        index = call["index"]
+        if index == len(self.calls):
+            assert call["id"], "a call without id"
+            assert call["id"] not in self.calls, "an id twice"
+            assert call[call["type"]]["name"], "a call without name"
+            self.calls.append(call["id"])
+        else:
+            assert index < len(self.calls), "a call's index skips one"
+            assert "id" not in call, "the id comes twice"
+
+    def _error(self, error: dict[str, Any]) -> None:
+        assert set(error) == {"message", "type", "param", "code"}
+        assert isinstance(error["message"], str)
+        assert isinstance(error["type"], str)
+        assert self.state != "finished", "an error after the finish"
+        self.state = "failed"
+
+    def done(self, usage: bool) -> None:
+        if self.state == "failed":
+            return
+        wanted = "counted" if usage else "finished"
+        assert self.state == wanted, f"the stream ended in state {self.state}, not {wanted}"
