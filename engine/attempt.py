@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from .chat import ChatRequest
 from .dialects import Dialect
@@ -23,7 +24,7 @@ from .route.pipeline import Pipeline
 from .route.route import Offer, Route, Splitter, Stage, shape
 from .route.template import RenderError
 from .route.view import Asked, view
-from .wire import HttpRequest
+from .wire import HttpRequest, HttpResponse
 
 ERROR_BODY = 1024**2  # bytes of an error answer that are read
 LINGER = 1.0  # seconds to wait for usage after the finish
@@ -117,8 +118,10 @@ class Attempt:
         env["account"] = self._account()
         line = line_of(route, self.scopes)
         await self._values(line)
-        context = route.context(self.call.asked, env, number, previous)
-        transforms = route.transforms(env, context)
+        transforms: list[tuple[Stage, Any]] = []
+        if route.stages:
+            context = route.context(self.call.asked, env, number, previous)
+            transforms = route.transforms(env, context)
         streams = route.streams(self.call.wants_stream)
         request = self._render(transforms, streams)
         watch.allow(float(route.spec.timeouts.first_byte) + line.connect)
@@ -156,7 +159,7 @@ class Attempt:
 
     async def _refused(self, answer: Answer, transforms: list[tuple[Stage, Any]]) -> None:
         body = b"" if answer.head.status == 204 else await answer.read(ERROR_BODY)
-        response = dataclasses.replace(answer.head, body=body)
+        response = HttpResponse(answer.head.status, answer.head.headers, body)
         self.outcome.error = self.route.classify(self.env, transforms, response) or ErrorEvent(
             "empty_response", "the upstream's answer was empty", answer.head.status
         )
@@ -275,7 +278,7 @@ class Attempt:
         assert dialect is not None
         assert dialect.check_whole is not None
         body = await answer.read(int(self.route.spec.limits.answer))
-        response = dataclasses.replace(answer.head, body=body)
+        response = HttpResponse(answer.head.status, answer.head.headers, body)
         refused = self.route.classify(self.env, [], response)
         seen = dialect.check_whole(body)
         self.outcome.error = refused or seen.error
@@ -285,13 +288,25 @@ class Attempt:
             self.outcome.whole = seen.body or body
 
 
+_LINES: WeakKeyDictionary[Route, Line] = WeakKeyDictionary()
+
+
 def line_of(route: Route, scopes: Mapping[str, str]) -> Line:
     """How this route's upstream is reached for one request."""
+    line = _LINES.get(route)
+    if line is None:
+        line = _LINES[route] = _line(route)
+    account, cookies = scopes["account"], route.spec.upstream.cookies
+    if not account and cookies == "none":
+        return line
+    jar = "" if cookies == "none" else f"{route.name}|{scopes[cookies]}"
+    return dataclasses.replace(line, pool=f"{route.name}|{account}", jar=jar)
+
+
+def _line(route: Route) -> Line:
     upstream = route.spec.upstream
-    jar = "" if upstream.cookies == "none" else f"{route.name}|{scopes[upstream.cookies]}"
     return Line(
-        pool=f"{route.name}|{scopes['account']}",
-        jar=jar,
+        pool=f"{route.name}|",
         proxy=upstream.proxy or None,
         verify=upstream.tls.verify,
         ca=upstream.tls.ca,

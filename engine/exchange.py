@@ -18,7 +18,6 @@ from .events import ErrorEvent, Finish
 from .keyring import Keyring
 from .policies import Attempt as Seen
 from .policies import Deliver, Policy, Retry
-from .policies.retry import Backoff, RetryPolicy
 from .ports import Ports, Sink
 from .route.route import Route
 from .sessions import Session, Sessions
@@ -75,7 +74,6 @@ class Exchange:
         env = route.variables(self.call.asked, self.call.offer, clock.now(), self.ports.random)
         await self._open_session(env)
         scopes = self._scopes()
-        policies = self._policies()
         number, renewed, previous = 1, frozenset[str](), None
         while True:
             attempt = Attempt(
@@ -84,8 +82,10 @@ class Exchange:
             outcome = await attempt.run(number, previous)
             self._saw(outcome, scopes)
             left = total - (clock.monotonic() - begun)
-            seen = Seen(number, outcome.error, self.sink.committed, renewed, left)
-            match _first(policies, seen):
+            seen = Seen(
+                number, outcome.error, self.sink.committed, renewed, left, self.ports.random
+            )
+            match _first(route.policies, seen):
                 case Retry(renew=str(cls)):
                     await self._renew(cls, outcome, scopes, env)
                     renewed, previous = renewed | {cls}, cls
@@ -96,27 +96,6 @@ class Exchange:
                     self.sink.restart()
                 case _:
                     return outcome
-
-    def _policies(self) -> list[Policy]:
-        spec = self.route.spec.retry
-        backoff = spec.backoff
-        renewable = {cls for plan in self.route.values.values() for cls in plan.refresh_for}
-        if self.route.session is not None:
-            renewable.add("session_lost")
-        return [
-            RetryPolicy(
-                spec.attempts,
-                None if spec.for_ is None else frozenset(spec.for_),
-                frozenset(renewable),
-                Backoff(
-                    float(backoff.initial),
-                    backoff.factor,
-                    float(backoff.max),
-                    backoff.jitter == "full",
-                ),
-                self.ports.random,
-            )
-        ]
 
     def _saw(self, outcome: Outcome, scopes: dict[str, str]) -> None:
         """One report per attempt, whatever happened."""
@@ -197,7 +176,7 @@ class Exchange:
             await self.sessions.save(plan, session, turns, outcome.state)
 
 
-def _first(policies: list[Policy], seen: Seen) -> object:
+def _first(policies: tuple[Policy, ...], seen: Seen) -> object:
     for policy in policies:
         decision = policy(seen)
         if not isinstance(decision, Deliver):

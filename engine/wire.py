@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 
-# Digits that orjson would turn into a lossy float: integers of 2^64 and above have 20 digits.
-_LONG_INTEGER = re.compile(rb"\d{20}")
+# Integers of 2^64 and above, which orjson would turn into a lossy float, have 20 digits.
+_LONG_INTEGER = re.compile(rb"[:,\[]\s*-?[1-9]\d{19}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -96,6 +96,14 @@ def loads(data: bytes | str) -> object:
     return value
 
 
+def loads_frame(data: bytes) -> object:
+    """`loads` for frames of which only texts and counts are read: longer integers may lose digits."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return _loads_slowly(data)
+
+
 def _loads_slowly(raw: bytes) -> object:
     try:
         value = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
@@ -130,7 +138,10 @@ def scrub(value: object) -> object:
 
 @dataclass(slots=True)
 class Headers:
-    """Headers of a client's request: looked up without case, first value wins."""
+    """Headers of a client's request: looked up without case, first value wins.
+
+    pairs has lower-case names, or compares them without case itself.
+    """
 
     pairs: Mapping[str, str] = field(default_factory=dict)
 

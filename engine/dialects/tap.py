@@ -99,10 +99,12 @@ class Tap(Observations):
             if self._over:
                 break
             value = _quick(frame)
-            if value is not None:
-                out.append(self._look(frame, value))
-            else:
+            if value is None:
                 out.append(self._slow(frame))
+            elif self.content and self._model is None and 0 in self._open and _goes_on(value):
+                out.append(frame)
+            else:
+                out.append(self._look(frame, value))
         return b"".join(out)
 
     def end(self) -> bytes:
@@ -228,6 +230,20 @@ def _quick(frame: bytes) -> Fields | None:
     return value if type(value) is dict else None
 
 
+def _goes_on(value: Fields) -> bool:
+    """Whether a chunk only says more of choice 0, as nearly all do."""
+    try:
+        (choice,) = value["choices"]  # type: ignore[misc]
+        return not (
+            choice.get("finish_reason")
+            or choice.get("index")
+            or value.get("usage")
+            or "error" in value
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+
+
 def _take_apart(frame: bytes) -> _Frame | None:
     """None if the frame is not UTF-8, or none of its lines belongs to an event stream."""
     taken = _Frame(b"")
@@ -299,6 +315,8 @@ def check_whole(body: bytes) -> Observations:
     if value is None:
         seen.error = ErrorEvent(*classify_text(body))
         return seen
+    if isinstance(value, dict) and exact and _plain(value, seen):
+        return seen
     for event in decode_whole(value, str):
         if isinstance(event, ErrorEvent):
             seen.error = event
@@ -312,6 +330,21 @@ def check_whole(body: bytes) -> Observations:
     if not exact:
         seen.body = dumps(value)
     return seen
+
+
+def _plain(value: Fields, seen: Observations) -> bool:
+    """The common case, seen at a glance: one choice that said something and finished as usual."""
+    choices, usage = value.get("choices"), value.get("usage")
+    if "error" in value or not isinstance(choices, list) or len(choices) != 1:
+        return False
+    choice = choices[0]
+    reason = choice.get("finish_reason") if isinstance(choice, dict) else None
+    if reason not in ("stop", "length", "tool_calls") or not _says(choice.get("message")):
+        return False
+    seen.content = True
+    seen.finish = Finish(reason, reason)
+    seen.usage = read_usage(usage) if isinstance(usage, dict) else None
+    return True
 
 
 def _says(delta: object) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
 
 from engine.events import ErrorEvent
 
@@ -44,6 +45,7 @@ class Attempt:
     committed   something of it has reached the client
     renewed     outcome classes whose values were already renewed for this request
     left        seconds left of the request's total time
+    random      where jitter comes from
     """
 
     number: int
@@ -51,6 +53,7 @@ class Attempt:
     committed: bool
     renewed: frozenset[str]
     left: float
+    random: Random
 
 
 Policy = Callable[[Attempt], Decision]

@@ -37,7 +37,6 @@ class RetryPolicy:
     classes: frozenset[str] | None
     renewable: frozenset[str]
     backoff: Backoff
-    random: Random
 
     def __call__(self, attempt: Attempt) -> Decision:
         error = attempt.error
@@ -49,7 +48,7 @@ class RetryPolicy:
             return Retry(renew=error.cls)
         if attempt.number >= self.attempts or not self._again(error.cls):
             return Fail()
-        wait = self.backoff.wait(attempt.number, self.random)
+        wait = self.backoff.wait(attempt.number, attempt.random)
         if error.retry_after is not None:
             wait = max(wait, error.retry_after)
         return Retry(wait) if wait < attempt.left else Fail()

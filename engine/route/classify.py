@@ -38,15 +38,29 @@ _CONTEXT = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
 class Answer:
-    """What the rules look at. value is the decoded JSON body, or None."""
+    """What the rules look at. text and value (decoded JSON, or None) are made when asked for."""
 
-    status: int
-    response: HttpResponse
-    text: str
-    value: object
-    now: float
+    __slots__ = ("_text", "_value", "now", "response", "status")
+
+    def __init__(self, response: HttpResponse, now: float, value: object = None) -> None:
+        self.status = response.status
+        self.response = response
+        self.now = now
+        self._text: str | None = None
+        self._value: tuple[object] | None = None if value is None else (value,)
+
+    @property
+    def text(self) -> str:
+        if self._text is None:
+            self._text = self.response.body.decode("utf-8", "replace")
+        return self._text
+
+    @property
+    def value(self) -> object:
+        if self._value is None:
+            self._value = (_json(self.response.body),)
+        return self._value[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,13 @@ class Fault:
     cls: str
     waits: tuple[Callable[[Answer], float | None], ...]
     needs_body: bool
+    good_too: bool
+
+    def fits(self, answer: Answer, env: Env) -> bool:
+        for test in self.tests:  # noqa: SIM110 - a generator would double the cost
+            if not test(answer, env):
+                return False
+        return True
 
 
 class Classifier:
@@ -64,15 +85,16 @@ class Classifier:
 
     def __init__(self, spec: ErrorsSpec) -> None:
         self.faults = tuple(_fault(rule) for rule in spec.rules)
+        self.good = tuple(fault for fault in self.faults if fault.good_too)
         self.message = spec.message.first if spec.message else None
 
     def head(self, response: HttpResponse, env: Env, now: float) -> ErrorEvent | None:
         """The class that status and headers alone decide. Only for an answer with 2xx."""
-        answer = Answer(response.status, response, "", None, now)
-        for fault in self.faults:
+        answer = Answer(response, now)
+        for fault in self.good:
             if fault.needs_body:
                 return None
-            if all(test(answer, env) for test in fault.tests):
+            if fault.fits(answer, env):
                 return self._event(fault, answer)
         return None
 
@@ -80,16 +102,12 @@ class Classifier:
         self, response: HttpResponse, env: Env, now: float, value: object = None
     ) -> ErrorEvent | None:
         """The class of a whole answer, or of a stream's first record (then `value` is given)."""
-        text = response.body.decode("utf-8", "replace")
-        if value is None:
-            value = _json(response.body)
-        answer = Answer(response.status, response, text, value, now)
-        for fault in self.faults:
-            if all(test(answer, env) for test in fault.tests):
+        good = response.status < 300
+        answer = Answer(response, now, value)
+        for fault in self.good if good else self.faults:
+            if fault.fits(answer, env):
                 return self._event(fault, answer)
-        if response.status < 300:
-            return None
-        return self._by_status(answer)
+        return None if good else self._by_status(answer)
 
     def _event(self, fault: Fault, answer: Answer) -> ErrorEvent:
         wait = next((found for find in fault.waits if (found := find(answer)) is not None), None)
@@ -186,6 +204,7 @@ def _fault(rule: ErrorRuleSpec) -> Fault:
         cls=rule.as_,
         waits=tuple(_wait(source) for source in rule.retry_after),
         needs_body=any((rule.match, rule.body, rule.when)),
+        good_too=not rule.status or any(str(code).startswith("2") for code in rule.status),
     )
 
 

@@ -18,8 +18,9 @@ from engine.dialects import DIALECTS, Dialect
 from engine.errors import ConfigError, Problem
 from engine.options import OMIT, Condition, Env, Secret, Template, Tree
 from engine.parsers import PARSERS, Parser
+from engine.policies.retry import Backoff, RetryPolicy
 from engine.transform import METHODS, Context, Model
-from engine.wire import dumps
+from engine.wire import HttpRequest, dumps
 
 from .checks import check_nodes, check_spec, check_stages
 from .classify import Classifier
@@ -28,9 +29,9 @@ from .nodes import Mark, Node, read
 from .patches import path_patch
 from .pipeline import Reader as EventReader
 from .pipeline import Road
-from .reader import WRONG, Reader, did_you_mean
+from .reader import REFERENCES, WRONG, Reader, did_you_mean
 from .references import Outside, Resolver
-from .render import Pairs, compile_patches, compile_request, pairs, text
+from .render import Pairs, compile_patches, compile_request, pairs, text, without_case
 from .route import Offer, Route, SessionPlan, Stage, make_transform
 from .rules import RuleReader, compile_rules
 from .spec import (
@@ -179,6 +180,7 @@ class _Compiler:
             plan=compile_request(request, spec.base_url or "", spec.upstream.headers, "POST"),
             patch=compile_patches(request.patch) if request.patch else None,
             placements=placed,
+            fixed=self._fixed(spec, request, placed),
             queries=pairs(spec.auth.query, "query parameter"),
             cookies=pairs(spec.auth.cookie, "cookie"),
             account=self._account(spec),
@@ -189,6 +191,7 @@ class _Compiler:
             session=self._session(spec.session),
             stages=stages,
             classifier=Classifier(spec.errors),
+            policies=(_retry(spec, values),),
             stream_road=_stream_road(spec, dialect),
             whole_road=_whole_road(spec, dialect),
             references=self.reader.references,
@@ -347,6 +350,24 @@ class _Compiler:
 
         return make
 
+    def _fixed(
+        self, spec: RouteSpec, request: HttpSpec, placed: Callable[[Env], Pairs]
+    ) -> Pairs | None:
+        """All headers of a request, when nothing but references stands in them."""
+        templates = [*spec.upstream.headers.values(), *request.headers.values()]
+        mentions = set(mentioned((templates, spec.auth)))
+        if spec.auth.from_ is not None or any(
+            name.split(".")[0] != REFERENCES for name in mentions
+        ):
+            return None
+        constant = [t for t in mentioned_templates((templates, spec.auth)) if not t.constant]
+        if any(REFERENCES not in {m.split(".")[0] for m in t.mentions} for t in constant):
+            return None
+        env: Env = {REFERENCES: self.reader.references}
+        layers = without_case(spec.upstream.headers, request.headers)
+        plain = HttpRequest("", "", pairs(layers, "header")(env))
+        return plain.with_headers(dict(placed(env))).headers
+
     def _account(self, spec: RouteSpec) -> Mapping[str, Secret] | None:
         source = spec.auth.from_
         if source is None:
@@ -396,6 +417,21 @@ def _without_echoes(problems: list[Problem]) -> Iterator[Problem]:
 _LIST_METHODS = frozenset(METHODS) - {"extract", "produce"}
 
 
+def _retry(spec: RouteSpec, values: Mapping[str, ValuePlan]) -> RetryPolicy:
+    backoff = spec.retry.backoff
+    renewable = {cls for plan in values.values() for cls in plan.refresh_for}
+    if spec.session is not None:
+        renewable.add("session_lost")
+    return RetryPolicy(
+        spec.retry.attempts,
+        None if spec.retry.for_ is None else frozenset(spec.retry.for_),
+        frozenset(renewable),
+        Backoff(
+            float(backoff.initial), backoff.factor, float(backoff.max), backoff.jitter == "full"
+        ),
+    )
+
+
 def _constant(source: str) -> Template:
     return Template(source, lambda env: source, constant=True)
 
@@ -440,6 +476,18 @@ def mentioned(value: Any) -> Iterator[str]:
     elif dataclasses.is_dataclass(value) and not isinstance(value, type | Node):
         for item in dataclasses.fields(value):
             yield from mentioned(getattr(value, item.name))
+
+
+def mentioned_templates(value: Any) -> Iterator[Template]:
+    """Every template inside a spec."""
+    if isinstance(value, Template):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from mentioned_templates(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Node):
+        for field_ in dataclasses.fields(value):
+            yield from mentioned_templates(getattr(value, field_.name))
 
 
 def _value_names(mentions: Iterator[str] | frozenset[str]) -> Iterator[str]:
@@ -547,10 +595,11 @@ def _stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
     if stream.events is None:
         assert dialect is not None
         reader: MakeReader = dialect.stream_reader
-        finishes = True
+        finishes, exact = True, False
         done = frozenset(stream.done or dialect.done)
     else:
         rules = compile_rules(stream.events, stream.reduce)
+        exact = rules.exact
         reader, finishes, done = _rule_reader(rules), rules.finishes, frozenset(stream.done)
     return Road(
         parser=parser,
@@ -562,6 +611,7 @@ def _stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
         min_text=stream.min_text,
         unmatched=stream.unmatched,
         patch=path_patch if stream.reduce == "path_patch" else None,
+        exact=exact,
     )
 
 

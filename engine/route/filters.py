@@ -18,6 +18,7 @@ import string
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache, lru_cache
 from html import unescape
 from importlib import import_module
 from random import Random
@@ -145,7 +146,7 @@ def hmac_sha256(value: object, key: object) -> str:
 
 def regex_search(value: object, pattern: str, group: int | str | None = None) -> object:
     """The first match: the named or numbered group, else the first one, else all of it."""
-    found = re.search(pattern, text(value))
+    found = compile_pattern(pattern).search(text(value))
     if found is None:
         return Absent(name="regex_search")
     if group is None:
@@ -155,7 +156,18 @@ def regex_search(value: object, pattern: str, group: int | str | None = None) ->
 
 def regex_replace(value: object, pattern: str, put: str, count: int = 0) -> str:
     r"""Replace each match of a pattern; `\1` and `\g<name>` in the replacement are groups."""
-    return capped(re.sub(pattern, put, text(value), count=count))
+    return compile_pattern(pattern).sub(put, text(value), count=count)
+
+
+_NESTED = re.compile(r"\((?:[^()\\]|\\.)*[+*](?:[^()\\]|\\.)*\)[+*{]")
+
+
+@lru_cache(maxsize=1024)
+def compile_pattern(pattern: str, flags: int = 0) -> re.Pattern[str]:
+    """A compiled pattern. Raises ValueError for nested quantifiers, re.error for bad syntax."""
+    if _NESTED.search(pattern):
+        raise ValueError("a repeated group that repeats inside may take for ever")
+    return re.compile(pattern, flags)
 
 
 def truncate_chars(value: object, most: int) -> str:
@@ -199,11 +211,6 @@ def room(size: int) -> None:
     """Refuse to build a text or list of more than CAP."""
     if size > CAP:
         raise RenderError(f"the result is longer than {CAP} characters")
-
-
-def capped(built: str) -> str:
-    room(len(built))
-    return built
 
 
 # --- numbers, times, containers -------------------------------------------------------------------
@@ -339,7 +346,7 @@ def _as_dialect(filter_name: str, dialect: str, title: str) -> Callable[[object]
     def convert(value: object) -> object:
         if isinstance(value, str) or value == []:
             return value
-        render = import_module(f"engine.dialects.{dialect}.render")
+        render = _render_of(dialect)
         if isinstance(value, ToolChoice):
             return render.tool_choice(value)
         first = value[0] if isinstance(value, list) else None
@@ -351,6 +358,15 @@ def _as_dialect(filter_name: str, dialect: str, title: str) -> Callable[[object]
 
     convert.__doc__ = f"Messages, tools or a tool choice in the form of {title}."
     return convert
+
+
+@cache
+def _render_of(dialect: str) -> Any:
+    # Not at the top: a dialect is loaded when the first route speaks it.
+    try:
+        return import_module(f"engine.dialects.{dialect}.render")
+    except ModuleNotFoundError:
+        raise RenderError(f"there is no dialect `{dialect}` here") from None
 
 
 # --- functions ------------------------------------------------------------------------------------
@@ -438,4 +454,15 @@ FUNCTIONS: dict[str, Filter] = {
     "uuid4": uuid4,
 }
 
-__all__ = ["CAP", "FILTERS", "FUNCTIONS", "Absent", "Filter", "RenderError", "kind", "room", "text"]
+__all__ = [
+    "CAP",
+    "FILTERS",
+    "FUNCTIONS",
+    "Absent",
+    "Filter",
+    "RenderError",
+    "compile_pattern",
+    "kind",
+    "room",
+    "text",
+]

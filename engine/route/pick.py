@@ -18,7 +18,7 @@ from typing import Any
 from engine.errors import PenstockError
 from engine.options import Path
 
-from .filters import Absent
+from .filters import Absent, compile_pattern
 from .template import TemplateError, compile_pipe
 from .writer import function
 
@@ -335,8 +335,8 @@ def _test(wanted: object, names: dict[str, object]) -> str:
 def _searcher(slashed: re.Match[str]) -> Callable[[str], object]:
     flags = sum({_FLAGS[flag] for flag in slashed[2]}, re.S)
     try:
-        return re.compile(slashed[1], flags).search
-    except re.error as error:
+        return compile_pattern(slashed[1], flags).search
+    except (re.error, ValueError) as error:
         raise PathError(f"bad regular expression {slashed[0]}: {error}") from None
 
 

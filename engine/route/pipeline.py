@@ -27,7 +27,7 @@ from engine.events import (
     merge_usage,
 )
 from engine.parsers import FramingError, Parser
-from engine.wire import JsonError, Record, loads
+from engine.wire import JsonError, Record, loads, loads_frame
 
 from .blocks import Blocks
 
@@ -52,6 +52,7 @@ class Road:
     finishes   an answer that does not say its finish is truncated
     done       payloads that mark the end
     whole      the answer is one document, not a stream
+    exact      whole JSON values are handed on, so integers of any length must stay exact
     patch      makes the reducer of `reduce: path_patch`
     """
 
@@ -65,6 +66,7 @@ class Road:
     unmatched: str = "warn"
     whole: bool = False
     patch: Callable[[], Step] | None = None
+    exact: bool = True
 
 
 class Pipeline:
@@ -89,6 +91,7 @@ class Pipeline:
     ) -> None:
         self.road = road
         self._parser = road.parser()
+        self._loads = loads if road.exact else loads_frame
         self._reader = road.reader(env, new_id)
         self._blocks = Blocks(new_id)
         self._judge = judge
@@ -161,7 +164,7 @@ class Pipeline:
 
     def _decode(self, record: Record) -> bool:
         try:
-            record.value = loads(record.data)
+            record.value = self._loads(record.data)
         except JsonError:
             if self.road.unmatched != "ignore":
                 self.error = self._not_json(record.data)

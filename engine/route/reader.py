@@ -63,6 +63,7 @@ class Field:
     name: str
     annotation: Any
     required: bool
+    default: Any
     metadata: Mapping[str, Any]
 
 
@@ -79,12 +80,20 @@ def fields_of(kind: type) -> dict[str, Field]:
                 item.name,
                 hints[item.name],
                 item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING,
+                _default(item),
                 item.metadata,
             )
             for item in dataclasses.fields(kind)
             if item.init
         }
     return _SHAPES[kind]
+
+
+def _default(item: dataclasses.Field[Any]) -> Any:
+    """The default of a dataclass's field, None if it has none."""
+    if item.default_factory is not dataclasses.MISSING:
+        return item.default_factory()
+    return None if item.default is dataclasses.MISSING else item.default
 
 
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
@@ -197,13 +206,13 @@ class Reader:
         return True
 
     def _optional(self, node: Node, annotation: Any, place: str, field: Field | None) -> Any:
-        choices = [arg for arg in get_args(annotation) if arg is not type(None)]
+        choices: list[Any] = [arg for arg in get_args(annotation) if arg is not type(None)]
         if node.kind == "null" and len(choices) < len(get_args(annotation)):
             return None
         if len(choices) == 1:
             return self.read(node, choices[0], place, field)
         text = self._number_or_text(node)
-        choices.sort(key=lambda c: not (get_origin(c) is Literal and text in get_args(c)))
+        choices.sort(key=lambda choice: text not in _literal_words(choice))
         for choice in choices:
             if _fits(node, choice):
                 return self.read(node, choice, place, field)
@@ -453,6 +462,10 @@ def compile_regex(text: str) -> re.Pattern[str]:
     if _NESTED.search(text):
         raise ValueError("a repeated group that repeats inside may take for ever")
     return re.compile(text, flags | re.S)
+
+
+def _literal_words(choice: Any) -> tuple[Any, ...]:
+    return get_args(choice) if get_origin(choice) is Literal else ()
 
 
 def _fits(node: Node, choice: Any) -> bool:

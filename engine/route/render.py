@@ -44,6 +44,23 @@ class Plan:
             self.method, self.url(env), headers, self.query(env), content[0], self.timeout
         )
 
+    def quick(
+        self,
+        env: Env,
+        content: tuple[bytes, str] | None,
+        headers: Pairs,
+        cookies: Pairs,
+        queries: Pairs,
+    ) -> HttpRequest:
+        """The same with headers that were rendered at load."""
+        body, kind = content or (self.body(env) if self.body else (b"", ""))
+        if kind and not any(name.lower() == "content-type" for name, _ in headers):
+            headers = (("Content-Type", kind), *headers)
+        if cookies:
+            headers = (*headers, ("Cookie", "; ".join(f"{n}={v}" for n, v in cookies)))
+        query = self.query(env)
+        return HttpRequest(self.method, self.url(env), headers, query + queries, body, self.timeout)
+
 
 def compile_request(
     spec: HttpSpec,

@@ -18,6 +18,7 @@ from engine.dialects import Dialect
 from engine.errors import ExchangeError, PenstockError
 from engine.events import ErrorEvent
 from engine.options import Condition, Env, Secret, Template
+from engine.policies import Policy
 from engine.transform import Context, Model
 from engine.wire import HttpRequest, HttpResponse, Record, dumps, loads
 
@@ -91,7 +92,7 @@ def _named(key: str, asked: Asked) -> str:
     return found if isinstance(found, str) else ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Route:
     """See the module's docstring. `files` are all files it was made of, its own first."""
 
@@ -106,6 +107,7 @@ class Route:
     plan: Plan
     patch: Patch | None
     placements: Callable[[Env], Pairs]
+    fixed: Pairs | None
     queries: Callable[[Env], Pairs]
     cookies: Callable[[Env], Pairs]
     account: Mapping[str, Secret] | None
@@ -116,6 +118,7 @@ class Route:
     session: SessionPlan | None
     stages: tuple[Stage, ...]
     classifier: Classifier
+    policies: tuple[Policy, ...]
     stream_road: Road | None
     whole_road: Road | None
     references: Mapping[str, object]
@@ -190,7 +193,10 @@ class Route:
         body: bytes | None,
     ) -> HttpRequest:
         """The outgoing request. body: the client's own bytes, spliced, on passthrough."""
-        request = self.plan.render(env, self._body(env, chat, body))
+        content = self._body(env, chat, body)
+        if self.fixed is not None and not transforms and "_mask" not in env:
+            return self.plan.quick(env, content, self.fixed, self.cookies(env), self.queries(env))
+        request = self.plan.render(env, content)
         for stage, made in transforms:
             if stage.has("patch"):
                 request = call(stage.loaded.name, "patch", made.patch, request)

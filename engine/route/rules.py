@@ -56,6 +56,7 @@ class Rules:
     """A compiled list of rules, shared by all attempts of a route.
 
     finishes   some rule tells the finish, so an answer without one is truncated
+    exact      whole JSON values are handed on (arguments, annotations, state)
     key        path whose value chooses among `table`; None: always `rest`
     """
 
@@ -65,7 +66,7 @@ class Rules:
     key: Find | None = None
     table: Mapping[object, tuple[Rule, ...]] = field(default_factory=dict)
     rest: tuple[Rule, ...] = ()
-    conditions: bool = False
+    exact: bool = False
 
 
 class RuleReader:
@@ -150,6 +151,7 @@ def compile_rules(specs: list[RuleSpec], reduce: str = "delta") -> Rules:
         key=compile_selector_path(path).first if path is not None else None,
         table=table,
         rest=rest,
+        exact=any(spec.tool_calls or spec.annotation or spec.set for spec in specs),
     )
 
 

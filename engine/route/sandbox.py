@@ -130,7 +130,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def passing(name: str, function: Filter) -> Filter:
-    """The filter, handing on what is not there and failing as RenderError."""
+    """The filter, handing on what is not there, bounded, and failing as RenderError."""
     if name == "default":
         return function
     passed = {Absent, Omit} if name == "json" else {Absent, Omit, type(None)}
@@ -139,7 +139,10 @@ def passing(name: str, function: Filter) -> Filter:
         if value.__class__ in passed:
             return value
         try:
-            return function(value, *args, **named)
+            made = function(value, *args, **named)
+            if made.__class__ is str:
+                room(len(made))
+            return made
         except (RenderError, UndefinedError):
             raise
         except Exception as error:

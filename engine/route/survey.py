@@ -19,7 +19,7 @@ from jinja2 import meta, nodes
 
 from engine.errors import PenstockError
 
-from .filters import FILTERS, FUNCTIONS, Filter
+from .filters import FILTERS, FUNCTIONS, Filter, compile_pattern
 from .sandbox import METHODS, TESTS
 
 MAX_NODES = 4000
@@ -61,8 +61,8 @@ _OTHER_NAMES = {"b64decode": "b64d", "b64encode": "b64", "count": "length", "d":
 
 _LITERALS: dict[str, Callable[[Any], object]] = {
     "now": ZoneInfo,
-    "regex_replace": re.compile,
-    "regex_search": re.compile,
+    "regex_replace": compile_pattern,
+    "regex_search": compile_pattern,
 }  # what the first literal argument must survive
 
 

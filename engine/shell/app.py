@@ -124,7 +124,7 @@ def _swapped(keyring: Keyring, redactor: Redactor, old: RouteBook, new: RouteBoo
     for name, route in new.routes.items():
         if old.routes.get(name) is route:
             continue
-        secrets = [s for s in (*route.references.values(), *(route.account or {}).values())]
+        secrets = (*route.references.values(), *(route.account or {}).values())
         redactor.add(*(secret for secret in secrets if isinstance(secret, Secret)))
         prefetch(keyring, route)
 
@@ -139,9 +139,9 @@ def _extend(server: Server, settings: Settings, keeper: RouteKeeper, metrics: Me
                 body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"}
             )
 
-        server.extra["GET", settings.metrics.path] = page
+        server.extend({("GET", settings.metrics.path): page})
     if settings.admin.key is not None:
-        server.extra.update(Admin(settings.admin.key, keeper).table())
+        server.extend(Admin(settings.admin.key, keeper).table())
 
 
 async def _listen(settings: Settings, server: Server, stack: AsyncExitStack) -> str:

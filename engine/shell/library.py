@@ -134,11 +134,12 @@ class Library:
         """Like `load`, with what was looked at on the way."""
         loading = _Loading(self, path)
         compiled = loading.compile()
+        name = compiled.name if compiled.tree else self.name(str(path))
         digests = {name: entry.digest for name, entry in loading.entries.items()}
         files = tuple(name for name, digest in digests.items() if digest) or (str(path),)
         problems = sorted({*compiled.problems, *loading.transform.problems})
         return Reading(
-            dataclasses.replace(compiled, files=files, problems=problems),
+            dataclasses.replace(compiled, name=name, files=files, problems=problems),
             digests,
             loading.transform.found,
             str(loading.home),
@@ -243,7 +244,7 @@ class _FindTransform:
         if not self._loading.library.own_transforms:
             if not shipped.digest:
                 self._tell(
-                    "E411", f"transform `{name}` is not shipped, and `transforms.own` is off"
+                    "E421", f"transform `{name}` is not shipped, and `transforms.own` is off"
                 )
             return self._take(name, self._shipped, shipped)
         if shipped.digest:

@@ -2,126 +2,135 @@
 
 `METRICS` is the one table: docs/operations.md repeats it, and nothing is counted that is not in
 it. Labels are names from configuration or closed sets, never what a client wrote; a metric that
-reaches MAX_SERIES all the same counts the rest under "other". Numbers are per process.
+reaches MAX_SERIES all the same counts the rest under "other". Numbers are per process. Counting is
+an addition in a dict; families are made of it when the page is asked for.
 """
 
 from __future__ import annotations
 
 import platform
-from collections import Counter as Tally
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+from typing import NamedTuple
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
 )
+from prometheus_client.registry import Collector
 
 from engine import __version__
 from engine.events import Usage
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_SERIES = 2000
-_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
-_KINDS: dict[str, Callable[..., Any]] = {
-    "counter": Counter,
-    "gauge": Gauge,
-    "histogram": partial(Histogram, buckets=_SECONDS),
-}
-_ROUTE_GAUGE = ("gauge", ("route",))
+SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+KINDS = ("input", "output", "cache_read", "cache_write", "reasoning")
+_BOUNDS = (*map(str, SECONDS), "+Inf")
+
+Labels = tuple[str, ...]
 
 
-class Metric(NamedTuple):
+class Declared(NamedTuple):
     kind: str
     labels: tuple[str, ...]
     doc: str
 
 
-METRICS: dict[str, Metric] = {
-    "penstock_requests_total": Metric(
+METRICS: dict[str, Declared] = {
+    "penstock_requests_total": Declared(
         "counter",
         ("route", "model", "dialect", "outcome"),
         "Client requests that reached a route; outcome is `ok`, `gone` or an outcome class.",
     ),
-    "penstock_request_seconds": Metric(
+    "penstock_request_seconds": Declared(
         "histogram", ("route",), "Client request to the end of its answer."
     ),
-    "penstock_first_event_seconds": Metric(
+    "penstock_first_event_seconds": Declared(
         "histogram", ("route",), "Client request to the first content of its answer, streams only."
     ),
-    "penstock_upstream_attempts_total": Metric(
+    "penstock_upstream_attempts_total": Declared(
         "counter", ("route", "outcome"), "Calls of upstreams, by how they ended."
     ),
-    "penstock_tokens_total": Metric(
+    "penstock_tokens_total": Declared(
         "counter",
         ("route", "kind", "estimated"),
         "Tokens; kind is `input`, `output`, `cache_read`, `cache_write` or `reasoning`.",
     ),
-    "penstock_open_requests": Metric("gauge", (), "Client requests under way."),
-    "penstock_values_fetched_total": Metric(
+    "penstock_open_requests": Declared("gauge", (), "Client requests under way."),
+    "penstock_values_fetched_total": Declared(
         "counter", ("route", "value", "result"), "Fetches of a route's values, `ok` or `failed`."
     ),
-    "penstock_unmatched_records_total": Metric(
+    "penstock_unmatched_records_total": Declared(
         "counter", ("route",), "Records of answers that no event rule matched."
     ),
-    "penstock_config_last_reload_successful": Metric(
+    "penstock_config_last_reload_successful": Declared(
         "gauge", ("route",), "1 if the route's file, as it is now, is what is served."
     ),
-    "penstock_config_last_reload_success_timestamp_seconds": Metric(
+    "penstock_config_last_reload_success_timestamp_seconds": Declared(
         "gauge", ("route",), "When the route was last loaded, epoch seconds."
     ),
-    "penstock_config_reloads_total": Metric(
+    "penstock_config_reloads_total": Declared(
         "counter", ("route", "result"), "Changes of the route's file, `ok` or `failed`."
     ),
-    "penstock_config_generations": Metric(
+    "penstock_config_generations": Declared(
         "gauge", ("route",), "Versions of the route that requests still use."
     ),
-    "penstock_build_info": Metric("gauge", ("version", "python"), "Always 1."),
-    "penstock_store_errors_total": Metric(
+    "penstock_build_info": Declared("gauge", ("version", "python"), "Always 1."),
+    "penstock_store_errors_total": Declared(
         "counter", ("store",), "Reads and writes of a store that failed."
     ),
 }
 
 
-class Metrics:
+class Timing:
+    """One series of a histogram."""
+
+    __slots__ = ("counts", "sum")
+
+    def __init__(self) -> None:
+        self.counts = [0] * len(_BOUNDS)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(SECONDS, seconds)] += 1
+        self.sum += seconds
+
+
+class Metrics(Collector):
     """Counts what it is told; `render()` gives the page. For one thread (the event loop's)."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = CollectorRegistry()
-        self._made = {
-            name: _KINDS[metric.kind](name, metric.doc, metric.labels, registry=self.registry)
-            for name, metric in METRICS.items()
+        self._values: dict[str, dict[Labels, float]] = {name: {} for name in METRICS}
+        self._timings: dict[str, dict[Labels, Timing]] = {
+            name: {} for name, metric in METRICS.items() if metric.kind == "histogram"
         }
-        self._series: dict[tuple[str, ...], Any] = {}
-        self._sizes: Tally[str] = Tally()
+        self._open: Callable[[], float] = lambda: 0.0
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry.register(self)
         ProcessCollector(registry=self.registry)
-        self.series("penstock_build_info", __version__, platform.python_version()).set(1)
-
-    def series(self, name: str, *labels: str) -> Any:
-        """The series of a metric with these label values, resolved once."""
-        key = (name, *labels)
-        found = self._series.get(key)
-        return self._new(name, labels) if found is None else found
-
-    def _new(self, name: str, labels: tuple[str, ...]) -> Any:
-        if self._sizes[name] >= MAX_SERIES:
-            labels = ("other",) * len(labels)
-        key = (name, *labels)
-        if key not in self._series:
-            made = self._made[name]
-            self._series[key] = made.labels(*labels) if labels else made
-            self._sizes[name] += 1
-        return self._series[key]
+        self._set("penstock_build_info", __version__, platform.python_version(), to=1)
 
     def render(self) -> bytes:
+        self._set("penstock_open_requests", to=self._open())
         return generate_latest(self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        for name, metric in METRICS.items():
+            if metric.kind == "histogram":
+                yield _histogram(name, metric, self._timings[name])
+                continue
+            kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+            family = kind(name, metric.doc, labels=metric.labels)
+            for labels, value in self._values[name].items():
+                family.add_metric(labels, value)
+            yield family
+
+    # ---- what is told ----
 
     def request(
         self,
@@ -134,51 +143,77 @@ class Metrics:
         usage: Usage | None,
     ) -> None:
         """A client's request is over; times in seconds, first_event None where none came."""
-        series = self.series
-        series("penstock_requests_total", route, model, dialect, outcome).inc()
-        series("penstock_request_seconds", route).observe(seconds)
+        self._add("penstock_requests_total", route, model, dialect, outcome)
+        self._observe("penstock_request_seconds", seconds, route)
         if first_event is not None:
-            series("penstock_first_event_seconds", route).observe(first_event)
+            self._observe("penstock_first_event_seconds", first_event, route)
         if usage is not None:
-            self._tokens(route, usage)
-
-    def _tokens(self, route: str, usage: Usage) -> None:
-        estimated = "true" if usage.estimated else "false"
-        for kind in ("input", "output", "cache_read", "cache_write", "reasoning"):
-            count = getattr(usage, kind)
-            if count:
-                self.series("penstock_tokens_total", route, kind, estimated).inc(count)
+            estimated = "true" if usage.estimated else "false"
+            for kind in KINDS:
+                count = getattr(usage, kind)
+                if count:
+                    self._add("penstock_tokens_total", route, kind, estimated, by=count)
 
     def attempt(self, route: str, outcome: str, unmatched: int) -> None:
-        self.series("penstock_upstream_attempts_total", route, outcome).inc()
+        self._add("penstock_upstream_attempts_total", route, outcome)
         if unmatched:
-            self.series("penstock_unmatched_records_total", route).inc(unmatched)
+            self._add("penstock_unmatched_records_total", route, by=unmatched)
 
     def value_fetched(self, route: str, value: str, result: str) -> None:
-        self.series("penstock_values_fetched_total", route, value, result).inc()
+        self._add("penstock_values_fetched_total", route, value, result)
 
     def store_error(self, store: str) -> None:
-        self.series("penstock_store_errors_total", store).inc()
+        self._add("penstock_store_errors_total", store)
 
     def reload(self, route: str, result: str, at: float) -> None:
         """A route's file came in (`ok`) or was refused (`failed`), at epoch seconds."""
         good = result == "ok"
-        self.series("penstock_config_reloads_total", route, result).inc()
-        self.series("penstock_config_last_reload_successful", route).set(int(good))
+        self._add("penstock_config_reloads_total", route, result)
+        self._set("penstock_config_last_reload_successful", route, to=int(good))
         if good:
-            self.series("penstock_config_last_reload_success_timestamp_seconds", route).set(at)
+            self._set("penstock_config_last_reload_success_timestamp_seconds", route, to=at)
 
     def generations(self, route: str, count: int) -> None:
-        self.series("penstock_config_generations", route).set(count)
+        self._set("penstock_config_generations", route, to=count)
 
     def open_requests(self, count: Callable[[], float]) -> None:
         """Asks for the number of requests under way when the page is made."""
-        self.series("penstock_open_requests").set_function(count)
+        self._open = count
 
     def forget(self, route: str) -> None:
         """A route is gone: its gauges would otherwise say for ever that it is well (or not)."""
-        gauges = [name for name, of in METRICS.items() if (of.kind, of.labels) == _ROUTE_GAUGE]
-        for name in gauges:
-            if self._series.pop((name, route), None) is not None:
-                self._made[name].remove(route)
-                self._sizes[name] -= 1
+        for name, metric in METRICS.items():
+            if (metric.kind, metric.labels) == ("gauge", ("route",)):
+                self._values[name].pop((route,), None)
+
+    # ---- series ----
+
+    def _add(self, name: str, *labels: str, by: float = 1) -> None:
+        series = self._values[name]
+        known = series.get(labels)
+        if known is None and len(series) >= MAX_SERIES:
+            labels = ("other",) * len(labels)
+            known = series.get(labels)
+        series[labels] = (known or 0) + by
+
+    def _set(self, name: str, *labels: str, to: float) -> None:
+        series = self._values[name]
+        if labels in series or len(series) < MAX_SERIES:
+            series[labels] = to
+
+    def _observe(self, name: str, seconds: float, *labels: str) -> None:
+        series = self._timings[name]
+        timing = series.get(labels)
+        if timing is None:
+            if len(series) >= MAX_SERIES:
+                labels = ("other",) * len(labels)
+            timing = series.setdefault(labels, Timing())
+        timing.observe(seconds)
+
+
+def _histogram(name: str, metric: Declared, series: dict[Labels, Timing]) -> Metric:
+    family = HistogramMetricFamily(name, metric.doc, labels=metric.labels)
+    for labels, timing in series.items():
+        buckets = list(zip(_BOUNDS, map(float, accumulate(timing.counts)), strict=True))
+        family.add_metric(labels, buckets, timing.sum)
+    return family

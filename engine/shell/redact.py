@@ -27,16 +27,19 @@ WORD = 8
 MASK = "«secret»".encode()
 
 _HEADER = re.compile(
-    rb"(?i)\b((?:proxy-)?authorization|(?:x-(?:goog-)?)?api[-_]?key|(?:set-)?cookie)"
-    rb"""(\\?["']?\s*[:=]\s*\\?["']?(?:(?:bearer|basic|token)\s+)?)(?!\xc2\xab)([^\s"'\\,;&}\])]{4,})"""
+    rb"(?i)\b((?:proxy-)?authorization|(?:x-(?:goog-)?)?api[-_]?key)"
+    rb"""(\\?["']?\s*[:=]\s*\\?["']?(?:(?:bearer|basic|token)\s+)?+)"""
+    rb"""(?!\xc2\xab)([^\s"'\\,;&}\])]{4,})"""
 )
+_COOKIE = re.compile(rb"""(?i)\b((?:set-)?cookie)(\\?["']?\s*[:=]\s*\\?["']?)([^\r\n"'\\]{4,})""")
 _SCHEME = re.compile(rb"(?i)\b(bearer|basic)(\s+)((?=\S*\d|\S{20})[\w.~+/=-]{8,})")
 _QUERY = re.compile(
     rb"(?i)(?<![a-z0-9])((?:[a-z0-9]+[_-])?(?:key|token|secret|password|signature|sig))(=)"
     rb"""(?!\xc2\xab)([^&\s"'\\#<>]+)"""
 )
 _PATTERNS = (
-    ((b"authorization", b"api", b"cookie"), _HEADER),
+    ((b"authorization", b"api"), _HEADER),
+    ((b"cookie",), _COOKIE),
     ((b"bearer", b"basic"), _SCHEME),
     ((b"key=", b"token=", b"secret=", b"password=", b"signature=", b"sig="), _QUERY),
 )

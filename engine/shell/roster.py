@@ -101,6 +101,12 @@ class Record:
         self.generation = generations.begin(self.serving, self.transforms.values(), now)
         self.loaded_at = wall
 
+    def expired(self, expected: Collection[str], before: float) -> bool:
+        """It has been missing for long enough, and no file being written will go on with it."""
+        if self.missing is None or self.missing > before:
+            return False
+        return self.serving is None or self.serving.name not in expected
+
     @property
     def waits(self) -> bool:
         """There is a candidate that does not serve yet."""
@@ -183,6 +189,7 @@ class Roster:
         missing: Collection[str],
         shadows: Mapping[str, tuple[str, ...]],
         *,
+        expected: Collection[str],
         now: float,
         wall: float,
         force: bool = False,
@@ -191,12 +198,13 @@ class Roster:
 
         missing  files that have a record and are not there
         shadows  file -> the files of later folders that it hides
+        expected names of routes in files that are being written: who goes may have an heir there
         now      monotonic seconds; wall: epoch seconds
         force    files that are missing are gone at once
         """
         for file, reading in readings.items():
             self.records.setdefault(file, Record(file, reading)).take(reading)
-        removed = self._let_go(missing, now, 0.0 if force else GRACE)
+        removed = self._let_go(missing, expected, now, 0.0 if force else GRACE)
         self._admit()
         loaded = {record: None for record in self.records.values() if self._is_new(record)}
         for record in loaded:
@@ -221,7 +229,9 @@ class Roster:
         times = [each.missing for each in self.records.values() if each.missing is not None]
         return min(times) + GRACE if times else None
 
-    def _let_go(self, missing: Collection[str], now: float, grace: float) -> list[str]:
+    def _let_go(
+        self, missing: Collection[str], expected: Collection[str], now: float, grace: float
+    ) -> list[str]:
         for file, record in self.records.items():
             if file not in missing:
                 record.missing = None
@@ -229,9 +239,7 @@ class Roster:
                 record.missing = now
         gone = [record for record in self.records.values() if record.missing is not None]
         succeeded = self._hand_over(gone) if gone else []
-        expired = [
-            each for each in gone if each.missing is not None and now - each.missing >= grace
-        ]
+        expired = [each for each in gone if each.expired(expected, now - grace)]
         removed = list(dict.fromkeys(record.file for record in [*succeeded, *expired]))
         for file in removed:
             del self.records[file]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -57,12 +57,12 @@ class Server:
     ports: Ports
     keyring: Keyring
     sessions: Sessions
-    extra: dict[tuple[str, str], Handler] = field(default_factory=dict)
     ready: Callable[[], bool] = lambda: True
     since: int = 0
     stop_listening: Callable[[], Awaitable[None]] | None = None
     draining: bool = False
     _under_way: dict[int, Open] = field(default_factory=dict)
+    _handlers: dict[tuple[str, str], Handler] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -74,7 +74,7 @@ class Server:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Any request. Never raises but CancelledError."""
         path = request.path
-        handler = self._table().get((request.method, path))
+        handler = self._handlers.get((request.method, path))
         dialect = _DIALECT_BY_PATH.get(path, DIALECTS["openai_chat"])
         try:
             self._check_host(request)
@@ -89,6 +89,13 @@ class Server:
             self.ports.observer.saw("crash", error=error, path=path)
             return self._refuse(request, dialect, RequestError("internal", "internal error"))
 
+    def __post_init__(self) -> None:
+        self._handlers.update(self._table())
+
+    def extend(self, handlers: Mapping[tuple[str, str], Handler]) -> None:
+        """Further endpoints."""
+        self._handlers.update(handlers)
+
     def _table(self) -> dict[tuple[str, str], Handler]:
         return {
             ("POST", "/v1/chat/completions"): partial(self.chat, DIALECTS["openai_chat"]),
@@ -99,14 +106,13 @@ class Server:
             ("GET", "/ready"): self.readiness,
             ("GET", "/"): self.hello,
             ("HEAD", "/"): self.hello,
-            **self.extra,
         }
 
     def _search(self, method: str, path: str) -> Handler:
         """What no fixed path matches: a model, another method, or nothing."""
         if method == "GET" and path.startswith("/v1/models/"):
             return partial(self.model, path.removeprefix("/v1/models/"))
-        methods = sorted(known for known, where in self._table() if where == path)
+        methods = sorted(known for known, where in self._handlers if where == path)
         if methods:
             raise RequestError("method", f"{path} takes {', '.join(methods)}")
         raise RequestError("not_found", f"there is nothing at {path}")
@@ -153,12 +159,12 @@ class Server:
         )
 
     async def models(self, request: web.BaseRequest) -> web.Response:
-        self._client(Headers.of(request.headers))
+        self._client(Headers(request.headers))
         entries = [(name, offer.owned_by) for name, _, offer in self.book().listed]
         return _json(listings.models(entries, self.since))
 
     async def model(self, name: str, request: web.BaseRequest) -> web.Response:
-        self._client(Headers.of(request.headers))
+        self._client(Headers(request.headers))
         name = unquote(name)
         found = self.book().find(name)
         if found is None:
@@ -179,7 +185,7 @@ class Server:
         return known, secret
 
     async def chat(self, dialect: Dialect, request: web.BaseRequest) -> web.StreamResponse:
-        headers = Headers.of(request.headers)
+        headers = Headers(request.headers)
         if self.draining:
             raise RequestError("unavailable", "the server is shutting down")
         client, secret = self._client(headers)
@@ -394,6 +400,7 @@ def _name(authority: str) -> str:
     return authority.partition(":")[0]
 
 
+@lru_cache(maxsize=256)
 def _loopback(host: str) -> bool:
     if host in ("localhost", "") or host.endswith(".localhost"):
         return host != ""

@@ -28,6 +28,7 @@ from .roster import Outcome, Record, Roster, RouteState
 STEADY = 0.1  # seconds between two reads that must agree
 RETRY = 0.1  # seconds until a file that may be half-written is looked at again
 QUIET, GATHER = 10, 50  # milliseconds: without events, and at most, before a batch is told
+MOUNTS = Path("/proc/self/mountinfo")
 _JUNK = ("~", ".swp", ".swx", ".tmp", ".pyc", "4913")  # what editors leave for a moment
 
 
@@ -90,7 +91,7 @@ class RouteKeeper:
         """
         await self.rescan(force=True)
         for file in await asyncio.to_thread(_mounted_alone, list(self.states)):
-            self._observer.saw("route_mounted_alone", file=file)
+            self._observer.saw("route_mounted_alone", file=file, level="warning")
         broken = [state for state in self.states.values() if state.state == "broken"]
         if strict and broken:
             raise ConfigError([problem for state in broken for problem in state.problems])
@@ -159,9 +160,14 @@ class RouteKeeper:
             for file in self._roster.records
             if file not in look.listed and not _within(file, look.unlisted)
         }
-        now, wall = self._clock.monotonic(), self._clock.now()
         outcome = self._roster.settle(
-            look.readings, missing, self._library.shadows, now=now, wall=wall, force=force
+            look.readings,
+            missing,
+            self._library.shadows,
+            expected={self._library.name(file) for file in look.waiting},
+            now=(now := self._clock.monotonic()),
+            wall=self._clock.now(),
+            force=force,
         )
         outcome.notices += self._roster.generations.tell(now)
         self._places = self._find_places()
@@ -230,7 +236,7 @@ class RouteKeeper:
                 async for _ in batches:
                     self._wake.set()
         except (OSError, RuntimeError) as error:  # a folder just gone, or no watches left: we poll
-            self._observer.saw("watch_failed", error=str(error))
+            self._observer.saw("watch_failed", error=str(error), level="warning")
 
     def _matters(self, change: Change, path: str) -> bool:
         folder, name = os.path.split(path)
@@ -250,7 +256,7 @@ def _within(file: str, folders: list[str]) -> bool:
 def _mounted_alone(files: list[str]) -> list[str]:
     """Files that are mount points of their own: such a file never changes inside a container."""
     try:
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        lines = MOUNTS.read_text().splitlines()
     except OSError:
         return []
     mounts = {line.split()[4] for line in lines}

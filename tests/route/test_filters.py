@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.chat import Media, Message, Text, Tool, ToolCall, ToolResult
+from engine.chat import Media, Message, Text, Tool, ToolCall, ToolChoice, ToolResult
 from engine.options import OMIT, Secret
 from engine.route import filters
 from engine.route.filters import CAP, FILTERS, FUNCTIONS, Absent, RenderError, text
@@ -166,11 +166,6 @@ def test_joining_refuses_what_would_be_too_long_before_it_is_built() -> None:
         FILTERS["join"](["x"] * 1000, "y" * CAP)
 
 
-def test_replacing_refuses_a_result_that_is_too_long() -> None:
-    with pytest.raises(RenderError, match="longer than"):
-        FILTERS["regex_replace"]("x" * 1000, "x", "y" * (CAP // 500))
-
-
 def test_strftime_takes_a_time() -> None:
     with pytest.raises(RenderError, match="`strftime` takes a time, not a list"):
         FILTERS["strftime"]([], "%Y")
@@ -275,6 +270,36 @@ def test_tools_take_other_names() -> None:
 def test_text_and_empty_lists_need_no_dialect() -> None:
     assert FILTERS["as_openai"]("Be brief.") == "Be brief."
     assert FILTERS["as_openai"]([]) == []
+
+
+def test_a_dialect_gives_its_form_to_messages_tools_and_tool_choice() -> None:
+    talk = [Message("user", [Text("Hi")]), Message("assistant", [ToolCall("c1", "f", '{"a":1}')])]
+    expected = [
+        {"role": "user", "content": "Hi"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+            ],
+        },
+    ]
+    assert expected == FILTERS["as_openai"](talk)
+    assert FILTERS["as_openai"]([Tool("f", schema={})]) == [
+        {"type": "function", "function": {"name": "f", "parameters": {}}}
+    ]
+    assert FILTERS["as_openai"](ToolChoice("required")) == "required"
+
+
+@pytest.mark.parametrize("value", [5, [1], {"role": "user"}])
+def test_a_dialect_refuses_other_things(value: object) -> None:
+    with pytest.raises(RenderError, match="`as_openai` takes messages, tools or a tool choice"):
+        FILTERS["as_openai"](value)
+
+
+def test_a_dialect_that_is_not_there_says_so() -> None:
+    with pytest.raises(RenderError, match="no dialect `morse` here"):
+        filters._as_dialect("as_morse", "morse", "Morse")(TALK)
 
 
 # --- functions ------------------------------------------------------------------------------------

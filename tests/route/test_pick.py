@@ -220,7 +220,8 @@ def test_a_simple_path_is_a_chain_of_subscripts(parts: list[Any], value: object)
     expected: Any = value
     for part in parts:
         try:
-            expected = expected[part] if type(expected) is _HOLDER[type(part)] else None
+            fits = type(expected) is _HOLDER[type(part)]
+            expected = expected[part] if fits else None
         except LookupError:
             expected = None
     path = "$" + "".join(f"['{p}']" if isinstance(p, str) else f"[{p}]" for p in parts)
@@ -232,6 +233,16 @@ def test_deep_data_ends_in_nothing_found() -> None:
     for _ in range(100_000):
         value = [value]
     assert compile_path("$..x").all(value) == []
+
+
+def test_a_walk_that_breaks_finds_nothing() -> None:
+    class Broken(dict[str, object]):
+        def __contains__(self, key: object) -> bool:
+            raise RuntimeError
+
+        __iter__ = keys = items = values = __getitem__ = __contains__  # type: ignore[assignment]
+
+    assert compile_path("$..x").all(Broken(x=1)) == []
 
 
 # --- selectors ------------------------------------------------------------------------------------
@@ -315,6 +326,7 @@ def test_a_selector_compares_with_the_type(
         ({"a": []}, "a selector compares with"),
         ({"a": [["x"]], "b": [[]]}, "a selector compares with"),
         ({"a": "/(/"}, "bad regular expression /(/"),
+        ({"a": "/(a+)+$/"}, "a repeated group that repeats inside may take for ever"),
         ({"a-b": 1}, "a name with `-` is quoted"),
         ({5: 1}, "a path is text"),
     ],

@@ -118,6 +118,7 @@ BOMBS = [
     "a ~ a ~ a ~ a ~ a",
     "(a ~ a).replace('x', 'xxxxxx')",
     "a | regex_replace('x', 'yyyyy')",
+    "[a, a, a, a] | json",
 ]
 
 

@@ -71,6 +71,11 @@ def refused(source: str, *, condition: bool = False) -> TemplateError:
             "`regex_search`: missing ), unterminated subpattern at position 0",
             "regex_search",
         ),
+        (
+            "{{ vars.x | regex_search('(a+)+$') }}",
+            "`regex_search`: a repeated group that repeats inside may take for ever",
+            "regex_search",
+        ),
         ("{{ now('Asia/Shangai') }}", "`now`: No time zone found with key Asia/Shangai", "now"),
         ("{{ values.__class__ }}", "`__class__` is not available", "{{"),
         ("{{ self }}", "`self` does not exist here", "self"),

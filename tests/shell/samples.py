@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from engine.shell.clock import SystemClock
 from engine.shell.library import Library
@@ -47,6 +48,21 @@ def replace(path: Path, text: str) -> None:
     beside = path.with_name(path.name + ".tmp")
     beside.write_text(text)
     os.replace(beside, path)
+
+
+def point(link: Path, target: str | Path) -> None:
+    """Make a symbolic link, or move one on in a single step."""
+    beside = link.with_name(link.name + ".tmp")
+    beside.symlink_to(target)
+    os.replace(beside, link)
+
+
+def begin(path: Path, text: str) -> TextIO:
+    """Start to write a file; the text is on disk, the rest is up to the caller."""
+    file = path.open("w")
+    file.write(text)
+    file.flush()
+    return file
 
 
 def age(path: Path, seconds: float = 60.0) -> None:
@@ -90,9 +106,11 @@ async def running(keeper: RouteKeeper) -> AsyncIterator[RouteKeeper]:
 
 async def until(true: Callable[[], object], seconds: float = 6.0) -> None:
     """Wait for something to be so; fails when it is not in time."""
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.01)
+    for _ in range(int(seconds * 100)):
+        if true():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"not so within {seconds} s")
 
 
 async def never(true: Callable[[], object], seconds: float) -> None:

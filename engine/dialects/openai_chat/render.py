@@ -8,7 +8,7 @@ user message, and fields that have no place here are named in `request.dropped`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from engine.chat import (
     ChatRequest,
@@ -206,7 +206,7 @@ def messages(
         results = [part for part in message.parts if isinstance(part, ToolResult)]
         out += [_result(result, message, pictures) for result in results]
         if results:
-            parts = [part for part in message.parts if not isinstance(part, ToolResult)]
+            parts: list[Part] = [p for p in message.parts if not isinstance(p, ToolResult)]
             if not parts:
                 continue
             message = Message("user", pictures + parts)
@@ -266,11 +266,11 @@ def _sayable(part: Part, dropped: list[str]) -> bool:
     return False
 
 
-def _plain(content: list[Part], role: str) -> object:
+def _plain(content: Sequence[Part], role: str) -> object:
     """Content in its natural form: a string where text is all there is to say."""
     bare = all(isinstance(part, Text) and not part.extras for part in content)
     if bare and (len(content) < 2 or role == "assistant"):
-        return text_of(content)
+        return text_of(list(content))
     return [_part(part) for part in content]
 
 

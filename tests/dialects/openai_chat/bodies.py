@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 names = st.from_regex(r"[a-z][a-z0-9_]{0,7}", fullmatch=True)
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | texts,
@@ -67,7 +67,9 @@ calls = st.one_of(
         {
             "id": names,
             "type": st.just("function"),
-            "function": fields({"name": names, "arguments": st.sampled_from(["{}", '{"a": 1}', "{"])}),
+            "function": fields(
+                {"name": names, "arguments": st.sampled_from(["{}", '{"a": 1}', "{"])}
+            ),
         }
     ),
     fields(

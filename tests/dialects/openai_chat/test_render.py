@@ -27,7 +27,6 @@ from engine.dialects.openai_chat.parse import parse_value
 from engine.dialects.openai_chat.render import messages, render, tool_choice, tools
 from engine.dialects.profile import Profile
 from engine.errors import RequestError
-
 from tests.dialects.openai_chat.bodies import requests
 
 
@@ -65,34 +64,34 @@ def foreign(*items: Message, **fields: Any) -> ChatRequest:
 
 
 def test_the_model_is_the_one_that_was_given() -> None:
-    assert "other" == render(chat({}), "other")["model"]
+    assert render(chat({}), "other")["model"] == "other"
 
 
 def test_the_output_limit_goes_under_the_name_that_the_client_used() -> None:
-    assert 5 == render(chat({"max_tokens": 5}), "m")["max_tokens"]
-    assert 5 == render(chat({"max_completion_tokens": 5}), "m")["max_completion_tokens"]
+    assert render(chat({"max_tokens": 5}), "m")["max_tokens"] == 5
+    assert render(chat({"max_completion_tokens": 5}), "m")["max_completion_tokens"] == 5
 
 
 def test_the_output_limit_goes_under_the_name_that_the_profile_demands() -> None:
     body = render(chat({"max_tokens": 5}), "m", Profile(max_tokens_field="max_completion_tokens"))
-    assert 5 == body["max_completion_tokens"]
+    assert body["max_completion_tokens"] == 5
     assert "max_tokens" not in body
 
 
 def test_the_output_limit_of_a_foreign_client_is_max_tokens() -> None:
-    assert 7 == render(foreign(out=Output(max_tokens=7)), "m")["max_tokens"]
+    assert render(foreign(out=Output(max_tokens=7)), "m")["max_tokens"] == 7
 
 
 def test_of_two_output_limits_the_current_one_is_sent() -> None:
     body = render(chat({"max_tokens": 5, "max_completion_tokens": 6}), "m")
-    assert (None, 6) == (body.get("max_tokens"), body["max_completion_tokens"])
+    assert (body.get("max_tokens"), body["max_completion_tokens"]) == (None, 6)
 
 
 def test_what_a_transform_changed_wins_over_the_clients_spelling() -> None:
     request = chat({"max_tokens": 5, "stop": "a", "response_format": {"type": "json_object"}})
     request = dataclasses.replace(request, out=Output(max_tokens=9, stop=["b"]))
     body = render(request, "m")
-    assert (9, ["b"], False) == (body["max_tokens"], body["stop"], "response_format" in body)
+    assert (body["max_tokens"], body["stop"], "response_format" in body) == (9, ["b"], False)
 
 
 def test_a_limit_that_a_transform_took_away_is_not_sent() -> None:
@@ -122,14 +121,16 @@ def test_legacy_functions_become_tools() -> None:
     )
     function = {"type": "function", "function": {"name": "f", "parameters": {}}}
     assert [function] == body["tools"]
-    assert {"type": "function", "function": {"name": "f"}} == body["tool_choice"]
+    assert body["tool_choice"] == {"type": "function", "function": {"name": "f"}}
     assert set() == {"functions", "function_call"} & set(body)
 
 
 def test_fields_of_another_dialect_are_named_and_not_sent() -> None:
-    request = foreign(sampling=Sampling(top_k=3), extras={"thinking": {"type": "on"}, "store": True})
+    request = foreign(
+        sampling=Sampling(top_k=3), extras={"thinking": {"type": "on"}, "store": True}
+    )
     body = render(request, "m")
-    assert ["thinking", "top_k"] == request.dropped
+    assert request.dropped == ["thinking", "top_k"]
     assert set() == {"thinking", "top_k", "store"} & set(body)
 
 
@@ -137,13 +138,13 @@ def test_rendering_again_does_not_name_a_dropped_field_twice() -> None:
     request = foreign(extras={"container": 1})
     render(request, "m")
     render(request, "m")
-    assert ["container"] == request.dropped
+    assert request.dropped == ["container"]
 
 
 def test_the_profile_may_forward_fields_of_another_dialect() -> None:
     request = foreign(sampling=Sampling(top_k=3), extras={"thinking": 1})
     body = render(request, "m", Profile(forward_extras=["thinking", "top_k"]))
-    assert (1, 3, []) == (body["thinking"], body["top_k"], request.dropped)
+    assert (body["thinking"], body["top_k"], request.dropped) == (1, 3, [])
 
 
 @pytest.mark.parametrize(
@@ -171,9 +172,9 @@ def test_a_foreign_schema_becomes_a_response_format() -> None:
 
 def test_foreign_output_options_are_said_in_this_dialect() -> None:
     body = render(foreign(out=Output(format="json", n=2, logprobs=3, stop=["x"])), "m")
-    assert ({"type": "json_object"}, 2, True, 3, ["x"]) == (
+    assert (
         body["response_format"], body["n"], body["logprobs"], body["top_logprobs"], body["stop"],
-    )  # fmt: skip
+    ) == ({"type": "json_object"}, 2, True, 3, ["x"])  # fmt: skip
 
 
 # ---- messages ----
@@ -181,11 +182,11 @@ def test_foreign_output_options_are_said_in_this_dialect() -> None:
 
 def test_row_24_tool_results_come_before_the_text_of_the_same_turn() -> None:
     turn = Message("user", [ToolResult("a", [Text("1")]), ToolResult("b", []), Text("go on")])
-    assert [
+    assert messages([turn]) == [
         {"role": "tool", "tool_call_id": "a", "content": "1"},
         {"role": "tool", "tool_call_id": "b", "content": ""},
         {"role": "user", "content": "go on"},
-    ] == messages([turn])
+    ]
 
 
 def test_row_23_pictures_of_tool_results_follow_after_all_results() -> None:
@@ -208,12 +209,12 @@ def test_row_23_pictures_of_tool_results_follow_after_all_results() -> None:
 
 def test_a_failed_tool_result_says_so() -> None:
     turn = Message("user", [ToolResult("a", [Text("no file")], is_error=True)])
-    assert [{"role": "tool", "tool_call_id": "a", "content": "Error: no file"}] == messages([turn])
+    assert messages([turn]) == [{"role": "tool", "tool_call_id": "a", "content": "Error: no file"}]
 
 
 def test_an_assistant_turn_of_several_texts_is_one_string() -> None:
     turn = Message("assistant", [Text("a"), ToolCall("c", "f", ""), Text("b")])
-    assert [
+    assert messages([turn]) == [
         {
             "role": "assistant",
             "content": "ab",
@@ -221,7 +222,7 @@ def test_an_assistant_turn_of_several_texts_is_one_string() -> None:
                 {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
             ],
         }
-    ] == messages([turn])
+    ]
 
 
 @pytest.mark.parametrize(
@@ -236,9 +237,9 @@ def test_missing_content_takes_the_form_of_the_profile(form: Any, wanted: dict[s
 
 def test_the_developer_role_can_become_system() -> None:
     turn = Message("developer", [Text("be brief")])
-    assert [{"role": "developer", "content": "be brief"}] == messages([turn])
+    assert messages([turn]) == [{"role": "developer", "content": "be brief"}]
     renamed = messages([turn], Profile(developer_role="system"))
-    assert [{"role": "system", "content": "be brief"}] == renamed
+    assert renamed == [{"role": "system", "content": "be brief"}]
 
 
 @pytest.mark.parametrize(
@@ -258,14 +259,16 @@ def test_earlier_reasoning_goes_into_the_field_of_the_profile(
 
 
 def test_foreign_opaque_parts_are_dropped_and_named() -> None:
-    request = foreign(Message("user", [Text("a"), Opaque("anthropic_messages", "search_result", {})]))
-    assert [{"role": "user", "content": "a"}] == render(request, "m")["messages"]
-    assert ["search_result"] == request.dropped
+    request = foreign(
+        Message("user", [Text("a"), Opaque("anthropic_messages", "search_result", {})])
+    )
+    assert render(request, "m")["messages"] == [{"role": "user", "content": "a"}]
+    assert request.dropped == ["search_result"]
 
 
 def test_a_refusal_of_another_dialect_is_a_refusal() -> None:
     turn = Message("assistant", [Refusal("no")])
-    assert [{"role": "assistant", "content": None, "refusal": "no"}] == messages([turn])
+    assert messages([turn]) == [{"role": "assistant", "content": None, "refusal": "no"}]
 
 
 @pytest.mark.parametrize(
@@ -288,12 +291,12 @@ def test_media_that_cannot_be_said_are_refused(media: Media, message: str) -> No
 
 def test_a_foreign_tool_has_the_shape_of_this_dialect() -> None:
     tool = Tool("f", "does", {"type": "object"}, raw={"name": "f", "input_schema": {}})
-    assert [
+    assert tools([tool]) == [
         {
             "type": "function",
             "function": {"name": "f", "description": "does", "parameters": {"type": "object"}},
         }
-    ] == tools([tool])
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+
+from engine.chat import Text, ToolCall
+from engine.dialects import DIALECTS
+from engine.errors import RequestError
+from engine.events import Close, Finish, Open, Reply, Start, TextDelta, fold
+from engine.wire import Headers, Record, loads
+from tests.grammar import check_chat_stream
+
+CHAT = DIALECTS["openai_chat"]
+LEGACY = b'{"model":"m","messages":[{"role":"user","content":"hi"}],"functions":[]}'
+CALL = Reply(parts=[ToolCall("a", "f", "{}")], finish="tool_calls")
+
+
+def test_every_dialect_is_listed_under_its_name() -> None:
+    assert all(name == dialect.name for name, dialect in DIALECTS.items())
+
+
+def test_an_answer_goes_through_the_table() -> None:
+    encoder = CHAT.encoder("req_1", "m", 7, False)
+    data = encoder.feed([Start(), Open(0, Text("")), TextDelta(0, "a"), Close(0), Finish("stop")])
+    chunks = check_chat_stream(data)
+    reader = CHAT.stream_reader({}, lambda: "made")
+    events = [event for chunk in chunks for event in reader.feed(Record("", b"", chunk))]
+    answer = fold(events)
+    assert (answer.text, answer.id) == ("a", "req_1")
+    body = CHAT.reply(answer, "req_2", "m", 7)
+    whole = CHAT.whole_reader({}, lambda: "made").feed(Record("", body, loads(body)))
+    assert (fold(whole).text, fold(whole).id) == ("a", "req_2")
+
+
+def test_a_legacy_client_is_answered_in_its_way() -> None:
+    request = CHAT.parse(LEGACY, Headers())
+    body = json.loads(CHAT.reply(CALL, "req_1", "m", 7, request))
+    assert body["choices"][0]["finish_reason"] == "function_call"
+    encoder = CHAT.encoder("req_1", "m", 7, False, request)
+    assert b'"function_call"' in encoder.feed([Start(), Open(0, ToolCall("a", "f", ""))])
+    assert b'"tool_calls"' in CHAT.reply(CALL, "req_1", "m", 7)
+
+
+def test_a_request_that_is_not_served() -> None:
+    status, body = CHAT.refusal(RequestError("model_not_found", "no model x", param="model"), "r")
+    error = json.loads(body)["error"]
+    assert (status, error["code"], error["param"]) == (404, "model_not_found", "model")

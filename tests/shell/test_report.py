@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from engine.errors import OUTCOMES, Problem
+from engine.events import Usage
+from engine.options import Secret
+from engine.shell.log import Logger
+from engine.shell.metrics import Metrics
+from engine.shell.report import STORE_LINE_EVERY, Reporter
+
+REQUEST: dict[str, Any] = {
+    "id": "req_1",
+    "route": "openai",
+    "model": "gpt-4o",
+    "dialect": "openai_chat",
+    "stream": True,
+    "status": 200,
+    "outcome": "ok",
+    "attempts": 1,
+    "seconds": 2.5,
+    "first_event": 0.25,
+    "usage": Usage(input=10, output=5),
+    "upstream_status": 200,
+    "error": "",
+}
+ATTEMPT: dict[str, Any] = {
+    "route": "openai",
+    "outcome": "ok",
+    "status": 200,
+    "request": "req_1",
+    "message": "",
+    "cause": None,
+    "unmatched": {},
+}
+
+
+class Bench:
+    """A reporter, and what came of it."""
+
+    def __init__(self, level: Any = "debug") -> None:
+        self.out = io.BytesIO()
+        self.at = 50.0
+        self.log = Logger(lambda: 1000.0, level=level, stream=self.out)
+        self.metrics = Metrics()
+        self.reporter = Reporter(self.log, self.metrics, lambda: 1000.0, lambda: self.at)
+        self.saw = self.reporter.saw
+
+    def lines(self) -> list[dict[str, Any]]:
+        self.log.close()
+        lines = [json.loads(line) for line in self.out.getvalue().splitlines()]
+        return [{k: v for k, v in line.items() if k != "time"} for line in lines]
+
+    def page(self) -> str:
+        return self.metrics.render().decode()
+
+
+def test_a_request_is_one_line_and_one_count() -> None:
+    bench = Bench()
+    bench.saw("request", **REQUEST)
+    assert bench.lines() == [
+        {
+            "level": "info",
+            "event": "request",
+            "id": "req_1",
+            "route": "openai",
+            "model": "gpt-4o",
+            "dialect": "openai_chat",
+            "stream": True,
+            "status": 200,
+            "outcome": "ok",
+            "attempts": 1,
+            "first_event_ms": 250.0,
+            "total_ms": 2500.0,
+            "upstream_status": 200,
+            "input_tokens": 10,
+            "output_tokens": 5,
+            "estimated": False,
+        }
+    ]
+    assert (
+        'penstock_requests_total{dialect="openai_chat",model="gpt-4o",outcome="ok"' in bench.page()
+    )
+
+
+def test_a_request_that_failed_says_why() -> None:
+    bench = Bench()
+    failed = {**REQUEST, "outcome": "timeout", "first_event": None, "usage": None}
+    bench.saw("request", **{**failed, "error": "no answer" * 100})
+    line = bench.lines()[0]
+    assert (line["level"], line["first_event_ms"], len(line["error"])) == ("warning", None, 500)
+    assert "input_tokens" not in line
+
+
+@pytest.mark.parametrize("outcome", ["ok", "gone", *OUTCOMES])
+def test_the_level_of_a_request_goes_by_whose_fault_it_is(outcome: str) -> None:
+    bench = Bench()
+    bench.saw("request", **{**REQUEST, "outcome": outcome})
+    faults = {"client": "info", "upstream": "warning", "account": "warning", "operator": "error"}
+    expected = faults[OUTCOMES[outcome].fault] if outcome in OUTCOMES else "info"
+    assert bench.lines()[0]["level"] == expected
+
+
+def test_a_good_attempt_is_a_line_for_debugging_only() -> None:
+    for level, count in (("info", 0), ("debug", 1)):
+        bench = Bench(level)
+        bench.saw("attempt", **ATTEMPT)
+        assert len(bench.lines()) == count
+        assert 'attempts_total{outcome="ok",route="openai"} 1.0' in bench.page()
+
+
+def test_a_failed_attempt_names_the_cause_and_place_and_not_its_text() -> None:
+    bench = Bench("info")
+    try:
+        raise KeyError("what the user said")
+    except KeyError as error:
+        failed = {"outcome": "fatal", "message": "transform `x` failed", "cause": error}
+        bench.saw("attempt", **{**ATTEMPT, **failed, "unmatched": {"$.a": 2, "$.b": 1}})
+    line = bench.lines()[0]
+    assert line["level"] == "error"
+    assert (line["error"], line["cause"], line["unmatched"]) == (
+        "transform `x` failed",
+        "KeyError",
+        3,
+    )
+    assert "test_report.py:" in line["where"]
+    assert b"what the user said" not in bench.out.getvalue()
+    assert 'unmatched_records_total{route="openai"} 3.0' in bench.page()
+
+
+def test_fetched_values_are_counted_and_failures_logged() -> None:
+    bench = Bench("info")
+    bench.saw("value_fetched", route="r", value="nonce", result="ok")
+    bench.saw("value_fetched", route="r", value="nonce", result="failed")
+    assert [line["result"] for line in bench.lines()] == ["failed"]
+    assert 'values_fetched_total{result="ok",route="r",value="nonce"} 1.0' in bench.page()
+
+
+def test_a_store_that_is_down_is_one_line_a_minute() -> None:
+    bench = Bench()
+    for _ in range(100):
+        bench.saw("store_error", store="durable")
+    bench.saw("store_error", store="sessions")
+    bench.at += STORE_LINE_EVERY
+    bench.saw("store_error", store="durable")
+    assert [line["store"] for line in bench.lines()] == ["durable", "sessions", "durable"]
+    assert 'store_errors_total{store="durable"} 101.0' in bench.page()
+
+
+def test_routes_that_come_fail_and_go() -> None:
+    bench = Bench()
+    problem = Problem("r.yaml", 3, 5, "E101", "unknown key `x`", excerpt="key: sk-literal-secret")
+    bench.saw("route_loaded", route="r", file="r.yaml", generation=1)
+    bench.saw("generations", route="r", count=2)
+    bench.saw("route_failed", route="r", file="r.yaml", problems=(problem,), level="warning")
+    bench.saw("route_clash", route="s", file="s.yaml", problems=())
+    page = bench.page()
+    bench.saw("route_removed", route="r", level="info")
+    lines = bench.lines()
+    assert [(line["event"], line["level"]) for line in lines] == [
+        ("route_loaded", "info"),
+        ("route_failed", "warning"),
+        ("route_clash", "error"),
+        ("route_removed", "info"),
+    ]
+    assert lines[1]["problems"] == ["r.yaml:3:5: error E101: unknown key `x`"]
+    assert b"sk-literal-secret" not in bench.out.getvalue()
+    assert 'last_reload_successful{route="r"} 0.0' in page
+    assert 'success_timestamp_seconds{route="r"} 1000.0' in page
+    assert 'config_generations{route="r"} 2.0' in page
+    assert 'last_reload_successful{route="r"}' not in bench.page()
+
+
+def test_a_crash_is_an_error_with_its_place() -> None:
+    bench = Bench()
+    try:
+        raise RuntimeError("what the user said")
+    except RuntimeError as error:
+        bench.saw("crash", error=error, path="/v1/x")
+    line = bench.lines()[0]
+    assert (line["level"], line["cause"], line["path"]) == ("error", "RuntimeError", "/v1/x")
+    assert b"what the user said" not in bench.out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "level"),
+    [
+        ("anything", {"n": 1}, "debug"),
+        ("anything", {"level": "error"}, "error"),
+        ("watch_failed", {"error": "gone"}, "warning"),
+    ],
+)
+def test_any_other_event_is_a_line(name: str, fields: dict[str, object], level: str) -> None:
+    bench = Bench()
+    bench.saw(name, **fields)
+    assert [(line["event"], line["level"]) for line in bench.lines()] == [(name, level)]
+
+
+def test_secrets_that_come_with_an_event_are_known_and_not_written() -> None:
+    bench = Bench()
+    secret = Secret("0123456789abcdef", "values.nonce")
+    bench.saw("value_fetched", route="r", value="nonce", result="ok", secrets=[secret])
+    bench.saw("anything", said="is 0123456789abcdef")
+    lines = bench.lines()
+    assert "secrets" not in lines[0]
+    assert lines[1]["said"] == "is «values.nonce»"
+
+
+def test_a_reporter_never_raises() -> None:
+    bench = Bench()
+    bench.saw("request", route="r")
+    bench.saw("anything", level="loud")
+    lines = bench.lines()
+    assert [(line["event"], line["saw"], line["error"]) for line in lines] == [
+        ("observer", "request", "KeyError"),
+        ("observer", "anything", "KeyError"),
+    ]
