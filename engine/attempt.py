@@ -16,7 +16,7 @@ from .chat import ChatRequest
 from .dialects import Dialect
 from .dialects.tap import Tap
 from .errors import ExchangeError
-from .events import ErrorEvent, Event, Finish, Usage
+from .events import ErrorEvent, Finish, Usage
 from .keyring import Keyring
 from .options import Secret
 from .ports import Answer, Line, Ports, Sink, Watch
@@ -89,27 +89,38 @@ class Attempt:
         self.sink = sink
         self.scopes = scopes
         self.outcome = Outcome()
+        self.pipeline: Pipeline | None = None
+        self.tap: Tap | None = None
         self.passes = (
             route.passthrough and call.dialect is route.dialect and call.splice is not None
         )
 
     async def run(self, number: int, previous: str | None) -> Outcome:
         timeouts = self.route.spec.timeouts
+        failure: ExchangeError | None = None
         try:
             with self.ports.clock.watch(float(timeouts.connect + timeouts.first_byte)) as watch:
                 await self._run(number, previous, watch)
         except TimeoutError:
-            self._fail(ExchangeError("timeout", "the upstream did not answer in time"))
+            failure = ExchangeError("timeout", "the upstream did not answer in time")
         except ExchangeError as error:
-            self._fail(error)
+            failure = error
         except RenderError as error:
-            self._fail(ExchangeError("fatal", f"the route cannot be rendered: {error}"))
+            failure = ExchangeError("fatal", f"the route cannot be rendered: {error}")
+        await self._close(failure)
         return self.outcome
 
+    async def _close(self, failure: ExchangeError | None) -> None:
+        """What follows the reading: what was held back, and how it ended."""
+        if self.pipeline is not None:
+            await self._end_pipeline(self.pipeline, failure)
+        elif self.tap is not None:
+            await self._end_tap(self.tap, failure)
+        elif failure is not None:
+            self._fail(failure)
+
     def _fail(self, error: ExchangeError) -> None:
-        self.outcome.error = ErrorEvent(
-            error.cls, error.message, error.status, error.code, error.retry_after
-        )
+        self.outcome.error = _event(error)
         self.outcome.cause = error.__cause__
 
     async def _run(self, number: int, previous: str | None, watch: Watch) -> None:
@@ -169,65 +180,48 @@ class Attempt:
     async def _read(
         self, answer: Answer, transforms: list[tuple[Stage, Any]], streams: bool, watch: Watch
     ) -> None:
+        """Bytes to events to the client, until the answer is over."""
         route = self.route
         early = route.classifier.head(answer.head, self.env, self.ports.clock.now())
         if early is not None:
             self.outcome.error = early
             return
-        pipeline = route.pipeline(
+        self.pipeline = pipeline = route.pipeline(
             self.env, transforms, answer.head, stream=streams, new_id=self._new_id
         )
-        try:
-            await self._pump(answer, pipeline, watch)
-        finally:
-            self._note(pipeline)
+        idle, life, over = float(route.spec.timeouts.idle), 0, False
+        async for data in answer:
+            events = pipeline.feed(data)
+            if pipeline.life != life:
+                if life == 0:
+                    watch.allow(idle)
+                life = pipeline.life
+                watch.beat()
+            if events:
+                await self.sink.send(events)
+            if pipeline.ended or pipeline.error is not None:
+                return
+            if pipeline.over and not over:
+                over = True
+                watch.allow(LINGER)  # usage and the end marker may follow, but not for long
 
     def _new_id(self) -> str:
         return f"call_{self.ports.random.getrandbits(96):024x}"
 
-    async def _pump(self, answer: Answer, pipeline: Pipeline, watch: Watch) -> None:
-        """Bytes to events to the client, until the answer is over."""
-        idle = float(self.route.spec.timeouts.idle)
-        life, send = 0, self.sink.send
-        try:
-            async for data in answer:
-                events = pipeline.feed(data)
-                if pipeline.life != life:
-                    if life == 0:
-                        watch.allow(idle)
-                    life = pipeline.life
-                    watch.beat()
-                if events:
-                    await send(events)
-                if pipeline.over or pipeline.error is not None:
-                    if pipeline.over and pipeline.usage is None and not pipeline.ended:
-                        watch.allow(LINGER)
-                        continue
-                    break
-        except TimeoutError:
-            if not pipeline.over:
-                raise
-        except ExchangeError as error:
-            if not pipeline.over:
-                await self._rest(pipeline)
-                if pipeline.error is None:
-                    pipeline.error = ErrorEvent(error.cls, error.message)
-                return
-        await self._rest(pipeline)
-
-    async def _rest(self, pipeline: Pipeline) -> None:
-        events: list[Event] = pipeline.finish()
-        if events:
-            await self.sink.send(events)
-
-    def _note(self, pipeline: Pipeline) -> None:
+    async def _end_pipeline(self, pipeline: Pipeline, failure: ExchangeError | None) -> None:
         outcome = self.outcome
+        if failure is None or pipeline.over or self.sink.committed:
+            events = pipeline.finish()
+            if events:
+                await self.sink.send(events)
+        if failure is not None and not pipeline.over:
+            pipeline.error = pipeline.error or _event(failure)
         verdict = pipeline.verdict()
         if isinstance(verdict, Finish):
             outcome.finish = verdict
         else:
             outcome.error = verdict
-        outcome.cause = pipeline.cause
+        outcome.cause = pipeline.cause or (failure.__cause__ if failure else None)
         outcome.usage = pipeline.usage
         outcome.state = pipeline.state
         outcome.unmatched = dict(pipeline.unmatched)
@@ -236,34 +230,38 @@ class Attempt:
 
     async def _pass_stream(self, answer: Answer, watch: Watch) -> None:
         """Frames of the same dialect, relayed as they came, watched by a tap."""
-        tap, splitter = self._tap()
-        outcome, forward = self.outcome, self.sink.forward
-        outcome.passed = True
-        idle, first = float(self.route.spec.timeouts.idle), True
-        try:
-            async for data in answer:
-                frames = splitter.feed(data)
-                if not frames:
-                    continue
-                if first:
-                    watch.allow(idle)
-                    first = False
+        self.tap, self.splitter = tap, splitter = self._tap()
+        self.outcome.passed = True
+        forward, idle = self.sink.forward, float(self.route.spec.timeouts.idle)
+        limit = 0.0
+        async for data in answer:
+            frames = splitter.feed(data)
+            if not frames:
+                continue
+            out = tap.feed(frames)
+            if out:
+                await forward(out, tap.content)
+            if tap.done or tap.error is not None:
+                return
+            wanted = idle if tap.finish is None else LINGER
+            if wanted == limit:
                 watch.beat()
-                out = tap.feed(frames)
-                if out:
-                    await forward(out, tap.content)
-                if tap.done or tap.error is not None:
-                    break
-        except (TimeoutError, ExchangeError):
-            if tap.finish is None:
-                raise
-        finally:
-            outcome.usage = tap.usage
-        out = tap.feed(splitter.finish()) + tap.end()
-        if out:
-            await forward(out, tap.content)
-        outcome.error, outcome.failure = tap.error, tap.failure
-        outcome.finish = None if tap.error else tap.finish or Finish("stop")
+            else:
+                limit = wanted
+                watch.allow(limit)
+
+    async def _end_tap(self, tap: Tap, failure: ExchangeError | None) -> None:
+        outcome = self.outcome
+        if failure is None or tap.finish is not None:
+            out = tap.feed(self.splitter.finish()) + tap.end()
+            if out:
+                await self.sink.forward(out, tap.content)
+            outcome.error, outcome.failure = tap.error, tap.failure
+        else:
+            outcome.error = tap.error or _event(failure)
+            outcome.failure = tap.failure if tap.error else b""
+        outcome.usage = tap.usage
+        outcome.finish = None if outcome.error else tap.finish or Finish("stop")
 
     def _tap(self) -> tuple[Tap, Splitter]:
         dialect, splitter, spec = self.route.dialect, self.route.splitter, self.route.spec
@@ -286,6 +284,10 @@ class Attempt:
         if self.outcome.error is None:
             self.outcome.finish = seen.finish or Finish("stop")
             self.outcome.whole = seen.body or body
+
+
+def _event(error: ExchangeError) -> ErrorEvent:
+    return ErrorEvent(error.cls, error.message, error.status, error.code, error.retry_after)
 
 
 _LINES: WeakKeyDictionary[Route, Line] = WeakKeyDictionary()

@@ -236,15 +236,6 @@ class Folder:
                 self._parts[block] = part
                 self._pieces[block] = []
                 reply.parts.append(part)
-            case SignatureDelta(block, signature, encrypted):
-                part = self._parts[block]
-                if isinstance(part, Reasoning):
-                    part.signature = signature or part.signature
-                    part.encrypted = encrypted or part.encrypted
-            case CitationDelta(block, citation):
-                part = self._parts[block]
-                if isinstance(part, Text):
-                    part.citations.append(citation)
             case UsageEvent(usage):
                 reply.usage = merge_usage(reply.usage, usage)
             case Start(id, model, created):
@@ -256,7 +247,19 @@ class Folder:
             case Annotation(value):
                 reply.annotations.append(value)
             case _:
-                pass
+                self._marginal(event)
+
+    def _marginal(self, event: Event) -> None:
+        """What is noted on a block beside its text."""
+        if isinstance(event, SignatureDelta):
+            part = self._parts[event.block]
+            if isinstance(part, Reasoning):
+                part.signature = event.signature or part.signature
+                part.encrypted = event.encrypted or part.encrypted
+        elif isinstance(event, CitationDelta):
+            part = self._parts[event.block]
+            if isinstance(part, Text):
+                part.citations.append(event.citation)
 
     def done(self) -> Reply:
         """The Reply with all fragments joined. Calling it again after more events is fine."""

@@ -100,9 +100,9 @@ def _notes(
     notes = [
         f"route {route.name} ({route.file}), model {offer.model.id} sent as {offer.model.upstream}",
         f"the upstream is asked {'to stream' if streams else 'for a whole answer'}",
-        f"up to {spec.retry.attempts} attempts; connect {spec.timeouts.connect:g} s, first event "
-        f"{spec.timeouts.first_byte:g} s, between events {spec.timeouts.idle:g} s, "
-        f"in all {spec.timeouts.total:g} s",
+        f"up to {spec.retry.attempts} attempts, in all {spec.timeouts.total:g} s",
+        f"connect {spec.timeouts.connect:g} s, first event {spec.timeouts.first_byte:g} s",
+        f"between events {spec.timeouts.idle:g} s",
     ]
     if passed:
         notes.append("passed through: the client's bytes, with the model's name put in")

@@ -5,7 +5,8 @@ sockets and `penstock mock` alike. Requests are compared after parsing: named fi
 rest freely, unless `exact: true`.
 
     "«any»"    any value          "«uuid»"   a UUID          "/re/"   a pattern
-    "«name»"   any text, but the same wherever the name stands in the fixture
+    "«name»"   any text, but the same wherever the name stands in the fixture, and another one
+               than every other name stands for
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from .errors import ConfigError, Problem
-from .options import option
+from .options import Duration, option
 from .route.nodes import read
 from .route.reader import WRONG, Reader
 from .route.references import Outside, Resolver
@@ -30,9 +31,18 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSpec:
     dialect: str = option("openai_chat", "the client's dialect")
-    json: Any = option(doc="the body it sends")
+    json: dict[str, Any] = option(doc="the body it sends")
     headers: dict[str, str] = option({}, "headers it sends")
     times: int = option(1, "how often it asks, one after the other")
+    then: list[dict[str, Any]] = option(
+        [], "further bodies, one after the other, each written over the first one's top level"
+    )
+    wait: Duration = option(Duration(0.0), "how long it waits before each further request")
+
+    def bodies(self) -> list[bytes]:
+        """What it sends, one request after the other."""
+        asked = [self.json] * self.times
+        return [dumps(body) for body in asked + [{**self.json, **more} for more in self.then]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +81,17 @@ class ExchangeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectAnswer:
+    """What the client must see of the answer to its last request."""
+
     status: int = option(200, "status the client sees")
     text: str | None = option(None, "the answer's text")
     reasoning: str | None = option(None, "the answer's thinking")
     finish: str | None = option(None, "finish reason")
     tool_calls: list[dict[str, Any]] | None = option(None, "calls: name and arguments")
     usage: dict[str, Any] = option({}, "input, output, estimated")
-    error: dict[str, Any] = option({}, "fields of the error: class, code, message")
+    error: dict[str, Any] = option(
+        {}, "fields of the error as the client reads it: message, code, type; and its class"
+    )
     upstream_calls: int | None = option(None, "requests the upstream saw")
     never_contains: list[str] = option([], "texts that must not appear in the answer", lone=True)
 
@@ -117,12 +131,16 @@ def read_fixture(source: bytes, file: str, sidecar: Callable[[str], bytes]) -> F
         spec = reader.options(root, FixtureSpec, "")
     if spec is WRONG:
         raise ConfigError(problems)
-    return Fixture(file, spec, tuple(_body(each.reply, sidecar) for each in spec.exchanges))
+    return Fixture(file, spec, tuple(_body(each.reply, sidecar, file) for each in spec.exchanges))
 
 
-def _body(reply: ReplySpec, sidecar: Callable[[str], bytes]) -> bytes:
+def _body(reply: ReplySpec, sidecar: Callable[[str], bytes], file: str) -> bytes:
     if reply.body_file is not None:
-        return sidecar(reply.body_file)
+        try:
+            return sidecar(reply.body_file)
+        except OSError as error:
+            message = f"cannot read `{reply.body_file}`: {error.strerror or error}"
+            raise ConfigError([Problem(file, 0, 0, "E203", message)]) from None
     if reply.base64 is not None:
         return base64.b64decode(reply.base64)
     if reply.json is not None:
@@ -140,8 +158,8 @@ class Matcher:
     names: dict[str, str] = field(default_factory=dict)
 
     def differences(self, expect: ExpectRequest, request: HttpRequest) -> list[str]:
-        """What is not as expected, in words; [] if all is."""
-        out: list[str] = []
+        """What is not as expected, in words; [] if all is, and only then are names learned."""
+        known, out = dict(self.names), list[str]()
         self._same(expect.method, request.method, "method", out)
         self._url(expect, request, out)
         headers = {name.lower(): value for name, value in request.headers}
@@ -155,6 +173,8 @@ class Matcher:
             self._tree(expect.form, pairs, "form", expect.exact, out)
         if expect.body is not None:
             self._same(expect.body, request.body.decode("utf-8", "replace"), "body", out)
+        if out:
+            self.names = known
         return out
 
     def _url(self, expect: ExpectRequest, request: HttpRequest, out: list[str]) -> None:
@@ -190,10 +210,11 @@ class Matcher:
             self._same(wanted, got, place, out)
 
     def _same(self, wanted: Any, got: Any, what: str, out: list[str]) -> None:
-        if wanted is not None and not self._fits(wanted, got):
+        if wanted is not None and not self.fits(wanted, got):
             out.append(f"{what} should be {wanted!r}, is {str(got)[:300]!r}")
 
-    def _fits(self, wanted: Any, got: Any) -> bool:
+    def fits(self, wanted: Any, got: Any) -> bool:
+        """Whether a value is what was wanted, a matcher perhaps."""
         if not isinstance(wanted, str):
             return bool(wanted == got and isinstance(wanted, bool) is isinstance(got, bool))
         if wanted == "«any»":
@@ -201,7 +222,7 @@ class Matcher:
         if wanted == "«uuid»":
             return isinstance(got, str) and _UUID.fullmatch(got) is not None
         if wanted.startswith("«") and wanted.endswith("»"):
-            return isinstance(got, str) and self.names.setdefault(wanted, got) == got
+            return isinstance(got, str) and self._named(wanted, got)
         if (
             len(wanted) > 2
             and wanted.startswith("/")
@@ -210,6 +231,11 @@ class Matcher:
         ):
             return wanted == got or re.search(wanted[1:-1], got, re.S) is not None
         return bool(wanted == got)
+
+    def _named(self, name: str, got: str) -> bool:
+        if name not in self.names and got not in self.names.values():
+            self.names[name] = got
+        return self.names.get(name) == got
 
 
 def _json(body: bytes) -> Any:

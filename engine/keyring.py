@@ -155,10 +155,10 @@ class Keyring:
     async def _fetch(
         self, route: Route, plan: ValuePlan, env: dict[str, object], line: Line
     ) -> Found:
-        result = "failed"
+        result, secrets = "failed", []
         try:
             found = await self._converse(route, plan, env, line)
-            result = "ok"
+            result, secrets = "ok", _secrets(found, plan)
             return found
         except ExchangeError as error:
             raise ExchangeError(
@@ -168,7 +168,7 @@ class Keyring:
             ) from error
         finally:
             self.ports.observer.saw(
-                "value_fetched", route=route.name, value=plan.name, result=result
+                "value_fetched", route=route.name, value=plan.name, result=result, secrets=secrets
             )
 
     async def _converse(
@@ -256,6 +256,13 @@ class Keyring:
 def _key(route: Route, plan: ValuePlan, scope: str) -> str:
     scoped = hashlib.sha256(scope.encode()).hexdigest()[:16] if scope else ""
     return f"{route.name}/{plan.name}/{plan.fingerprint}/{scoped}"
+
+
+def _secrets(found: Found, plan: ValuePlan) -> list[Secret]:
+    """What of a value must be known to the redactor."""
+    masked = _masked(found, plan)
+    parts = masked.values() if isinstance(masked, dict) else [masked]
+    return [part for part in parts if isinstance(part, Secret)]
 
 
 def _masked(found: Found, plan: ValuePlan) -> object:

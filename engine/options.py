@@ -31,7 +31,8 @@ class Omit:
     _only: Omit | None = None
 
     def __new__(cls) -> Omit:
-        cls._only = cls._only or super().__new__(cls)
+        if cls._only is None:  # it is false: `or` would make another
+            cls._only = super().__new__(cls)
         return cls._only
 
     def __repr__(self) -> str:

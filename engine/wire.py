@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 
-# Integers of 2^64 and above, which orjson would turn into a lossy float, have 20 digits.
-_LONG_INTEGER = re.compile(rb"[:,\[]\s*-?[1-9]\d{19}")
+# Integers from 2^64 and below -2^63, which orjson would turn into a lossy float.
+_LONG_INTEGER = re.compile(rb"[:,\[]\s*(?:-\d|[1-9]\d)\d{18}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -86,18 +86,18 @@ def loads(data: bytes | str) -> object:
     Raises JsonError. orjson is used where it is exact; the standard library takes over for
     integers beyond 64 bits and for surrogates, which orjson refuses.
     """
-    raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
+    raw = _utf8(data) if isinstance(data, str) else data
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:
         return _loads_slowly(raw)
-    if len(raw) > 20 and _LONG_INTEGER.search(raw):
+    if type(value) is float or (len(raw) > 20 and _LONG_INTEGER.search(raw)):
         return _loads_slowly(raw)
     return value
 
 
 def loads_frame(data: bytes) -> object:
-    """`loads` for frames of which only texts and counts are read: longer integers may lose digits."""
+    """`loads` for frames of which only texts and counts are read: integers may lose digits."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -106,10 +106,9 @@ def loads_frame(data: bytes) -> object:
 
 def _loads_slowly(raw: bytes) -> object:
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+        return scrub(json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant))
     except (ValueError, RecursionError) as error:
         raise JsonError(f"not JSON: {error}") from None
-    return scrub(value)
 
 
 def _refuse_constant(name: str) -> object:
@@ -121,8 +120,23 @@ def dumps(value: object) -> bytes:
     try:
         return orjson.dumps(value)
     except TypeError:
+        return _dumps_slowly(value)
+
+
+def _dumps_slowly(value: object) -> bytes:
+    """What orjson refuses: integers beyond 64 bits, lone surrogates, deep nesting."""
+    try:
         text = json.dumps(scrub(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        return text.encode("utf-8", "replace")
+    except (ValueError, RecursionError) as error:
+        raise TypeError(f"no JSON can be made of this: {error}") from None
+    return text.encode()
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\ufffd", text).encode()
 
 
 def scrub(value: object) -> object:

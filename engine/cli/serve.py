@@ -45,7 +45,7 @@ def command(
 
     SIGHUP looks at all route files anew; SIGTERM lets requests finish, then stops.
     """
-    given = {
+    given: dict[str, object] = {
         "listen.host": host,
         "listen.port": port,
         "clients.auth": "none" if open_ or demo else None,

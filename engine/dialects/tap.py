@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -129,13 +130,14 @@ class Tap(Observations):
             if found is not None:
                 return self._refused(found)
         choices = value.get("choices")
-        late = bool(choices)
-        for choice in choices if isinstance(choices, list) else ():
-            if isinstance(choice, dict):
-                raw = choice.get("finish_reason")
-                if raw and isinstance(raw, str) and raw.lower() in FAILURES:
-                    return self._fail(failed_finish(raw))
-                late = self._choice(choice, raw) and late
+        items = choices if isinstance(choices, list) else []
+        spoken = [choice for choice in items if isinstance(choice, dict)]
+        late = bool(spoken)
+        for choice in spoken:
+            raw = choice.get("finish_reason")
+            if raw and isinstance(raw, str) and raw.lower() in FAILURES:
+                return self._fail(failed_finish(raw))
+            late = self._choice(choice, raw) and late
         usage = value.get("usage")
         if usage and isinstance(usage, dict):
             self.usage = merge_usage(self.usage, read_usage(usage))
@@ -218,7 +220,7 @@ def _frame(value: Fields) -> bytes:
     return b"data: %b\n\n" % dumps(value)
 
 
-def _quick(frame: bytes) -> Fields | None:
+def _quick(frame: bytes) -> dict[str, Any] | None:
     """The value of a frame that is exactly one `data: {…}` line, else None."""
     payload = frame[6:-2]
     if frame[:6] != b"data: " or frame[-2:] != b"\n\n" or b"\n" in payload or b"\r" in payload:
@@ -230,10 +232,10 @@ def _quick(frame: bytes) -> Fields | None:
     return value if type(value) is dict else None
 
 
-def _goes_on(value: Fields) -> bool:
+def _goes_on(value: dict[str, Any]) -> bool:
     """Whether a chunk only says more of choice 0, as nearly all do."""
     try:
-        (choice,) = value["choices"]  # type: ignore[misc]
+        (choice,) = value["choices"]
         return not (
             choice.get("finish_reason")
             or choice.get("index")

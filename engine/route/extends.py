@@ -62,6 +62,7 @@ def _load(
         return None
     tree = read(text, name, problems)
     if tree is None or tree.kind != "map":
+        problems.append(parent.mark.problem("E204", f"`{name}` cannot be read as a route"))
         return None
     return tree, name
 

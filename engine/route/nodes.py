@@ -187,18 +187,14 @@ class Composer:
 
     def sequence(self, stream: Iterator[Any], depth: int, mark: Mark) -> Node:
         items: list[Node] = []
-        for event in stream:
-            if isinstance(event, yaml.SequenceEndEvent):
-                break
+        while not isinstance(event := next(stream), yaml.SequenceEndEvent):
             items.append(self.node(event, stream, depth + 1))
         return Node("list", items, mark, size=1 + sum(item.size for item in items))
 
     def mapping(self, stream: Iterator[Any], depth: int, mark: Mark) -> Node:
         values: dict[str, Node] = {}
         keys: dict[str, Mark] = {}
-        for event in stream:
-            if isinstance(event, yaml.MappingEndEvent):
-                break
+        while not isinstance(event := next(stream), yaml.MappingEndEvent):
             at = self.mark(event.start_mark, event.end_mark)
             if not isinstance(event, yaml.ScalarEvent):
                 raise self.stop(at, "E010", _not_a_key(at))

@@ -177,7 +177,8 @@ def _multipart(items: list[tuple[str, Template]]) -> Callable[[Env], tuple[bytes
         while any(boundary in value for _, value in fields):
             boundary = f"penstock{random.getrandbits(96):024x}"
         parts = [
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n{value}\r\n'
+            f"--{boundary}\r\nContent-Disposition: form-data; "
+            f'name="{_quoted(name)}"\r\n\r\n{value}\r\n'
             for name, value in fields
         ]
         whole = "".join(parts) + f"--{boundary}--\r\n"

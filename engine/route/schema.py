@@ -200,8 +200,7 @@ class _Writer:
             "properties": properties,
             "patternProperties": {_NAME: {}},
             "additionalProperties": False,
-            "minProperties": 1,
-            "maxProperties": 2 if in_list else 1,
+            **(_NAME_AND_WHEN if in_list else _ONE_KEY),
         }
         return {"anyOf": [*names, written]}
 
@@ -220,6 +219,13 @@ _DOORS: dict[type, frozenset[str]] = {
     StepSpec: frozenset({"extract"}),
 }
 _LIST_METHODS: frozenset[str] = frozenset(METHODS) - {"produce", "extract"}
+
+_ONE_KEY: Schema = {"minProperties": 1, "maxProperties": 1}
+_NAME_AND_WHEN: Schema = {
+    "if": {"required": ["when"]},
+    "then": {"minProperties": 2, "maxProperties": 2},
+    "else": _ONE_KEY,
+}
 
 _SCHEMA_KEY: Schema = {
     "type": "string",

@@ -7,7 +7,6 @@ unasked. Nothing here accepts routes, transforms or URLs.
 from __future__ import annotations
 
 import dataclasses
-import hmac
 
 from aiohttp import web
 
@@ -15,6 +14,7 @@ from engine.errors import RequestError
 from engine.options import Secret
 from engine.wire import Headers, dumps
 
+from .keys import ClientKeys
 from .server import Handler, presented_key
 from .watch import RouteKeeper
 
@@ -23,7 +23,7 @@ class Admin:
     """Handlers by method and path."""
 
     def __init__(self, key: Secret, keeper: RouteKeeper) -> None:
-        self._key = key
+        self._keys = ClientKeys([key])
         self._keeper = keeper
 
     def table(self) -> dict[tuple[str, str], Handler]:
@@ -33,8 +33,7 @@ class Admin:
         }
 
     def _check(self, request: web.BaseRequest) -> None:
-        presented = presented_key(Headers.of(request.headers))
-        if not hmac.compare_digest(presented.encode(), self._key.reveal().encode()):
+        if self._keys.check(presented_key(Headers(request.headers))) is None:
             raise RequestError("auth", "Invalid API key provided")
 
     async def routes(self, request: web.BaseRequest) -> web.Response:

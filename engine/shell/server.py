@@ -8,6 +8,7 @@ away, which closes the upstream.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -63,6 +64,7 @@ class Server:
     draining: bool = False
     _under_way: dict[int, Open] = field(default_factory=dict)
     _handlers: dict[tuple[str, str], Handler] = field(default_factory=dict)
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _counts: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -262,6 +264,8 @@ class Server:
             await sink.fail(ExchangeError("unavailable", "the server is shutting down"))
         finally:
             del self._under_way[key]
+            if not self._under_way:
+                self._idle.set()
             self._counts[route.name] -= 1
             self._report(route, call, sink, report, clock.monotonic() - begun, begun, gone, offer)
         assert sink.response is not None
@@ -333,12 +337,18 @@ class Server:
             await self.stop_listening()
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        while self._under_way and loop.time() < until:
-            await asyncio.sleep(0.05)
+        await self._quiet(until)
         for open_ in list(self._under_way.values()):
             open_.task.cancel()
-        while self._under_way and loop.time() < until + 2:
-            await asyncio.sleep(0.02)
+        await self._quiet(until + 2)
+
+    async def _quiet(self, until: float) -> None:
+        """Wait until nothing is under way, or the loop's time `until`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                while self._under_way:
+                    self._idle.clear()
+                    await self._idle.wait()
 
 
 _DIALECT_BY_PATH = {"/v1/chat/completions": DIALECTS["openai_chat"]}

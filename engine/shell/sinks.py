@@ -97,12 +97,9 @@ class PlainSink:
     def _reply(self, status: int, body: bytes) -> None:
         self.committed = True
         self.status = status
-        self.response = web.Response(
-            status=status,
-            body=body,
-            content_type=self.client.dialect.content_type,
-            headers=self.client.headers,
-        )
+        kind = self.client.dialect.content_type
+        headers = {**self.client.headers, "Content-Type": kind}
+        self.response = web.Response(status=status, body=body, headers=headers)
 
 
 class StreamSink:
@@ -122,6 +119,7 @@ class StreamSink:
         self._waiting: list[bytes] = []
         self._lock = asyncio.Lock()
         self._length = 0
+        self._counts = client.wants_usage
         self.folder: Folder | None = None
 
     def keep(self) -> None:
@@ -139,11 +137,13 @@ class StreamSink:
     async def send(self, events: list[Event]) -> None:
         if self.folder is not None:
             self.folder.feed(events)
-        if self.client.wants_usage:
-            self._length += sum(len(e.text) for e in events if type(e) is TextDelta)
+        if self._counts:
+            for event in events:
+                if type(event) is TextDelta:
+                    self._length += len(event.text)
         if not self.committed:
             self._held += events
-            if not any(type(event) in _CONTENT for event in events):
+            if _CONTENT.isdisjoint(map(type, events)):
                 return
             self._commit()
             events = self._beginning()
@@ -199,8 +199,13 @@ class StreamSink:
     async def _start(self) -> web.StreamResponse:
         async with self._lock:
             if self.response is None:
-                response = web.StreamResponse(headers=self.client.headers)
-                response.content_type = self.client.dialect.stream_type
+                headers = {
+                    **self.client.headers,
+                    "Content-Type": self.client.dialect.stream_type,
+                    "Cache-Control": "no-cache",
+                    "X-Accel-Buffering": "no",
+                }
+                response = web.StreamResponse(headers=headers)
                 self.status = 200
                 self.response = response
                 await response.prepare(self.client.request)

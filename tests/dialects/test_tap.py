@@ -88,6 +88,14 @@ def test_usage_in_the_finish_chunk_goes_to_everybody() -> None:
     assert tap.usage == COUNTED
 
 
+@pytest.mark.parametrize("choices", [None, 5, [], [5], ["ab"], [{"delta": 5}], {"a": 1}])
+def test_odd_chunks_in_mid_answer_go_on(choices: object) -> None:
+    odd = frame({**HEAD, "choices": choices})
+    tap = Tap()
+    assert tap.feed([A, odd, B, STOP]) == A + odd + B + STOP
+    assert Finish("stop", "stop") == tap.finish
+
+
 def test_usage_of_null_is_no_usage() -> None:
     tap = Tap(include_usage=False)
     first = frame({**HEAD, "choices": [], "usage": None, "prompt_filter_results": []})
@@ -446,6 +454,13 @@ def test_a_whole_answer_is_observed() -> None:
         seen.content, seen.usage, seen.finish, seen.error, seen.done,
     )  # fmt: skip
     assert seen.body is body
+
+
+def test_a_whole_answer_that_does_not_say_why_it_ended_is_whole() -> None:
+    seen = check_whole(answer({"content": "a"}, None, usage=COUNTS))
+    assert (True, COUNTED, Finish("stop", ""), None) == (
+        seen.content, seen.usage, seen.finish, seen.error,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

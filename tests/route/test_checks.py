@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.route.checks import CODES, ignored
-from engine.route.compile import Compiled
+from engine.route.compile import Compiled, Sources, compile_route
 from engine.route.nodes import Node, read
 from engine.route.places import dotted, find, key_mark
 from tests.route.corpus import ROOT, compile_bytes
@@ -136,6 +136,7 @@ def test_an_abstract_route_may_be_incomplete() -> None:
         "/{{ 'stream' if req.stream and req.user else 'chat' }}",
         "/{{ req.user | sha256 }}/{{ req.max_tokens }}",
         "/{% if req.user == 'a' %}a{% else %}b{% endif %}",
+        "/{{ req.user == 'a' }}",
     ],
 )
 def test_a_path_that_lets_nothing_through_is_fine(path: str) -> None:
@@ -214,6 +215,32 @@ values:
   nonce: { request: { path: /nonce }, extract: [{ body: true }], refresh_for: stale }
 """
     assert codes(BASE, REQUEST, text) == []
+
+
+def test_a_class_that_the_upstream_names_may_be_any() -> None:
+    text = """stream:
+  events:
+    - { has: $.error, error: { class: $.error } }
+    - { text: $.text, finish: $.reason }
+values:
+  nonce: { request: { path: /nonce }, extract: [{ body: true }], refresh_for: stale }
+"""
+    assert codes(BASE, REQUEST, text) == []
+
+
+def test_a_transform_that_classifies_may_yield_any_class() -> None:
+    values = """transforms: [judge]
+values:
+  nonce: { request: { path: /nonce }, extract: [{ body: true }], refresh_for: stale }
+"""
+    judge = b"""API = 1
+class Transform:
+    def classify(self, response):
+        return None
+"""
+    sources = Sources(transform=lambda name: (judge, "transforms/judge.py"))
+    text = f"{BASE}{REQUEST}{RESPONSE}{values}"
+    assert compile_route(text.encode(), "route.yaml", sources).problems == []
 
 
 # ---- comments ----

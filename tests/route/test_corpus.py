@@ -88,6 +88,7 @@ BOMBS = {
     "aliases": (_alias_bomb(), "E004"),
     "itself": (b"version: 1\nvars: &v [" + b"*v, " * 60 + b"*v]\n", "E005"),
     "items": (b"x: [" + b"1," * 70_000 + b"1]", "E004"),
+    "empty lists": (b"{" + b",".join(b"k%d: []" % at for at in range(19_999)) + b"}", "E004"),
     "an endless quote": (b'x: "' + b"a " * 100_000, "E001"),
     "nothing but nulls": (b"\0" * 10_000, "E001"),
 }

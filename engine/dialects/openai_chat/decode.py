@@ -63,23 +63,20 @@ def read_usage(raw: Fields) -> Usage:
     """Canonical counts out of a `usage` object, its known variants included."""
     prompt = _fields(raw.get("prompt_tokens_details"))
     completion = _fields(raw.get("completion_tokens_details"))
+    cached = _count(prompt.get("cached_tokens", raw.get("cached_tokens")))
     return Usage(
-        input=_count(raw, "prompt_tokens", "input_tokens"),
-        output=_count(raw, "completion_tokens", "output_tokens"),
-        cache_read=_count({**raw, **prompt}, "cached_tokens", "prompt_cache_hit_tokens"),
-        cache_write=_count(prompt, "cache_write_tokens"),
-        reasoning=_count(completion, "reasoning_tokens"),
+        input=_count(raw.get("prompt_tokens", raw.get("input_tokens"))),
+        output=_count(raw.get("completion_tokens", raw.get("output_tokens"))),
+        cache_read=_count(raw.get("prompt_cache_hit_tokens")) if cached is None else cached,
+        cache_write=_count(prompt.get("cache_write_tokens")),
+        reasoning=_count(completion.get("reasoning_tokens")),
         estimated=raw.get("penstock_estimated") is True,
         raw=raw,
     )
 
 
-def _count(raw: Fields, *names: str) -> int | None:
-    for name in names:
-        value = raw.get(name)
-        if isinstance(value, int | float):
-            return max(0, int(value))
-    return None
+def _count(value: object) -> int | None:
+    return max(0, int(value)) if isinstance(value, int | float) else None
 
 
 def _fields(value: object) -> Fields:

@@ -334,6 +334,11 @@ def test_text_after_a_call_is_a_block_of_its_own() -> None:
     assert [Text("a"), ToolCall("i", "f", "{}"), Text("b")] == fold(events).parts
 
 
+def test_an_empty_thinking_part_is_nothing() -> None:
+    delta = {"content": [{"type": "thinking", "thinking": []}, {"type": "thinking"}]}
+    assert [START, Finish("stop", "stop")] == decode(chunk(delta), STOP)
+
+
 def test_content_may_be_a_list_of_texts() -> None:
     delta = {"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}, 5]}
     assert fold(decode(chunk(delta), STOP)).text == "ab"
@@ -525,6 +530,11 @@ def test_a_whole_answer() -> None:
 
 def test_a_whole_answer_that_does_not_say_why_it_ended_is_whole() -> None:
     assert Finish("stop", "") == decode_whole(whole({"content": "a"}, None), maker())[-1]
+
+
+def test_a_choice_without_a_message_says_nothing() -> None:
+    value = {"id": "c1", "choices": [{"finish_reason": "stop"}]}
+    assert [Start("c1", "", 0), Finish("stop", "stop")] == decode_whole(value, maker())
 
 
 @pytest.mark.parametrize(

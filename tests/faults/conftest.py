@@ -1,0 +1,51 @@
+"""Runs all selected rows of the fault suite at once, before the tests that report them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+
+from .answers import ANSWERS
+from .contents import CONTENTS
+from .endings import ENDINGS
+from .rows import Row, run, scripts
+from .stage import stage
+from .timing import TIMING
+
+TABLES = (ENDINGS, TIMING, CONTENTS, ANSWERS)
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """rows: what is wrong with each. The rest is about the gateway after all of them."""
+
+    rows: dict[Row, list[str]]
+    descriptors: tuple[int, int]
+    exit_code: int
+    log: str
+    astray: list[bytes]
+
+
+@pytest.fixture(scope="module")
+def verdicts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Verdicts:
+    rows = [
+        item.callspec.params["row"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+        if item.path == request.path and "row" in item.callspec.params
+    ]
+
+    async def judge() -> Verdicts:
+        home = tmp_path_factory.mktemp("gateway")
+        async with stage(home, scripts(*TABLES)) as made:
+            before = made.gateway.descriptors()
+            found = await run(made, rows)
+            await asyncio.sleep(0.2)
+            after = made.gateway.descriptors()
+            code = await made.gateway.stop()
+            astray = made.upstream.astray
+            return Verdicts(found, (before, after), code, made.gateway.log(), astray)
+
+    return asyncio.run(judge())

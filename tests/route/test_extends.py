@@ -1,0 +1,109 @@
+"""A child over its parent: what is merged, replaced, removed and never inherited."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.errors import Problem
+from engine.route.extends import expand
+from engine.route.nodes import Node, read
+
+
+def merged(child: str, *parents: str) -> tuple[Any, list[str]]:
+    """The merged tree as plain values, and the codes of what was wrong."""
+    node, problems = tree(child, *parents)
+    return node.plain(), [problem.code for problem in problems]
+
+
+def tree(child: str, *parents: str) -> tuple[Node, list[Problem]]:
+    problems: list[Problem] = []
+    root = read(child, "child.yaml", problems)
+    assert root is not None
+
+    def find(name: str, file: str) -> tuple[bytes, str] | str:
+        at = int(name)
+        if at >= len(parents):
+            return f"no parent `{name}`"
+        return parents[at].encode(), f"{name}.yaml"
+
+    node, _ = expand(root, "child.yaml", find, problems)
+    return node, problems
+
+
+def test_maps_merge_and_everything_else_replaces() -> None:
+    parent = "a: { x: 1, y: [1, 2], z: { p: 1 } }\nb: 1\n"
+    plain, codes = merged("extends: '0'\na: { y: [3], z: { q: 2 } }\nb: { c: 1 }\n", parent)
+    assert plain == {
+        "extends": "0",
+        "a": {"x": 1, "y": [3], "z": {"p": 1, "q": 2}},
+        "b": {"c": 1},
+    }
+    assert codes == []
+
+
+def test_null_removes_what_was_inherited_and_only_that() -> None:
+    plain, _ = merged("extends: '0'\na: { x: null, n: null }\n", "a: { x: 1, y: 2 }\n")
+    assert plain["a"] == {"y": 2, "n": None}
+
+
+def test_inherit_stands_for_the_parents_items() -> None:
+    plain, _ = merged("extends: '0'\na: [0, inherit, 9]\n", "a: [1, 2]\n")
+    assert plain["a"] == [0, 1, 2, 9]
+
+
+def test_inherit_in_quotes_is_text() -> None:
+    plain, _ = merged("extends: '0'\na: ['inherit']\n", "a: [1]\n")
+    assert plain["a"] == ["inherit"]
+
+
+def test_inherit_from_what_is_no_list_gives_nothing() -> None:
+    plain, _ = merged("extends: '0'\na: [inherit, 1]\n", "a: text\n")
+    assert plain["a"] == [1]
+
+
+def test_what_is_personal_to_a_route_is_not_inherited() -> None:
+    parent = """name: p
+models: [m]
+abstract: true
+description: d
+enabled: false
+priority: 3
+auth: { from: { env: X }, bearer: b }
+kept: { name: p }
+"""
+    plain, _ = merged("extends: '0'\nauth: { query: { a: b } }\nkept: { b: 1 }\n", parent)
+    assert plain == {
+        "extends": "0",
+        "auth": {"bearer": "b", "query": {"a": "b"}},
+        "kept": {"name": "p", "b": 1},
+    }
+
+
+def test_a_value_keeps_the_place_it_came_from() -> None:
+    node, _ = tree("extends: '0'\na: { y: 2 }\n", "# a parent\na: { x: 1 }\n")
+    inner = node.value["a"]
+    assert (inner.value["x"].mark.file, inner.value["x"].mark.line) == ("0.yaml", 2)
+    assert (inner.value["y"].mark.file, inner.keys["y"].line) == ("child.yaml", 2)
+
+
+def test_generations_merge_from_the_oldest_down() -> None:
+    plain, codes = merged(
+        "extends: '0'\na: { x: 3 }\n", "extends: '1'\na: { y: 2 }\n", "a: { x: 1, y: 1, z: 1 }\n"
+    )
+    assert plain["a"] == {"x": 3, "y": 2, "z": 1}
+    assert codes == []
+
+
+def test_a_parent_that_is_no_map_is_a_problem_of_the_child() -> None:
+    plain, codes = merged("extends: '0'\na: 1\n", "[1, 2]\n")
+    assert plain == {"extends": "0", "a": 1}
+    assert codes == ["E204"]
+
+
+def test_a_parent_that_cannot_be_read_is_a_problem_of_both_files() -> None:
+    node, problems = tree("extends: '0'\na: 1\n", "a: [1\n")
+    assert node.plain()["a"] == 1
+    assert [(problem.file, problem.code) for problem in problems] == [
+        ("0.yaml", "E001"),
+        ("child.yaml", "E204"),
+    ]

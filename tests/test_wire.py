@@ -1,0 +1,135 @@
+"""Requests, responses and records as values; JSON both ways without loss."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.wire import Headers, HttpRequest, HttpResponse, JsonError, dumps, find_header, loads
+
+REQUEST = HttpRequest("POST", "https://a.example/x", (("Accept", "*/*"), ("X-A", "1")))
+
+
+def test_headers_are_found_without_regard_to_case_and_the_first_wins() -> None:
+    pairs = (("X-One", "1"), ("x-one", "2"))
+    assert find_header(pairs, "X-ONE") == "1"
+    assert find_header(pairs, "x-two") is None
+    assert REQUEST.header("accept") == "*/*"
+    assert HttpResponse(200, pairs).header("x-ONE") == "1"
+
+
+def test_headers_that_are_set_replace_those_of_their_name_and_keep_the_others() -> None:
+    assert REQUEST.with_headers({"x-a": "2", "Y": "3"}).headers == (
+        ("Accept", "*/*"),
+        ("x-a", "2"),
+        ("Y", "3"),
+    )
+    assert REQUEST.headers == (("Accept", "*/*"), ("X-A", "1"))
+
+
+def test_a_clients_headers_come_from_a_map_or_from_pairs() -> None:
+    assert Headers.of({"X-A": "1"}).get("x-a") == "1"
+    assert Headers.of([("X-A", "1"), ("x-a", "2")]).get("X-A") == "1"
+    assert Headers().get("x-a") == ""
+    assert Headers().get("x-a", "none") == "none"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("18446744073709551615", 2**64 - 1),
+        ("18446744073709551616", 2**64),
+        ("-9223372036854775808", -(2**63)),
+        ("-9223372036854775809", -(2**63) - 1),
+        ('{"a":123456789012345678901234567890}', {"a": 123456789012345678901234567890}),
+        ("0.12345678901234567890123", 0.12345678901234568),
+        (r'"\ud800x"', "\ufffdx"),
+        (r'"\ud83d\ude00"', "😀"),
+        ('"é"', "é"),
+        (" [1] ", [1]),
+    ],
+)
+def test_decoding_loses_nothing(text: str, value: object) -> None:
+    found = loads(text)
+    assert found == value
+    assert type(found) is type(value)
+    assert loads(text.encode()) == value
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"NaN",
+        b"[Infinity]",
+        b"[1,]",
+        b'"\xff"',
+        b"\xef\xbb\xbf{}",
+        b"{'a':1}",
+        b"[1] [2]",
+        b"[" * 100_000,
+        b"[" * 990 + b"12345678901234567890123" + b"]" * 990,
+        b"1" * 5000,
+    ],
+)
+def test_what_is_not_json_or_nested_without_end_is_a_json_error(data: bytes) -> None:
+    with pytest.raises(JsonError):
+        loads(data)
+
+
+def test_a_lone_surrogate_in_text_is_replaced() -> None:
+    assert loads('"a\ud800"') == "a\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"b": 1, "a": [True, None, 1.5]}, b'{"b":1,"a":[true,null,1.5]}'),
+        (2**70, b"1180591620717411303424"),
+        ("a\ud800", '"a\ufffd"'.encode()),
+        ({"\ud800": ["\udfff"]}, '{"\ufffd":["\ufffd"]}'.encode()),
+        ("é\n", '"é\\n"'.encode()),
+        ({1: 2}, b'{"1":2}'),
+    ],
+)
+def test_encoding_is_compact_and_keeps_the_order(value: object, text: bytes) -> None:
+    assert dumps(value) == text
+
+
+def test_deep_values_are_encoded_where_the_fast_encoder_gives_up() -> None:
+    deep: Any = []
+    for _ in range(300):
+        deep = [deep]
+    assert dumps(deep) == b"[" * 301 + b"]" * 301
+
+
+def test_what_json_cannot_hold_is_a_type_error() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    for value in (object(), {"a": {1, 2}}, [2**70, float("nan")], endless):
+        with pytest.raises(TypeError):
+            dumps(value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@given(JSON)
+def test_what_is_encoded_is_decoded_to_the_same(value: object) -> None:
+    assert loads(dumps(value)) == value
+
+
+@given(st.binary())
+def test_decoding_raises_nothing_but_json_errors(data: bytes) -> None:
+    with contextlib.suppress(JsonError):
+        loads(data)
