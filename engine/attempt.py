@@ -46,6 +46,11 @@ class Call:
     client_key: Secret | None = None
     wants_usage: bool = False
 
+    def release(self) -> None:
+        """The answer has begun: what only another attempt would need is let go."""
+        self.splice = None
+        self.asked.release()
+
 
 @dataclass(slots=True)
 class Outcome:

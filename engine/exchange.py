@@ -25,11 +25,12 @@ from .sessions import Session, Sessions
 
 @dataclasses.dataclass(slots=True)
 class Report:
-    """What an exchange came to, for log and metrics."""
+    """What an exchange came to, for log and metrics. gone: its client went away."""
 
     attempts: int = 0
     outcome: Outcome = dataclasses.field(default_factory=Outcome)
     error: ErrorEvent | None = None
+    gone: bool = False
 
 
 class Exchange:

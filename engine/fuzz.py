@@ -19,7 +19,6 @@ from functools import partial
 from random import Random
 from typing import Any, Literal
 
-from .dialects import DIALECTS
 from .events import Event, TextDelta
 from .fixtures import Fixture
 from .parsers import FramingError
@@ -140,7 +139,7 @@ def _pieces(state: int, data: bytes) -> list[bytes]:
     random = Random(state)
     out, at = [], 0
     while at < len(data):
-        step = random.choice((1, 2, 3, 7, 30, 200))  # noqa: TID251 - seeded
+        step = random.choice((1, 2, 3, 7, 30, 200))
         out.append(data[at : at + step])
         at += step
     return out
@@ -185,17 +184,14 @@ class Merged:
         self.held: TextDelta | None = None
 
     def feed(self, event: Event) -> list[Event]:
-        held = self.held
-        if isinstance(event, TextDelta) and (held is None or held.block == event.block):
-            self.held = TextDelta(event.block, (held.text if held else "") + event.text)
+        if not isinstance(event, TextDelta):
+            return [*self.finish(), event]
+        if self.held is not None and self.held.block == event.block:
+            self.held = TextDelta(event.block, self.held.text + event.text)
             return []
-        return [*self.finish(), *([event] if not self._holds(event) else [])]
-
-    def _holds(self, event: Event) -> bool:
-        if isinstance(event, TextDelta):
-            self.held = event
-            return True
-        return False
+        out = self.finish()
+        self.held = event
+        return out
 
     def finish(self) -> list[Event]:
         held, self.held = self.held, None
@@ -266,6 +262,3 @@ def frame_ends(make: Callable[[], Any], body: bytes) -> list[int]:
     except FramingError:
         pass
     return ends
-
-
-__all__ = ["DIALECTS", "Depth", "broken_ends", "cuts", "frame_ends", "fuzz", "rewrites"]

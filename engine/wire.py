@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import orjson
 
 # Integers from 2^64 and below -2^63, which orjson would turn into a lossy float.
-_LONG_INTEGER = re.compile(rb"[:,\[]\s*(?:-\d|[1-9]\d)\d{18}")
+_LONG_INTEGER = re.compile(rb"(?:^|[:,\[])\s*-?[1-9]\d{19}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

@@ -8,7 +8,7 @@ the YAML 1.2 core schema (`on`, `012`, `12:30` are text). Everything wrong is co
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ MAX_DEPTH = 60
 MAX_ALIASES = 500
 MAX_EVENTS = 60_000
 MAX_NODES = 20_000
+LONGEST_NUMBER = 300  # digits; what is longer is text
 
 Kind = Literal["map", "list", "str", "int", "float", "bool", "null"]
 
@@ -59,7 +60,7 @@ class Node:
 
     text  the scalar as written (quotes and escapes undone)
     keys  where each key of a map stands
-    size  how many nodes hang here, aliases counted in full
+    size  how many nodes hang here, aliases counted in full; depth: how many levels
     """
 
     kind: Kind
@@ -69,6 +70,7 @@ class Node:
     quoted: bool = False
     keys: dict[str, Mark] = field(default_factory=dict)
     size: int = 1
+    depth: int = 1
 
     def get(self, key: str) -> Node | None:
         return self.value.get(key) if self.kind == "map" else None
@@ -142,7 +144,7 @@ class Composer:
         if depth > MAX_DEPTH:
             raise self.stop(mark, "E003", f"nested deeper than {MAX_DEPTH} levels")
         if isinstance(event, yaml.AliasEvent):
-            return self.alias(event, mark)
+            return self.alias(event, mark, depth)
         if event.tag is not None and not (isinstance(event, yaml.ScalarEvent) and event.tag == "!"):
             self.note(mark, "E006", f"tags are not used here: `{_tag(event.tag)}`")
         if event.anchor:
@@ -162,7 +164,7 @@ class Composer:
             return self.sequence(stream, depth, mark)
         return self.mapping(stream, depth, mark)
 
-    def alias(self, event: Any, mark: Mark) -> Node:
+    def alias(self, event: Any, mark: Mark, depth: int) -> Node:
         self.aliases += 1
         if self.aliases > MAX_ALIASES:
             raise self.stop(mark, "E005", f"more than {MAX_ALIASES} aliases")
@@ -171,6 +173,8 @@ class Composer:
             inside = event.anchor in self.anchors
             what = "refers to itself" if inside else "has no anchor above it"
             raise self.stop(mark, "E005", f"alias `*{event.anchor}` {what}")
+        if depth + known.depth - 1 > MAX_DEPTH:
+            raise self.stop(mark, "E003", f"nested deeper than {MAX_DEPTH} levels")
         self.nodes += known.size
         return known
 
@@ -189,7 +193,7 @@ class Composer:
         items: list[Node] = []
         while not isinstance(event := next(stream), yaml.SequenceEndEvent):
             items.append(self.node(event, stream, depth + 1))
-        return Node("list", items, mark, size=1 + sum(item.size for item in items))
+        return Node("list", items, mark, **_extent(items))
 
     def mapping(self, stream: Iterator[Any], depth: int, mark: Mark) -> Node:
         values: dict[str, Node] = {}
@@ -208,9 +212,14 @@ class Composer:
                 )
             else:
                 values[key], keys[key] = value, at
-        return Node(
-            "map", values, mark, keys=keys, size=1 + sum(child.size for child in values.values())
-        )
+        return Node("map", values, mark, keys=keys, **_extent(values.values()))
+
+
+def _extent(children: Collection[Node]) -> dict[str, int]:
+    return {
+        "size": 1 + sum(child.size for child in children),
+        "depth": 1 + max((child.depth for child in children), default=0),
+    }
 
 
 def _tag(tag: str) -> str:
@@ -229,11 +238,13 @@ def resolve(text: str) -> tuple[Kind, object]:
     """Kind and value of a plain scalar by the YAML 1.2 core schema."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
+    if len(text) > LONGEST_NUMBER:
+        return "str", text
     if _INT.fullmatch(text):
         base = {"0o": 8, "0x": 16}.get(text[:2], 10)
         return "int", int(text[2:] if base != 10 else text, base)
     if _FLOAT.fullmatch(text):
-        return "float", float(text.replace(".inf", "inf").replace(".Inf", "inf"))
+        return "float", float(re.sub(r"\.inf$", "inf", text.lower()))
     return "str", text
 
 
@@ -243,6 +254,9 @@ def read(text: str | bytes, file: str, problems: list[Problem]) -> Node | None:
     Problems are appended to `problems`; a tree may come back together with some.
     """
     top = Mark(file, 1, 1)
+    if len(text) > MAX_BYTES:
+        problems.append(top.problem("E002", f"larger than {MAX_BYTES // 1024} KiB"))
+        return None
     if isinstance(text, bytes):
         try:
             text = text.decode("utf-8-sig")
@@ -253,9 +267,6 @@ def read(text: str | bytes, file: str, problems: list[Problem]) -> Node | None:
                 place.problem("E001", f"not UTF-8: byte 0x{error.object[error.start]:02x}")
             )
             return None
-    if len(text) > MAX_BYTES:
-        problems.append(top.problem("E002", f"larger than {MAX_BYTES // 1024} KiB"))
-        return None
     composer = Composer(text, file, problems)
     try:
         root = composer.document(iter(yaml.parse(text, Loader=_LOADER)))

@@ -273,7 +273,7 @@ class Reader:
     def _secret(self, node: Node, place: str, field: Field | None) -> Any:
         if node.kind in ("map", "list", "null"):
             return self._expected(node, "text", place)
-        return self.resolver.secret(node)
+        return self.resolver.secret(node, place)
 
     def _bool(self, node: Node, place: str, field: Field | None) -> Any:
         text = self.resolver.text(node) if self.resolver.of(node) else None

@@ -40,14 +40,14 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a scalar: literal text (name "") or what a reference gave."""
+    """A part of a scalar: literal text (name "") or what a reference gave.
+
+    secret   it came from outside; a default, which stands in the file, did not
+    """
 
     text: str
     name: str = ""
-
-    @property
-    def secret(self) -> bool:
-        return self.name.startswith(("env:", "file:"))
+    secret: bool = False
 
 
 class Resolver:
@@ -59,6 +59,7 @@ class Resolver:
         self.vars = root.get("vars")
         self.pieces: dict[int, list[Piece]] = {}
         self._kept: list[Node] = []
+        self._open: list[str] = []  # names of `vars` being resolved
 
     def resolve(self, root: Node) -> None:
         for node in root.walk():
@@ -75,11 +76,15 @@ class Resolver:
         pieces = self.of(node)
         return "".join(piece.text for piece in pieces) if pieces else str(node.text)
 
-    def secret(self, node: Node) -> Secret:
-        """The scalar as a Secret named after its reference."""
+    def secret(self, node: Node, place: str) -> Secret:
+        """The scalar as a Secret named after its reference, or after its place."""
         pieces = self.of(node) or []
         names = [piece.name for piece in pieces if piece.name]
-        return Secret(self.text(node), names[0] if names else "literal")
+        return Secret(self.text(node), names[0] if names else place)
+
+    def is_secret(self, node: Node) -> bool:
+        """Whether something from outside stands in the scalar."""
+        return any(piece.secret for piece in self.of(node) or ())
 
     def split(self, node: Node) -> list[Piece]:
         pieces: list[Piece] = []
@@ -114,20 +119,20 @@ class Resolver:
     def _env(self, rest: str, mark: Mark) -> Piece:
         name, default, message = _split_default(rest)
         value = self.outside.env.get(name)
-        if value is None or (value == "" and default is not None):
-            if default is None:
-                self.outside.unset.append(name)
-                told = message or f"environment variable `{name}` is not set"
-                self.problems.append(mark.problem("E201", told))
-            value = default or ""
-        return Piece(value, f"env:{name}")
+        if value or (value is not None and default is None and message is None):
+            return Piece(value, f"env:{name}", secret=True)
+        if default is None:
+            self.outside.unset.append(name)
+            told = message or f"environment variable `{name}` is not set"
+            self.problems.append(mark.problem("E201", told))
+        return Piece(default or "", f"env:{name}")
 
     def _file(self, rest: str, mark: Mark) -> Piece:
         try:
             if self.outside.read is None:
                 raise OSError("files are not read here")
             self.outside.files.append(rest)
-            return Piece(self.outside.read(rest).strip(), f"file:{rest}")
+            return Piece(self.outside.read(rest).strip(), f"file:{rest}", secret=True)
         except OSError as error:
             why = error.strerror or str(error)
             self.problems.append(mark.problem("E203", f"cannot read file `{rest}`: {why}"))
@@ -138,10 +143,19 @@ class Resolver:
         if node is None or node.kind in ("map", "list"):
             self.problems.append(mark.problem("E202", f"`vars.{rest}` is not a text of this route"))
             return Piece("")
-        if node.kind == "str" and "${" in node.value:
-            nested = self.pieces.setdefault(id(node), self.split(node))
-            return Piece("".join(piece.text for piece in nested), f"vars:{rest}")
-        return Piece(str(node.text), f"vars:{rest}")
+        if node.kind != "str" or "${" not in node.value:
+            return Piece(str(node.text), f"vars:{rest}")
+        if rest in self._open:
+            self.problems.append(mark.problem("E202", f"`vars.{rest}` refers to itself"))
+            return Piece("")
+        if id(node) not in self.pieces:
+            self._open.append(rest)
+            self.pieces[id(node)] = self.split(node)
+            self._open.pop()
+        nested = self.pieces[id(node)]
+        names = [piece.name for piece in nested if piece.secret]
+        whole = "".join(piece.text for piece in nested)
+        return Piece(whole, names[0] if names else f"vars:{rest}", bool(names))
 
 
 def _split_default(rest: str) -> tuple[str, str | None, str | None]:

@@ -45,7 +45,15 @@ class Asked:
     def chat(self) -> ChatRequest:
         if self._chat is None:
             self._chat = self._parse()
+            self._parse = self._gone  # with it goes the client's body
         return self._chat
+
+    def release(self) -> None:
+        """Nobody will parse any more: the client's body may go."""
+        self._parse = self._gone
+
+    def _gone(self) -> ChatRequest:
+        raise LookupError("the request's body was released")
 
     def with_chat(self, chat: ChatRequest, *, stream: bool | None = None) -> Asked:
         """The same request about another conversation."""

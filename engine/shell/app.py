@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from engine.route.book import RouteBook
 from engine.sessions import Sessions
 
 from .admin import Admin
+from .chats import Chats
 from .clock import SystemClock
 from .keys import ClientKeys
 from .library import Library
@@ -46,6 +47,7 @@ class Gateway:
     keeper: RouteKeeper
     logger: Logger
     url: str = ""
+    stop_listening: Callable[[], Awaitable[None]] | None = None
 
 
 @asynccontextmanager
@@ -59,10 +61,12 @@ async def gateway(
         tasks = await stack.enter_async_context(_tasks())
         if settings.watch != "off":
             tasks.append(built.keeper.run())
-        tasks.append(built.server.tend())
-        built.url = await _listen(settings, built.server, stack)
+        tasks.append(built.server.chats.tend())
+        await _listen(settings, built, stack)
         yield built
-        await built.server.drain(float(settings.drain))
+        if built.stop_listening is not None:
+            await built.stop_listening()
+        await built.server.chats.drain(float(settings.drain))
 
 
 @asynccontextmanager
@@ -108,10 +112,7 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     server = Server(
         settings=settings,
         keys=None if settings.clients.auth == "none" else ClientKeys(settings.clients.keys),
-        book=lambda: keeper.book,
-        ports=ports,
-        keyring=keyring,
-        sessions=Sessions(ports),
+        chats=Chats(lambda: keeper.book, ports, keyring, Sessions(ports)),
         ready=lambda: bool(keeper.book.routes),
         since=int(clock.now()),
     )
@@ -131,7 +132,7 @@ def _swapped(keyring: Keyring, redactor: Redactor, old: RouteBook, new: RouteBoo
 
 def _extend(server: Server, settings: Settings, keeper: RouteKeeper, metrics: Metrics) -> None:
     """Metrics and the admin paths, where they are switched on."""
-    metrics.open_requests(lambda: float(server.under_way))
+    metrics.open_requests(lambda: float(len(server.chats.under_way)))
     if settings.metrics.enabled:
 
         async def page(request: web.BaseRequest) -> web.Response:
@@ -144,11 +145,11 @@ def _extend(server: Server, settings: Settings, keeper: RouteKeeper, metrics: Me
         server.extend(Admin(settings.admin.key, keeper).table())
 
 
-async def _listen(settings: Settings, server: Server, stack: AsyncExitStack) -> str:
+async def _listen(settings: Settings, built: Gateway, stack: AsyncExitStack) -> None:
     """Open the port. The handler is cancelled when its client goes away."""
     header = int(settings.limits.header)
     low = web.Server(
-        server.handle,
+        built.server.handle,
         handler_cancellation=True,
         access_log=None,
         max_line_size=header,
@@ -163,9 +164,9 @@ async def _listen(settings: Settings, server: Server, stack: AsyncExitStack) -> 
         runner, settings.listen.host, settings.listen.port, backlog=1024, shutdown_timeout=1.0
     )
     await site.start()
-    server.stop_listening = site.stop
+    built.stop_listening = site.stop
     host, port = runner.addresses[0][:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    built.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def serve(

@@ -284,6 +284,13 @@ class Table:
         rivals = {other.name: other for other in found if other and other is not instead}
         return clashes(route, rivals.values())
 
+    def take(self, route: Route) -> bool:
+        """Add a route unless it is refused."""
+        free = not self.refuse(route)
+        if free:
+            self.add(route)
+        return free
+
     def add(self, route: Route) -> None:
         self.names[route.name] = route
         self.models |= {(model, route.priority): route for model in route.offers}

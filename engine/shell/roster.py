@@ -268,7 +268,8 @@ class Roster:
         while waiting:
             left = [record for record in waiting if not record.enter(table)]
             if len(left) == len(waiting):
-                break
+                _exchange(left, table)
+                return
             waiting = left
 
     def _is_new(self, record: Record) -> bool:
@@ -301,6 +302,21 @@ class Roster:
         for digest in self._modules - used:
             release(digest)
         self._modules = used
+
+
+def _exchange(group: list[Record], table: Table) -> None:
+    """Let files that wait for one another's models or names change together, or not at all."""
+    while group:
+        trial = Table(dict(table.names), dict(table.models))
+        for record in group:
+            if record.serving is not None:
+                trial.drop(record.serving)
+        fitting = [each for each in group if each.candidate and trial.take(each.candidate)]
+        if len(fitting) == len(group):
+            for record in group:
+                record.serving, record.refused = record.candidate, []
+            return
+        group = fitting
 
 
 def _loaded(record: Record) -> Notice:

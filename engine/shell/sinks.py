@@ -14,6 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
+from engine.chat import ChatRequest
 from engine.dialects import Dialect, Encoder
 from engine.dialects.outcomes import retry_headers
 from engine.dialects.tokens import estimate, estimate_text
@@ -36,7 +37,11 @@ _CONTENT = frozenset(CONTENT)
 
 @dataclass(slots=True)
 class Client:
-    """What a sink needs to know of the client's request."""
+    """What a sink needs to know of the client's request.
+
+    release  called when the answer begins: nothing is tried again
+    chat     the parsed request, None where it is passed through
+    """
 
     request: web.BaseRequest
     dialect: Dialect
@@ -45,6 +50,8 @@ class Client:
     created: int
     headers: dict[str, str]
     wants_usage: bool = False
+    release: Callable[[], None] = lambda: None
+    chat: ChatRequest | None = None
 
 
 def error_response(client: Client, error: ExchangeError) -> web.Response:
@@ -65,6 +72,7 @@ class PlainSink:
         self.folder = Folder()
         self.response: web.Response | None = None
         self.status = 0
+        self.first_event: float | None = None
 
     async def send(self, events: list[Event]) -> None:
         self.folder.feed(events)
@@ -87,7 +95,9 @@ class PlainSink:
         reply = self.folder.done()
         reply.usage = usage or estimated(self.client.asked, reply.text + reply.reasoning)
         client = self.client
-        body = client.dialect.reply(reply, client.asked.id, client.model, client.created)
+        body = client.dialect.reply(
+            reply, client.asked.id, client.model, client.created, client.chat
+        )
         self._reply(200, body)
 
     async def fail(self, error: ExchangeError, frames: bytes = b"") -> None:
@@ -105,9 +115,11 @@ class PlainSink:
 class StreamSink:
     """Encodes events as they come. `silent_since` is loop time, for pings."""
 
-    def __init__(self, client: Client, encoder: Encoder, now: Callable[[], float]) -> None:
+    def __init__(self, client: Client, now: Callable[[], float]) -> None:
         self.client = client
-        self.encoder = encoder
+        self.encoder: Encoder = client.dialect.encoder(
+            client.asked.id, client.model, client.created, client.wants_usage, client.chat
+        )
         self.now = now
         self.committed = False
         self.begun = now()
@@ -152,6 +164,7 @@ class StreamSink:
     def _commit(self) -> None:
         self.committed = True
         self.first_event = self.now()
+        self.client.release()
 
     def _beginning(self) -> list[Event]:
         """The first events of an encoded answer: Start, then what was held back."""

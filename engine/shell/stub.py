@@ -9,16 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from engine.errors import ConfigError
-from engine.fixtures import ExchangeSpec, ExpectRequest, Fixture, Matcher, read_fixture
+from engine.fixtures import (
+    ExchangeSpec,
+    ExpectRequest,
+    Fixture,
+    Matcher,
+    ReplySpec,
+    read_fixture,
+)
 from engine.wire import HttpRequest
+
+Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 STALL = 3600.0
 LIMIT = 64 * 1024**2
@@ -65,19 +74,14 @@ class Stub:
         return self._fixtures
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        body = await request.content.read(LIMIT)
-        while not request.content.at_eof():
-            body += await request.content.read(LIMIT)
-        seen = HttpRequest(
-            request.method, str(request.url), tuple(request.headers.items()), (), body
-        )
+        seen = await read_request(request)
         self.requests.append(seen)
         nearest: list[str] = ["there is no fixture"]
         for fixture in self._fresh():
             for spec, whole in zip(fixture.spec.exchanges, fixture.bodies, strict=True):
                 differences = Matcher().differences(_pathwise(spec), seen)
                 if not differences:
-                    return await _reply(request, spec, whole)
+                    return await reply(request, spec.reply, whole)
                 if len(differences) <= len(nearest):
                     nearest = differences
         return web.json_response({"error": {"message": "; ".join(nearest)}}, status=404)
@@ -91,15 +95,25 @@ def _pathwise(spec: ExchangeSpec) -> ExpectRequest:
     return dataclasses.replace(spec.expect, url=urlsplit(url).path)
 
 
-async def _reply(request: web.BaseRequest, spec: ExchangeSpec, body: bytes) -> web.StreamResponse:
-    reply = spec.reply
+async def read_request(request: web.BaseRequest) -> HttpRequest:
+    """A request that came in, as a fixture's expectations see it."""
+    body = await request.content.read(LIMIT)
+    while not request.content.at_eof():
+        body += await request.content.read(LIMIT)
+    return HttpRequest(request.method, str(request.url), tuple(request.headers.items()), (), body)
+
+
+async def reply(
+    request: web.BaseRequest, reply: ReplySpec, body: bytes, *, timed: bool = True
+) -> web.StreamResponse:
+    """Answer as recorded: status, headers, the pieces of the body with their timing, the end."""
     response = web.StreamResponse(status=reply.status, headers=reply.headers)
     await response.prepare(request)
     loop = asyncio.get_running_loop()
     begun, at = loop.time(), 0
     for offset, milliseconds in [*reply.cuts, [len(body), 0]]:
         wait = begun + milliseconds / 1000 - loop.time()
-        if wait > 0:
+        if timed and wait > 0:
             await asyncio.sleep(wait)
         if offset > at:
             await response.write(body[at:offset])
@@ -113,10 +127,17 @@ async def _reply(request: web.BaseRequest, spec: ExchangeSpec, body: bytes) -> w
     return response
 
 
-@asynccontextmanager
-async def stub_server(stub: Stub, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+def stub_server(
+    stub: Stub, host: str = "127.0.0.1", port: int = 0
+) -> AbstractAsyncContextManager[str]:
     """Serve a stub; gives its URL."""
-    runner = web.ServerRunner(web.Server(stub.handle, access_log=None, handler_cancellation=True))
+    return listening(stub.handle, host, port)
+
+
+@asynccontextmanager
+async def listening(handle: Handle, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """Serve a handler; gives its URL."""
+    runner = web.ServerRunner(web.Server(handle, access_log=None, handler_cancellation=True))
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

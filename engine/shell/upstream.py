@@ -154,6 +154,7 @@ class Open:
                 self._response = await self._send(fresh=True)
             except aiohttp.ClientError as second:
                 raise _failure(second) from None
+        del self._request  # with it goes the body: an answer may last for minutes
         response = self._response
         self.head = HttpResponse(response.status, tuple(response.headers.items()))
         return self

@@ -77,6 +77,7 @@ class RouteKeeper:
         self._wake = asyncio.Event()
         self._due: float | None = None
         self._places: dict[str, tuple[int, int]] = {}
+        self._moved = False
         self._inside: frozenset[str] = frozenset()
         self._names: frozenset[str] = frozenset()
 
@@ -90,6 +91,8 @@ class RouteKeeper:
         Raises ConfigError with all problems when `strict` and a file is broken.
         """
         await self.rescan(force=True)
+        for folder in self._library.unlisted:
+            self._observer.saw("folder_unread", folder=folder, level="warning")
         for file in await asyncio.to_thread(_mounted_alone, list(self.states)):
             self._observer.saw("route_mounted_alone", file=file, level="warning")
         broken = [state for state in self.states.values() if state.state == "broken"]
@@ -117,6 +120,7 @@ class RouteKeeper:
         """Watch until cancelled."""
         while True:
             places, stop = self._places, asyncio.Event()
+            self._moved = False
             async with asyncio.TaskGroup() as group:
                 if self._notified and places:
                     group.create_task(self._listen(places, stop))
@@ -209,7 +213,7 @@ class RouteKeeper:
         while True:
             self._wake.clear()
             await self.rescan()
-            if self._places != places:
+            if self._moved or self._places != places:
                 return
             pause = self._poll
             if self._due is not None:
@@ -240,6 +244,8 @@ class RouteKeeper:
 
     def _matters(self, change: Change, path: str) -> bool:
         folder, name = os.path.split(path)
+        if path in self._places and change != Change.modified:
+            self._moved = True  # perhaps with the inode of the old one, which shows no difference
         if name in self._names or name.startswith(".."):
             return True
         return folder in self._inside and not name.startswith(".") and not name.endswith(_JUNK)

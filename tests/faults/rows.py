@@ -74,7 +74,7 @@ def _with(expect: Expect, more: Mapping[str, object]) -> Expect:
 FORMS = ("sse", "ndjson", "whole")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fault:
     """A script, and what it must come to.
 
@@ -192,14 +192,14 @@ async def ask(
     return await call(stage.gateway.port, "POST", dialect.path, headers, sent, limit=limit)
 
 
-async def run(stage: Stage, rows: Iterable[Row]) -> dict[Row, list[str]]:
-    """Everything that is wrong with each row."""
-    verdicts: dict[Row, list[str]] = {}
+async def run(stage: Stage, rows: Iterable[Row]) -> dict[str, list[str]]:
+    """Everything that is wrong with each row, by its name."""
+    verdicts: dict[str, list[str]] = {}
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(row: Row) -> None:
         async with gate:
-            verdicts[row] = await _run(stage, row)
+            verdicts[str(row)] = await _run(stage, row)
 
     async with asyncio.TaskGroup() as group:
         for row in rows:

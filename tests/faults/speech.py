@@ -32,12 +32,14 @@ def text_of(marker: str) -> str:
 class Speech:
     """One answer in one wire form.
 
+    marker    tells this answer from all others
     form      how frames are told apart; `whole`: one document
     hello     a frame without content that may come first, b"" if the form has none
     tokens    frames with content, in order; of a document: pieces of it
     finish, usage, done   frames that end it; b"" where the form has none
     """
 
+    marker: str
     form: Form
     content_type: str
     hello: bytes
@@ -137,6 +139,7 @@ def chat_stream(marker: str) -> Speech:
         "usage": _counts(),
     }
     return Speech(
+        marker=marker,
         form="sse",
         content_type="text/event-stream",
         hello=_chunk({"role": "assistant", "content": ""}),
@@ -177,6 +180,7 @@ def chat_whole(marker: str) -> Speech:
         return document({"content": None, "tool_calls": [made]}, "tool_calls")
 
     return _document(
+        marker,
         tokens=_cut(document({"content": text_of(marker)})),
         word=lambda text: document({"content": text}),
         call=call,
@@ -185,6 +189,7 @@ def chat_whole(marker: str) -> Speech:
 
 
 def _document(
+    marker: str,
     *,
     tokens: tuple[bytes, ...],
     word: Callable[[str], bytes],
@@ -192,6 +197,7 @@ def _document(
     error: Callable[[object, str], bytes],
 ) -> Speech:
     return Speech(
+        marker=marker,
         form="whole",
         content_type="application/json",
         hello=b"",
@@ -215,6 +221,7 @@ def rules_stream(marker: str) -> Speech:
         return sse({"kind": "call", "at": 0, **start, "args": arguments})
 
     return Speech(
+        marker=marker,
         form="sse",
         content_type="text/event-stream; charset=utf-8",
         hello=sse({"kind": "thinking"}),
@@ -242,6 +249,7 @@ def ndjson_stream(marker: str) -> Speech:
     counts = {"prompt_eval_count": INPUT, "eval_count": OUTPUT}
     ended = {"message": {"role": "assistant", "content": ""}, "done": True, **counts}
     return Speech(
+        marker=marker,
         form="ndjson",
         content_type="application/x-ndjson",
         hello=word(""),
@@ -262,6 +270,7 @@ def ndjson_whole(marker: str) -> Speech:
         return compact({"message": message, "done": True, "done_reason": "stop", **counts, **more})
 
     return _document(
+        marker,
         tokens=_cut(document({"content": text_of(marker)})),
         word=lambda text: document({"content": text}),
         call=lambda name, arguments: document(
@@ -279,6 +288,7 @@ def plain_whole(marker: str) -> Speech:
         return compact({"ok": True, "read": INPUT, "written": OUTPUT, **fields})
 
     return _document(
+        marker,
         tokens=_cut(document(answer=text_of(marker))),
         word=lambda text: document(answer=text),
         call=lambda name, arguments: document(tool=name, args=arguments),

@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -135,6 +137,31 @@ def test_examples_are_served_when_their_folder_is_named(shipped: Path) -> None:
 def test_a_folder_that_is_not_there_is_told_apart_from_an_empty_one(routes: Path) -> None:
     missing = Library([routes, routes / "none"], env={})
     assert ([], [str(routes / "none")]) == (missing.scan(), missing.unlisted)
+
+
+def test_a_folder_inside_another_lists_no_file_twice(routes: Path) -> None:
+    save(routes / "sub/a.yaml", route_text("m"))
+    both = Library([routes, routes / "sub"], env={})
+    assert (both.scan(), both.shadows) == ([routes / "sub/a.yaml"], {})
+
+
+def test_a_folder_that_refuses_is_unlisted_and_one_that_went_away_is_gone(
+    routes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def scan(path: str) -> object:
+        for name, code in {"sealed": errno.EACCES, "gone": errno.ENOENT}.items():
+            if str(path).endswith(name):
+                raise OSError(code, os.strerror(code), path)
+        return scandir(path)
+
+    for name in ("sealed", "gone", "open"):
+        save(routes / name / f"{name}.yaml", route_text("m"))
+    monkeypatch.setattr(os, "scandir", scan)
+    some = Library([routes], env={})
+    assert names(some.scan()) == ["open.yaml"]
+    assert some.unlisted == [str(routes / "sealed")]
 
 
 # ---- load ----

@@ -337,17 +337,30 @@ async def test_a_root_that_is_replaced_is_watched_again(keeper: RouteKeeper, rou
     other = (routes / "other.yaml").read_text()
     save(routes.parent / "new/a.yaml", route_text("m", "n"))
     save(routes.parent / "new/other.yaml", other)
-    routes.rename(routes.parent / "old")
-    (routes.parent / "new").rename(routes)
+    os.rename(routes, routes.parent / "old")
+    os.rename(routes.parent / "new", routes)
     await until(lambda: models(keeper) == ["m", "n"])
     save(routes / "a.yaml", route_text("z"))
     await until(lambda: models(keeper) == ["z"], 2)
 
 
+async def test_a_root_made_anew_in_no_time_is_watched_again(
+    keeper: RouteKeeper, routes: Path
+) -> None:
+    other = (routes / "other.yaml").read_text()
+    for names in (["m", "n"], ["z"]):
+        shutil.rmtree(routes)
+        save(routes / "other.yaml", other)
+        save(routes / "a.yaml", route_text(*names))
+        await until(offers(keeper, *names), 2)
+    save(routes / "a.yaml", route_text("zz"))
+    await until(offers(keeper, "zz"), 2)
+
+
 async def test_a_root_that_vanishes_takes_no_route_away(keeper: RouteKeeper, routes: Path) -> None:
-    routes.rename(routes.parent / "away")
+    os.rename(routes, routes.parent / "away")
     await never(lambda: models(keeper) == [], 1.5)
-    (routes.parent / "away").rename(routes)
+    os.rename(routes.parent / "away", routes)
     save(routes / "a.yaml", route_text("z"))
     await until(lambda: models(keeper) == ["z"])
 
@@ -355,6 +368,8 @@ async def test_a_root_that_vanishes_takes_no_route_away(keeper: RouteKeeper, rou
 async def test_a_root_that_appears_late_serves(tmp_path: Path) -> None:
     async with running(keep(tmp_path / "routes")) as keeper:
         assert keeper.book.routes == {}
+        folder = {"folder": str(tmp_path / "routes"), "level": "warning"}
+        assert seen(keeper).named("folder_unread") == [folder]
         save(tmp_path / "routes/a.yaml", route_text("m"))
         await until(lambda: models(keeper) == ["m"])
 
@@ -561,6 +576,27 @@ async def test_a_model_may_move_from_one_file_to_another_at_once(routes: Path) -
     results = await keeper.rescan()
     assert [results[str(routes / f"{name}.yaml")] for name in ("a", "0")] == ["ok", "ok"]
     assert keeper.book.offers["moved"][0].name == "0"
+
+
+async def test_two_files_may_exchange_their_models(routes: Path) -> None:
+    save(routes / "never.yaml", route_text("other"))
+    keeper = keep(routes)
+    await keeper.start()
+    save(routes / "a.yaml", route_text("other"))
+    save(routes / "other.yaml", route_text("m"))
+    results = await keeper.rescan()
+    found = {Path(file).stem: result for file, result in results.items()}
+    assert found == {"a": "ok", "other": "ok", "never": "broken"}
+    assert (models(keeper, "a"), models(keeper, "other")) == (["other"], ["m"])
+
+
+async def test_two_files_may_exchange_their_names(routes: Path) -> None:
+    keeper = keep(routes)
+    await keeper.start()
+    save(routes / "a.yaml", route_text("m", lines="name: other"))
+    save(routes / "other.yaml", route_text("other", lines="name: a"))
+    await keeper.rescan()
+    assert (models(keeper, "a"), models(keeper, "other")) == (["other"], ["m"])
 
 
 async def test_a_later_folder_serves_what_an_earlier_one_gives_up(tmp_path: Path) -> None:

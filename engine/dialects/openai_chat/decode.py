@@ -75,8 +75,13 @@ def read_usage(raw: Fields) -> Usage:
     )
 
 
+_MOST = 2**53  # a count beyond it is nonsense; JSON may even hold an infinite one
+
+
 def _count(value: object) -> int | None:
-    return max(0, int(value)) if isinstance(value, int | float) else None
+    if not isinstance(value, int | float):
+        return None
+    return int(min(max(value, 0), _MOST))
 
 
 def _fields(value: object) -> Fields:

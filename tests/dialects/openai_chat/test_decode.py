@@ -433,6 +433,7 @@ def test_row_48_usage_on_every_chunk_is_absolute() -> None:
         ({"prompt_tokens": -5, "completion_tokens": None}, Usage(0)),
         ({"prompt_tokens": 1, "penstock_estimated": True}, Usage(1, estimated=True)),
         ({"prompt_tokens_details": None}, Usage()),
+        ({"prompt_tokens": float("inf"), "completion_tokens": 2.0}, Usage(2**53, 2)),
     ],
 )
 def test_usage_in_all_its_forms(raw: dict[str, Any], usage: Usage) -> None:

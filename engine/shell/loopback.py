@@ -1,0 +1,147 @@
+"""A fixture through real sockets: a raw client, the real server, the real upstream port, a stub.
+
+The clock of the exchange stands, so that ids and times come out as recorded; pauses of the recorded
+answer are left out. Every upstream's origin becomes the stub's; the one that was meant travels in a
+header, which the stub takes off before it looks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from random import Random
+from urllib.parse import parse_qsl, urlsplit
+
+import aiohttp
+from aiohttp import web
+
+from engine.dialects import DIALECTS, Dialect
+from engine.errors import ExchangeError
+from engine.fixtures import Fixture
+from engine.keyring import Keyring
+from engine.ports import Answer, Line, Observer, Ports
+from engine.replay import Recorded, Seen, read_answer
+from engine.route.book import make_book
+from engine.route.route import Route
+from engine.sessions import Sessions
+from engine.wire import HttpRequest, HttpResponse, JsonError, loads
+
+from .clock import FrozenClock
+from .server import Server
+from .settings import Clients, Settings
+from .store_memory import MemoryStore
+from .stub import listening, read_request, reply
+from .upstream import AiohttpUpstream
+
+ORIGIN = "X-Meant-Origin"
+PATIENCE = aiohttp.ClientTimeout(total=20.0)  # nothing waits on purpose
+SETTINGS = Settings(clients=Clients(auth="none"))
+
+
+class Detour:
+    """The Upstream port of real calls, all of which go to one origin."""
+
+    def __init__(self, upstream: AiohttpUpstream, origin: str) -> None:
+        self._upstream = upstream
+        self._origin = origin
+
+    def stream(self, request: HttpRequest, line: Line) -> AbstractAsyncContextManager[Answer]:
+        return self._upstream.stream(self._led(request), dataclasses.replace(line, proxy=None))
+
+    async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse:
+        line = dataclasses.replace(line, proxy=None)
+        return await self._upstream.fetch(self._led(request), line, limit)
+
+    def _led(self, request: HttpRequest) -> HttpRequest:
+        meant = urlsplit(request.url)
+        origin = f"{meant.scheme}://{meant.netloc}"
+        url = self._origin + request.url.removeprefix(origin)
+        return dataclasses.replace(request.with_headers({ORIGIN: origin}), url=url)
+
+
+class Stage:
+    """The stub's handler: plays a fixture in its order."""
+
+    def __init__(self, fixture: Fixture) -> None:
+        self.recorded = Recorded(fixture)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        seen = await read_request(request)
+        came = urlsplit(seen.url)
+        meant = HttpRequest(
+            seen.method,
+            (seen.header(ORIGIN) or "") + came.path,
+            tuple(pair for pair in seen.headers if pair[0].lower() != ORIGIN.lower()),
+            tuple(parse_qsl(came.query, keep_blank_values=True)),
+            seen.body,
+        )
+        try:
+            spec, body = self.recorded.take(meant)
+        except ExchangeError as error:
+            return web.json_response({"error": {"message": error.message}}, status=404)
+        return await reply(request, spec.reply, body, timed=False)
+
+
+async def through_sockets(route: Route, fixture: Fixture, observer: Observer) -> list[Seen]:
+    """Ask as the fixture's client does; one Seen for each time it asks."""
+    client = fixture.spec.client
+    assert client is not None
+    stage, clock = Stage(fixture), FrozenClock(fixture.spec.clock)
+    dialect = DIALECTS[client.dialect]
+    out: list[Seen] = []
+    async with AsyncExitStack() as stack:
+        stub = await stack.enter_async_context(listening(stage.handle))
+        upstream = AiohttpUpstream()
+        stack.push_async_callback(upstream.close)
+        store, random = MemoryStore(clock.monotonic), Random(fixture.spec.seed)
+        ports = Ports(Detour(upstream, stub), clock, store, store, observer, random)
+        url = await stack.enter_async_context(_serving(route, ports))
+        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=PATIENCE))
+        for body in client.bodies():
+            if out:
+                await clock.sleep(float(client.wait))
+            out.append(await _ask(session, url, dialect, dict(client.headers), body))
+    out[-1].calls = stage.recorded.calls
+    out[-1].complaints += stage.recorded.complaints()
+    return out
+
+
+@asynccontextmanager
+async def _serving(route: Route, ports: Ports) -> AsyncIterator[str]:
+    """A server of this one route; gives its URL."""
+    book = make_book([route])
+    async with Keyring(ports) as keyring:
+        server = Server(
+            settings=SETTINGS,
+            keys=None,
+            book=lambda: book,
+            ports=ports,
+            keyring=keyring,
+            sessions=Sessions(ports),
+            since=int(ports.clock.now()),
+        )
+        async with listening(server.handle) as url:
+            yield url
+
+
+async def _ask(
+    session: aiohttp.ClientSession,
+    url: str,
+    dialect: Dialect,
+    headers: dict[str, str],
+    body: bytes,
+) -> Seen:
+    headers = {"Content-Type": "application/json", **headers}
+    async with session.post(f"{url}/v1{dialect.path}", data=body, headers=headers) as answer:
+        raw = await answer.read()
+    asked = loads(body)
+    stream = answer.status < 300 and isinstance(asked, dict) and asked.get("stream") is True
+    try:
+        seen = read_answer(dialect, answer.status, raw, stream=stream)
+    except JsonError:
+        return Seen(answer.status, raw=raw, complaints=["the answer is not of its dialect"])
+    kind = dialect.stream_type if stream else dialect.content_type
+    if answer.content_type != kind:
+        seen.complaints.append(f"content type should be {kind!r}, is {answer.content_type!r}")
+    return seen
