@@ -19,6 +19,7 @@ from .errors import ExchangeError
 from .events import ErrorEvent, Finish, Usage
 from .keyring import Keyring
 from .options import Secret
+from .parsers import FramingError
 from .ports import Answer, Line, Ports, Sink, Watch
 from .route.pipeline import Pipeline
 from .route.route import Offer, Route, Splitter, Stage, shape
@@ -112,6 +113,8 @@ class Attempt:
             failure = error
         except RenderError as error:
             failure = ExchangeError("fatal", f"the route cannot be rendered: {error}")
+        except FramingError as error:
+            failure = ExchangeError("retryable", f"the answer cannot be read: {error}")
         await self._close(failure)
         return self.outcome
 
@@ -215,12 +218,12 @@ class Attempt:
 
     async def _end_pipeline(self, pipeline: Pipeline, failure: ExchangeError | None) -> None:
         outcome = self.outcome
+        if failure is not None and not pipeline.over:
+            pipeline.error = pipeline.error or _event(failure)
         if failure is None or pipeline.over or self.sink.committed:
             events = pipeline.finish()
             if events:
                 await self.sink.send(events)
-        if failure is not None and not pipeline.over:
-            pipeline.error = pipeline.error or _event(failure)
         verdict = pipeline.verdict()
         if isinstance(verdict, Finish):
             outcome.finish = verdict
@@ -258,7 +261,8 @@ class Attempt:
     async def _end_tap(self, tap: Tap, failure: ExchangeError | None) -> None:
         outcome = self.outcome
         if failure is None or tap.finish is not None:
-            out = tap.feed(self.splitter.finish()) + tap.end()
+            left = self.splitter.finish() if failure is None else []
+            out = tap.feed(left) + tap.end()
             if out:
                 await self.sink.forward(out, tap.content)
             outcome.error, outcome.failure = tap.error, tap.failure

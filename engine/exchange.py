@@ -13,13 +13,14 @@ from collections.abc import Callable
 
 from .attempt import Attempt, Call, Outcome
 from .chat import Message
-from .errors import ExchangeError
+from .errors import OUTCOMES, ExchangeError
 from .events import ErrorEvent, Finish
 from .keyring import Keyring
 from .policies import Attempt as Seen
 from .policies import Deliver, Policy, Retry
 from .ports import Ports, Sink
 from .route.route import Route
+from .route.view import view
 from .sessions import Session, Sessions
 
 
@@ -104,7 +105,8 @@ class Exchange:
         error = outcome.error
         if error is not None and error.cls == "auth_expired" and not self._renews("auth_expired"):
             error = outcome.error = dataclasses.replace(error, cls="auth_invalid")
-        self.keyring.report(self.route, error is not None, outcome.used, scopes)
+        if error is None or OUTCOMES[error.cls].fault != "client":
+            self.keyring.report(self.route, error is not None, outcome.used, scopes)
         self.ports.observer.saw(
             "attempt",
             route=self.route.name,
@@ -142,6 +144,7 @@ class Exchange:
         if plan.server_history:
             chat = dataclasses.replace(asked.chat, messages=session.extend(asked.chat))
             self.call.asked = asked.with_chat(chat)
+            env["req"] = view(self.call.asked, self.route.names)
 
     def _scopes(self) -> dict[str, str]:
         account = self.route.account
@@ -171,10 +174,8 @@ class Exchange:
         if plan is None or session is None:
             return
         turns = [*self.turns, *collected()] if plan.server_history else []
-        if session.key and any(message.role == "assistant" for message in self.turns):
-            await self.sessions.replace(plan, session, turns)
-        else:
-            await self.sessions.save(plan, session, turns, outcome.state)
+        instead = any(message.role == "assistant" for message in self.turns)
+        await self.sessions.save(plan, session, turns, outcome.state, instead=instead)
 
 
 def _first(policies: tuple[Policy, ...], seen: Seen) -> object:

@@ -22,6 +22,7 @@ from .route.values import MAX_BODY, Found, ValuePlan
 from .wire import HttpRequest, dumps, loads
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds between fetches that fail
+NO_ANSWER = ("connect", "timeout", "retryable", "truncated")
 
 
 @dataclass(slots=True)
@@ -161,11 +162,8 @@ class Keyring:
             result, secrets = "ok", _secrets(found, plan)
             return found
         except ExchangeError as error:
-            raise ExchangeError(
-                "unavailable" if error.cls in ("connect", "timeout", "retryable") else error.cls,
-                error.message,
-                status=error.status,
-            ) from error
+            cls = "unavailable" if error.cls in NO_ANSWER else error.cls
+            raise ExchangeError(cls, error.message, status=error.status) from error
         finally:
             self.ports.observer.saw(
                 "value_fetched", route=route.name, value=plan.name, result=result, secrets=secrets

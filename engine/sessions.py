@@ -23,6 +23,7 @@ from .route.view import Asked
 from .wire import dumps, loads
 
 MAX_LOCKS = 4096
+_SYSTEM = ("system", "developer")
 
 
 @dataclass(slots=True)
@@ -43,12 +44,7 @@ class Session:
         """
         if not self.history or any(m.role == "assistant" for m in chat.messages):
             return chat.messages
-        first = [m for m in chat.messages if m.role in ("system", "developer")]
-        kept = self.history
-        if first:
-            kept = [m for m in kept if m.role not in ("system", "developer")]
-        rest = [m for m in chat.messages if m.role not in ("system", "developer")]
-        return [*first, *kept, *rest]
+        return _joined(self.history, chat.messages)
 
 
 class Sessions:
@@ -72,22 +68,27 @@ class Sessions:
         return Session(key, kept["state"], _messages(kept["history"]))
 
     async def save(
-        self, plan: SessionPlan, session: Session, turns: list[Message], learned: dict[str, object]
+        self,
+        plan: SessionPlan,
+        session: Session,
+        turns: list[Message],
+        learned: dict[str, object],
+        *,
+        instead: bool = False,
     ) -> None:
-        """Add turns and learned state to what the store holds now."""
+        """Add turns and learned state to what the store holds now.
+
+        instead: the client keeps the history itself, so these turns are all there is.
+        """
         if not session.key:
             return
         async with self._lock(session.key):
             kept = await self._read(self._store(plan), session.key)
             if kept is not None:
                 session = Session(session.key, kept["state"], _messages(kept["history"]))
-            session.state = {**session.state, **learned}
-            await self._write(plan, session, turns)
-
-    async def replace(self, plan: SessionPlan, session: Session, turns: list[Message]) -> None:
-        """The client keeps the history itself: what it sent is what is kept."""
-        session.history = []
-        await self._write(plan, session, turns)
+            history = [] if instead else session.history
+            state = {**session.state, **learned}
+            await self._write(plan, Session(session.key, state, history), turns)
 
     async def forget(self, plan: SessionPlan, session: Session) -> None:
         """The upstream lost the conversation: the next request starts a new one."""
@@ -110,7 +111,7 @@ class Sessions:
         return kept if isinstance(kept, dict) else None
 
     async def _write(self, plan: SessionPlan, session: Session, turns: list[Message]) -> None:
-        history = [*session.history, *turns][-plan.max_messages :] if plan.server_history else []
+        history = _joined(session.history, turns, plan.max_messages) if plan.server_history else []
         value = dumps({"state": session.state, "history": render_messages(history)})
         store = self._store(plan)
         try:
@@ -133,6 +134,13 @@ class Sessions:
 def _key(route: Route, plan: SessionPlan, client: str, name: str) -> str:
     digest = hashlib.sha256(f"{client}\0{name}".encode()).hexdigest()[:32]
     return f"session/{route.name}/{plan.fingerprint}/{digest}"
+
+
+def _joined(kept: list[Message], more: list[Message], most: int | None = None) -> list[Message]:
+    """Turns after turns, the last ones; before them the newest system texts."""
+    system = [m for m in more if m.role in _SYSTEM] or [m for m in kept if m.role in _SYSTEM]
+    turns = [m for m in (*kept, *more) if m.role not in _SYSTEM]
+    return [*system, *(turns if most is None else turns[-most:])]
 
 
 def _messages(history: list[object]) -> list[Message]:

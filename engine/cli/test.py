@@ -1,4 +1,4 @@
-"""penstock test: replay fixtures, deliver their answers in other ways, say what none has reached."""
+"""penstock test: replay fixtures, deliver their answers otherwise, say what none has reached."""
 
 from __future__ import annotations
 
@@ -103,4 +103,5 @@ def _junit(trials: list[Trial]) -> bytes:
         if trial.complaints:
             failure = xml.SubElement(case, "failure", message=trial.complaints[0][:200])
             failure.text = "\n".join(trial.complaints)
-    return xml.tostring(suite, encoding="utf-8", xml_declaration=True)
+    report: bytes = xml.tostring(suite, encoding="utf-8", xml_declaration=True)
+    return report

@@ -47,14 +47,15 @@ class Kind:
     options  the dataclass of its options, None if it has none
     make     a fresh parser for one answer; takes an instance of `options` (or None) and the
              largest frame in bytes. Raises ValueError if the options do not go together
-    frames   makes a splitter that gives whole frames as they came, for pass-through
+    frames   makes a splitter that gives whole frames as they came, for pass-through; takes the
+             largest frame in bytes
     decodes  what `value` is to be: the JSON value of `data`, or the text the parser has set
     """
 
     make: Callable[..., Parser]
     decodes: Literal["json", "text"] = "json"
     options: type | None = None
-    frames: Callable[[], SseFrames] | None = None
+    frames: Callable[[int], SseFrames] | None = None
 
 
 PARSERS: dict[str, Kind] = {

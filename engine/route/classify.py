@@ -18,11 +18,13 @@ from engine.options import Env
 from engine.wire import HttpResponse, JsonError, loads
 
 from .pick import PathError, compile_path
+from .reader import compile_regex
 from .spec import ErrorRuleSpec, ErrorsSpec
 
 _STATUS = re.compile(r"[1-5]xx|[1-5]\d\d")
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
 _UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SLASHED = re.compile(r"/.+/[ism]*", re.S)
 _PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 
 BY_STATUS = {
@@ -220,10 +222,16 @@ def good_status(code: str) -> bool:
 
 
 def _header_test(name: str, pattern: str) -> Callable[[Answer, Env], bool]:
-    if pattern.startswith("/") and pattern.endswith("/") and len(pattern) > 1:
-        search = re.compile(pattern[1:-1]).search
-        return lambda answer, env: search(answer.response.header(name) or "") is not None
-    return lambda answer, env: answer.response.header(name) == pattern
+    compiled = header_pattern(pattern)
+    if compiled is None:
+        return lambda answer, env: answer.response.header(name) == pattern
+    search = compiled.search
+    return lambda answer, env: search(answer.response.header(name) or "") is not None
+
+
+def header_pattern(text: str) -> re.Pattern[str] | None:
+    """The pattern of `/…/flags`, None for plain text. Raises re.error and ValueError."""
+    return compile_regex(text) if _SLASHED.fullmatch(text) else None
 
 
 # ---- waiting times ----

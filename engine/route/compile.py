@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -25,6 +26,7 @@ from engine.wire import HttpRequest, dumps
 from .checks import check_nodes, check_spec, check_stages
 from .classify import Classifier
 from .extends import Find, expand
+from .line_checks import check_lines
 from .nodes import Mark, Node, read
 from .patches import path_patch
 from .pipeline import Reader as EventReader
@@ -32,7 +34,7 @@ from .pipeline import Road
 from .reader import REFERENCES, WRONG, Reader, did_you_mean
 from .references import Outside, Resolver
 from .render import Pairs, compile_patches, compile_request, pairs, text, without_case
-from .route import Offer, Route, SessionPlan, Stage, make_transform
+from .route import Offer, Route, SessionPlan, Splitter, Stage, make_transform
 from .rules import RuleReader, compile_rules
 from .spec import (
     AuthSpec,
@@ -137,6 +139,7 @@ class _Compiler:
         if spec is WRONG:
             return self._result(name, None, None)
         check_spec(spec, self.tree, self.problems)
+        check_lines(spec, self.tree, self.reader.references, self.problems)
         route = self._route(name, spec) if not self._failed() and not spec.abstract else None
         return self._result(name, None if self._failed() else route, spec)
 
@@ -196,7 +199,7 @@ class _Compiler:
             whole_road=_whole_road(spec, dialect),
             references=self.reader.references,
             passthrough=_passes(spec, dialect, stages),
-            splitter=PARSERS[dialect.framing].frames if dialect else None,
+            splitter=_splitter(spec, dialect),
             hosts=tuple(host for stage in stages for host in stage.loaded.hosts),
         )
 
@@ -377,13 +380,13 @@ class _Compiler:
         if source.inline is not None:
             return source.inline
         name = source.env or ""
-        found = self.sources.outside.env.get(name)
+        found = self.sources.outside.env.get(name, "").strip()
         if not found:
             node = self.tree.value["auth"].value["from"]
             self.sources.outside.unset.append(name)
             message = f"environment variable `{name}` is not set"
             self.problems.append(node.mark.problem("E201", message))
-        return {"key": Secret(found or "", f"env:{name}")}
+        return {"key": Secret(found, f"env:{name}")}
 
     def _session(self, spec: SessionSpec | None) -> SessionPlan | None:
         if spec is None:
@@ -613,6 +616,11 @@ def _stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
         patch=path_patch if stream.reduce == "path_patch" else None,
         exact=exact,
     )
+
+
+def _splitter(spec: RouteSpec, dialect: Dialect | None) -> Callable[[], Splitter] | None:
+    frames = PARSERS[dialect.framing].frames if dialect else None
+    return partial(frames, int(spec.limits.event)) if frames else None
 
 
 def _framing(

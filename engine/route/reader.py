@@ -151,6 +151,8 @@ class Reader:
             return {key: self.plain(child) for key, child in node.value.items()}
         if node.kind == "list":
             return [self.plain(child) for child in node.value]
+        if self.resolver.is_secret(node):
+            self._refer(self.resolver.secret(node, ""))
         return self._number_or_text(node)
 
     # ---- containers ----
@@ -357,11 +359,15 @@ class Reader:
             if not piece.name:
                 out.append(piece.text)
                 continue
-            slot = f"r{len(self.references)}"
-            secret = Secret(piece.text, piece.name) if piece.secret else piece.text
-            self.references[slot] = secret
+            slot = self._refer(Secret(piece.text, piece.name) if piece.secret else piece.text)
             out.append(f"{{{{ {REFERENCES}.{slot} }}}}")
         return "".join(out), {**roots, REFERENCES: None}
+
+    def _refer(self, value: object) -> str:
+        """Keep what a reference gave; its name under the root of references."""
+        slot = f"r{len(self.references)}"
+        self.references[slot] = value
+        return slot
 
     def _inside(self, node: Node, at: int) -> Mark:
         """The place of an offset in a scalar that stands on one line as it was written."""
@@ -377,6 +383,9 @@ class Reader:
         text = str(node.text)
         if text.strip().startswith("{{"):
             return self.note(node.mark, "E305", f"{_in(place)} is a bare expression: no braces")
+        if self.resolver.of(node):
+            message = "a reference cannot stand in an expression: name it in `vars`"
+            return self.note(node.mark, "E206", f"{_in(place)}: {message}")
         try:
             return compile_condition(text, self.roots_for(field))
         except TemplateError as error:

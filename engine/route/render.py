@@ -69,7 +69,8 @@ def compile_request(
     default_method: str | None = None,
 ) -> Plan:
     """spec over the route's common headers; paths are appended to base_url."""
-    has_body = any((spec.json, spec.form, spec.multipart, spec.raw))
+    bodies = (spec.json, spec.form, spec.multipart, spec.raw)
+    has_body = any(body is not None for body in bodies)
     return Plan(
         method=spec.method or default_method or ("POST" if has_body else "GET"),
         url=_url(spec, base_url.rstrip("/")),

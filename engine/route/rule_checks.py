@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from engine.errors import OUTCOMES, Problem
 from engine.options import Word
 from engine.parsers import PARSERS
 
-from .classify import BY_STATUS, good_status, good_wait
+from .classify import BY_STATUS, good_status, good_wait, header_pattern
 from .nodes import Node
 from .places import Way, dotted, find, key_mark
 from .reader import did_you_mean
@@ -109,6 +110,12 @@ def _error_rules(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
             if wrong is not None:
                 message = f"`retry_after`: `{source}`: {wrong}"
                 yield find(tree, (*way, "retry_after", place)).mark.problem("E510", message)
+        for name, pattern in rule.header.items():
+            try:
+                header_pattern(pattern)
+            except (re.error, ValueError) as error:
+                message = f"`header`: bad regular expression {pattern}: {error}"
+                yield find(tree, (*way, "header", name)).mark.problem("E304", message)
         selectors = (rule.status, rule.match, rule.header, rule.body, rule.content_type, rule.when)
         if not any(selectors):
             message = "this rule has no selector: it would make an error of every answer"

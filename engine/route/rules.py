@@ -73,6 +73,7 @@ class RuleReader:
     """Reads the records of one attempt.
 
     unmatched   how many records no rule knew, by their discriminator
+    finished    a record has told the finish: those after it add counts and state only
     """
 
     def __init__(self, rules: Rules, env: Env, new_id: Callable[[], str]) -> None:
@@ -83,9 +84,10 @@ class RuleReader:
         self.last_call = -1
         self.calls = 0
         self.unmatched: Counter[str] = Counter()
+        self.finished = False
 
     def feed(self, record: Record) -> list[Event]:
-        rules = self.rules
+        rules, late = self.rules, self.finished
         value = record.value
         out: list[Event] = []
         candidates = rules.rest
@@ -103,7 +105,7 @@ class RuleReader:
                     break
         if not matched:
             self.unmatched[self._name(record)] += 1
-        return out
+        return [event for event in out if type(event) in _LATE] if late else out
 
     def _apply(self, rule: Rule, value: object, event: str, out: list[Event]) -> bool:
         if rule.each is None:
@@ -373,12 +375,14 @@ def word_of(word: Word, mapping: Mapping[str, str], item: object) -> tuple[str |
 
 
 _FINISHES = {"stop", "length", "tool_calls", "content_filter"}
+_LATE = {UsageEvent, StateSet, Annotation, End}
 
 
 def _finish(rule: FinishRule) -> Emit:
     def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
         reason, raw = word_of(rule.path, rule.map, item)
         if reason is not None:
+            reader.finished = True
             out.append(Finish(reason if reason in _FINISHES else "stop", raw))
 
     return emit

@@ -14,7 +14,6 @@ from typing import Any
 
 from aiohttp import web
 
-from engine.errors import ConfigError
 from engine.keyring import Keyring
 from engine.options import Secret
 from engine.ports import Ports
@@ -58,11 +57,11 @@ async def gateway(
     async with AsyncExitStack() as stack:
         built = await _build(settings, library, stack)
         await built.keeper.start(strict=strict)
+        await _listen(settings, built, stack)
         tasks = await stack.enter_async_context(_tasks())
         if settings.watch != "off":
             tasks.append(built.keeper.run())
         tasks.append(built.server.chats.tend())
-        await _listen(settings, built, stack)
         yield built
         if built.stop_listening is not None:
             await built.stop_listening()
@@ -112,7 +111,7 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     server = Server(
         settings=settings,
         keys=None if settings.clients.auth == "none" else ClientKeys(settings.clients.keys),
-        chats=Chats(lambda: keeper.book, ports, keyring, Sessions(ports)),
+        chats=Chats(lambda: keeper.book, ports, keyring, Sessions(ports), redactor.clean),
         ready=lambda: bool(keeper.book.routes),
         since=int(clock.now()),
     )
@@ -160,9 +159,7 @@ async def _listen(settings: Settings, built: Gateway, stack: AsyncExitStack) -> 
     runner = web.ServerRunner(low, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(
-        runner, settings.listen.host, settings.listen.port, backlog=1024, shutdown_timeout=1.0
-    )
+    site = web.TCPSite(runner, settings.listen.host, settings.listen.port, backlog=1024)
     await site.start()
     built.stop_listening = site.stop
     host, port = runner.addresses[0][:2]
@@ -177,19 +174,15 @@ async def serve(
     started: Callable[[Gateway], None] = lambda gateway: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP looks at all route files anew."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    try:
-        async with gateway(settings, library, strict=strict) as running:
-            again = asyncio.Event()
-            for name in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(name, stop.set)
-            loop.add_signal_handler(signal.SIGHUP, again.set)
-            started(running)
-            async with _tasks() as tasks:
-                tasks.append(_rescan(running.keeper, again))
-                await stop.wait()
-    except* ConfigError as group:
-        raise group.exceptions[0] from None
+    loop, stop, again = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    async with gateway(settings, library, strict=strict) as running:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, again.set)
+        started(running)
+        async with _tasks() as tasks:
+            tasks.append(_rescan(running.keeper, again))
+            await stop.wait()
 
 
 async def _rescan(keeper: RouteKeeper, again: asyncio.Event) -> None:

@@ -64,12 +64,16 @@ class Open:
 
 @dataclass(slots=True)
 class Chats:
-    """`ask` serves one request; `under_way` holds those that are not answered yet."""
+    """`ask` serves one request; `under_way` holds those that are not answered yet.
+
+    clean   takes secrets out of errors
+    """
 
     book: Callable[[], RouteBook]
     ports: Ports
     keyring: Keyring
     sessions: Sessions
+    clean: Callable[[bytes], bytes] = bytes
     draining: bool = False
     under_way: set[Open] = field(default_factory=set)
     _counts: dict[str, int] = field(default_factory=dict)
@@ -125,6 +129,7 @@ class Chats:
             headers={**id_headers(call.asked.id), "x-penstock-route": route.name},
             wants_usage=call.wants_usage,
             release=call.release,
+            clean=self.clean,
             chat=None if passes else call.asked.chat,
         )
 

@@ -27,7 +27,9 @@ from engine.route.route import Route
 from engine.sessions import Sessions
 from engine.wire import HttpRequest, HttpResponse, JsonError, loads
 
+from .chats import Chats
 from .clock import FrozenClock
+from .chats import Chats
 from .server import Server
 from .settings import Clients, Settings
 from .store_memory import MemoryStore
@@ -115,10 +117,7 @@ async def _serving(route: Route, ports: Ports) -> AsyncIterator[str]:
         server = Server(
             settings=SETTINGS,
             keys=None,
-            book=lambda: book,
-            ports=ports,
-            keyring=keyring,
-            sessions=Sessions(ports),
+            chats=Chats(lambda: book, ports, keyring, Sessions(ports)),
             since=int(ports.clock.now()),
         )
         async with listening(server.handle) as url:

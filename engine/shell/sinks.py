@@ -40,6 +40,7 @@ class Client:
     """What a sink needs to know of the client's request.
 
     release  called when the answer begins: nothing is tried again
+    clean    takes secrets out of what an error says: some upstreams repeat the key
     chat     the parsed request, None where it is passed through
     """
 
@@ -51,6 +52,7 @@ class Client:
     headers: dict[str, str]
     wants_usage: bool = False
     release: Callable[[], None] = lambda: None
+    clean: Callable[[bytes], bytes] = bytes
     chat: ChatRequest | None = None
 
 
@@ -59,7 +61,10 @@ def error_response(client: Client, error: ExchangeError) -> web.Response:
     status, body = client.dialect.failure(error.cls, error.message, client.asked.id, error)
     headers = {**client.headers, **retry_headers(error.cls, error.retry_after)}
     return web.Response(
-        status=status, body=body, content_type=client.dialect.content_type, headers=headers
+        status=status,
+        body=client.clean(body),
+        content_type=client.dialect.content_type,
+        headers=headers,
     )
 
 
@@ -206,7 +211,8 @@ class StreamSink:
             self.status = response.status
             return
         event = ErrorEvent(error.cls, error.message, error.status, error.code, error.retry_after)
-        await self._write(frames or self.client.dialect.stream_failure(event))
+        frames = frames or self.client.dialect.stream_failure(event)
+        await self._write(self.client.clean(frames))
         await self._close()
 
     async def _start(self) -> web.StreamResponse:

@@ -3,6 +3,7 @@
 - a pooled connection that received bytes nobody asked for is never handed out (aiohttp#13656)
 - redirects are not followed; cookies are kept only where a route asks for a jar
 - a POST that met a dead pooled connection is sent once more, on a fresh one (aiohttp#6138)
+- an answer whose framing breaks in the middle fails at once, where aiohttp would go silent
 - chunks, not lines, are read, so that no line is too long; decompressed bytes are bounded
 - each route and account has a pool of its own
 """
@@ -14,11 +15,12 @@ import zlib
 from collections import OrderedDict
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import Any
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from engine import __version__
@@ -28,11 +30,26 @@ from engine.wire import HttpRequest, HttpResponse
 
 MAX_POOLS = 1024
 MAX_HEADER = 65_536
+MAX_UNPACKED = 16 * 1024**2  # bytes that one read may unpack to
 _HAPPENED: ContextVar[bool] = ContextVar("reused", default=False)
+
+
+class Handler(ResponseHandler):
+    """Hands what is wrong with the connection to whoever reads the answer's body."""
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        body = self._payload
+        super().set_exception(exc, *cause)
+        if body is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(aiohttp.ClientPayloadError("the answer's framing is broken"))
 
 
 class CleanConnector(aiohttp.TCPConnector):
     """Never hands out a pooled connection that has received bytes nobody asked for."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = partial[ResponseHandler](Handler, loop=self._loop)
 
     async def _get(self, key: Any, traces: Any) -> Any:
         while (connection := await super()._get(key, traces)) is not None:
@@ -249,14 +266,19 @@ class Chunks:
         if self._inflate is None:
             return data
         try:
-            return bytes(self._inflate.decompress(data))
+            data = self._inflate.decompress(data, MAX_UNPACKED)
         except zlib.error:
             raise ExchangeError("truncated", "the upstream's answer cannot be unpacked") from None
+        if self._inflate.unconsumed_tail:
+            raise ExchangeError("retryable", "the upstream's answer is packed too tightly")
+        return data
 
 
 def _nothing_came(error: aiohttp.ClientError) -> bool:
     """No byte of an answer was received: safe to send again on a fresh connection."""
-    return isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return isinstance(error.message, str)  # else it is the part of a head that came
+    return isinstance(error, aiohttp.ClientOSError)
 
 
 def _failure(error: aiohttp.ClientError, *, begun: bool = False) -> ExchangeError:

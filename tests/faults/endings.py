@@ -159,7 +159,7 @@ async def empty_chunked_body(peer: Peer, say: Speech) -> None:
 
 
 @_add(fails(502), forms=("whole",))
-async def null(peer: Peer, say: Speech) -> None:
+async def document_null(peer: Peer, say: Speech) -> None:
     await peer.answer(b"null")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from .rows import Expect, Faults, Peer, Speech, fails, whole
+from .speech import TOKENS
 from .stage import CONNECT, FIRST, IDLE, TOTAL, TRIES
 from .upstream import healthy
 
@@ -101,7 +102,11 @@ async def comments_before_content(peer: Peer, say: Speech) -> None:
     await peer.end()
 
 
-@_add(fails(504, tries=(1, TRIES), begun=True, within=TOTAL + SLACK))
+def _again_and_again(marker: str) -> str:
+    return f"{marker} {''.join(TOKENS[:11])}{TOKENS[11] * 1000}"
+
+
+@_add(fails(504, (1, TRIES), begun=True, text=_again_and_again, within=TOTAL + SLACK))
 async def endless(peer: Peer, say: Speech) -> None:
     await peer.head()
     await peer.send(say.opening)
@@ -110,7 +115,7 @@ async def endless(peer: Peer, say: Speech) -> None:
         await asyncio.sleep(0.05)
 
 
-@_add(fails(504, tries=(1, TRIES), within=TOTAL + SLACK), forms=("sse",))
+@_add(fails(504, (1, TRIES), within=TOTAL + SLACK), forms=("sse",))
 async def endless_comments(peer: Peer, say: Speech) -> None:
     await peer.head()
     while True:

@@ -1,0 +1,82 @@
+"""Text that is known when a route is loaded, and must fit on one line of a request.
+
+What a client brings is checked at every rendering; what stands in the file or its environment is
+checked here, once, so that a key with a stray line end is a Problem and not a failed request.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from engine.errors import ExchangeError, Problem
+from engine.options import Template
+
+from .nodes import Node
+from .places import Way, dotted, find, key_mark
+from .reader import REFERENCES
+from .render import safe
+from .spec import RouteSpec
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+
+
+def check_lines(
+    spec: RouteSpec, tree: Node, references: Mapping[str, object], problems: list[Problem]
+) -> None:
+    """Notes a Problem for each header, query parameter, cookie or path of several lines."""
+    for way, template in _lines(spec):
+        wrong = _wrong(template, references)
+        if wrong is not None:
+            problems.append(find(tree, way).mark.problem("E521", f"`{dotted(way)}` {wrong}"))
+    for way in _header_names(spec):
+        if not _TOKEN.fullmatch(str(way[-1])):
+            message = f"`{way[-1]}` cannot be the name of a header"
+            problems.append(key_mark(tree, way).problem("E521", message))
+
+
+def _wrong(template: Template, references: Mapping[str, object]) -> str | None:
+    roots = {name.partition(".")[0] for name in template.mentions}
+    if roots - {REFERENCES} or not (roots or template.constant):
+        return None
+    try:
+        safe(template.render({REFERENCES: references}), "")
+    except ExchangeError:
+        return "holds a line end or another control character"
+    return None
+
+
+def _lines(spec: RouteSpec) -> Iterator[tuple[Way, Template]]:
+    auth = spec.auth
+    maps: list[tuple[Way, Mapping[str, Template]]] = [
+        (("upstream", "headers"), spec.upstream.headers),
+        (("auth", "header"), auth.header),
+        (("auth", "query"), auth.query),
+        (("auth", "cookie"), auth.cookie),
+    ]
+    requests = [(("values", name, "request"), value.request) for name, value in spec.values.items()]
+    for way, request in ((("request",), spec.request), *requests):
+        if request is not None:
+            maps += [((*way, "headers"), request.headers), ((*way, "query"), request.query)]
+            if request.path is not None:
+                yield (*way, "path"), request.path
+    for way, templates in maps:
+        for name, template in templates.items():
+            yield (*way, name), template
+    if auth.bearer is not None:
+        yield ("auth", "bearer"), auth.bearer
+
+
+def _header_names(spec: RouteSpec) -> Iterator[Way]:
+    places: list[tuple[Way, Mapping[str, Template]]] = [
+        (("upstream", "headers"), spec.upstream.headers),
+        (("auth", "header"), spec.auth.header),
+    ]
+    if spec.request is not None:
+        places.append((("request", "headers"), spec.request.headers))
+    places += [
+        (("values", name, "request", "headers"), value.request.headers)
+        for name, value in spec.values.items()
+        if value.request is not None
+    ]
+    return ((*way, name) for way, headers in places for name in headers)
