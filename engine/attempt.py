@@ -142,16 +142,30 @@ class Attempt:
             context = route.context(self.call.asked, env, number, previous)
             transforms = route.transforms(env, context)
         streams = route.streams(self.call.wants_stream)
-        request = self._render(transforms, streams)
         watch.allow(float(route.spec.timeouts.first_byte) + line.connect)
-        async with self.ports.upstream.stream(request, line) as answer:
+        # No name for the request: its body should not be held while an answer lasts.
+        async with self.ports.upstream.stream(self._render(transforms, streams), line) as answer:
             self.outcome.status = answer.head.status
             if answer.head.status >= 300 or answer.head.status == 204:
                 await self._refused(answer, transforms)
+            elif streams and self._is_document(answer.head):
+                _ = self.call.asked.chat  # an estimate of its size may need it later
+                await self._read(answer, transforms, False, watch)
             elif self.passes:
                 await (self._pass_stream if streams else self._pass_whole)(answer, watch)
             else:
                 await self._read(answer, transforms, streams, watch)
+
+    def _is_document(self, head: HttpResponse) -> bool:
+        """Server-sent events were asked for, and one JSON document comes that the route reads."""
+        stream = self.route.spec.stream
+        kind = stream.format.word if stream and stream.format else "sse"
+        found = head.header("content-type") or ""
+        return (
+            kind == "sse"
+            and self.route.whole_road is not None
+            and found.partition(";")[0].strip().lower() == "application/json"
+        )
 
     def _account(self) -> Mapping[str, Secret]:
         if self.route.account is not None:
@@ -200,18 +214,22 @@ class Attempt:
         idle, life, over = float(route.spec.timeouts.idle), 0, False
         async for data in answer:
             events = pipeline.feed(data)
-            if pipeline.life != life:
+            if events:
+                watch.paused = True
+                await self.sink.send(events)
+                watch.paused = False
+            if pipeline.ended or pipeline.error is not None:
+                return
+            if over:
+                continue
+            if pipeline.over:
+                over = True
+                watch.allow(LINGER)  # usage and the end marker may follow, but not for long
+            elif pipeline.life != life:
                 if life == 0:
                     watch.allow(idle)
                 life = pipeline.life
                 watch.beat()
-            if events:
-                await self.sink.send(events)
-            if pipeline.ended or pipeline.error is not None:
-                return
-            if pipeline.over and not over:
-                over = True
-                watch.allow(LINGER)  # usage and the end marker may follow, but not for long
 
     def _new_id(self) -> str:
         return f"call_{self.ports.random.getrandbits(96):024x}"
@@ -241,22 +259,23 @@ class Attempt:
         self.tap, self.splitter = tap, splitter = self._tap()
         self.outcome.passed = True
         forward, idle = self.sink.forward, float(self.route.spec.timeouts.idle)
-        limit = 0.0
+        over: bool | None = None
         async for data in answer:
             frames = splitter.feed(data)
             if not frames:
                 continue
             out = tap.feed(frames)
             if out:
+                watch.paused = True
                 await forward(out, tap.content)
+                watch.paused = False
             if tap.done or tap.error is not None:
                 return
-            wanted = idle if tap.finish is None else LINGER
-            if wanted == limit:
+            if over is not (tap.finish is not None):
+                over = tap.finish is not None
+                watch.allow(LINGER if over else idle)
+            elif not over:
                 watch.beat()
-            else:
-                limit = wanted
-                watch.allow(limit)
 
     async def _end_tap(self, tap: Tap, failure: ExchangeError | None) -> None:
         outcome = self.outcome

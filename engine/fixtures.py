@@ -211,7 +211,7 @@ class Matcher:
 
     def _same(self, wanted: Any, got: Any, what: str, out: list[str]) -> None:
         if wanted is not None and not self.fits(wanted, got):
-            out.append(f"{what} should be {wanted!r}, is {str(got)[:300]!r}")
+            out.append(f"{what} should be {wanted!r}, is {repr(got)[:300]}")
 
     def fits(self, wanted: Any, got: Any) -> bool:
         """Whether a value is what was wanted, a matcher perhaps."""

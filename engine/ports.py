@@ -60,7 +60,12 @@ class Upstream(Protocol):
 
 
 class Watch(Protocol):
-    """A timer that a stream of events keeps pushing back. `beat` costs an assignment."""
+    """A timer that a stream of events keeps pushing back. `beat` costs an assignment.
+
+    paused   set while the reader of the answer keeps its writer waiting: no silence is counted
+    """
+
+    paused: bool
 
     def beat(self) -> None: ...
     def allow(self, seconds: float) -> None:

@@ -59,12 +59,12 @@ class Sessions:
         if not name:
             return Session("", plan.state(env))
         key = _key(route, plan, asked.client, name)
-        kept = await self._read(self._store(plan), key)
-        if kept is None:
-            state = plan.state(env)
-            fresh = Session(key, state)
-            await self._write(plan, fresh, [])  # so that parallel first requests share its ids
-            return fresh
+        async with self._lock(key):
+            kept = await self._read(self._store(plan), key)
+            if kept is None:
+                fresh = Session(key, plan.state(env))
+                await self._write(plan, fresh, [])  # so that parallel first requests share its ids
+                return fresh
         return Session(key, kept["state"], _messages(kept["history"]))
 
     async def save(
@@ -140,7 +140,7 @@ def _joined(kept: list[Message], more: list[Message], most: int | None = None) -
     """Turns after turns, the last ones; before them the newest system texts."""
     system = [m for m in more if m.role in _SYSTEM] or [m for m in kept if m.role in _SYSTEM]
     turns = [m for m in (*kept, *more) if m.role not in _SYSTEM]
-    return [*system, *(turns if most is None else turns[-most:])]
+    return [*system, *(turns if most is None else turns[max(0, len(turns) - most) :])]
 
 
 def _messages(history: list[object]) -> list[Message]:

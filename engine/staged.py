@@ -58,6 +58,8 @@ class StagedClock:
 class Timer:
     """Watch and deadline in one: TimeoutError when the block was ended by this timer."""
 
+    paused = False
+
     def __init__(self, clock: StagedClock, seconds: float) -> None:
         self._clock = clock
         self._seconds = seconds

@@ -16,7 +16,7 @@ def test_every_name_of_the_door_is_there_and_none_is_listed_twice() -> None:
 
 
 def test_the_stages_are_the_methods_of_the_contract() -> None:
-    assert {
+    stages: dict[str, tuple[str, ...]] = {
         "shape": ("request",),
         "patch": ("request",),
         "sign": ("request",),
@@ -26,7 +26,8 @@ def test_the_stages_are_the_methods_of_the_contract() -> None:
         "finish": (),
         "extract": ("response",),
         "produce": (),
-    } == METHODS
+    }
+    assert stages == METHODS
 
 
 def test_a_context_needs_nothing_but_the_route() -> None:
@@ -41,6 +42,10 @@ def test_a_context_shows_no_secret() -> None:
 
 
 def test_the_doors_values_cannot_be_changed() -> None:
-    for value, name in ((Context(route="r"), "route"), (Model("a", "b"), "id"), (Value("x"), "content")):
+    for value, name in (
+        (Context(route="r"), "route"),
+        (Model("a", "b"), "id"),
+        (Value("x"), "content"),
+    ):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(value, name, "other")

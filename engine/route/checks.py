@@ -85,7 +85,7 @@ def _urls(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
         yield from _url(find(tree, ("base_url",)), "base_url", spec.base_url)
     elif not spec.abstract:
         yield tree.mark.problem("E506", "`base_url` is missing: scheme and host of the upstream")
-    for way, request in _requests(spec):
+    for way, request in requests_of(spec):
         if request.url is not None:
             yield from _url(find(tree, (*way, "url")), dotted((*way, "url")), request.url)
         if request.url is not None and request.path is not None:
@@ -292,7 +292,8 @@ def _wrong_key(word: str) -> str | None:
 # ---- requests ----
 
 
-def _requests(spec: RouteSpec) -> Iterator[tuple[Way, HttpSpec]]:
+def requests_of(spec: RouteSpec) -> Iterator[tuple[Way, HttpSpec]]:
+    """Every request that a route describes, with its place."""
     if spec.request is not None:
         yield ("request",), spec.request
     for name, value in spec.values.items():
@@ -301,7 +302,7 @@ def _requests(spec: RouteSpec) -> Iterator[tuple[Way, HttpSpec]]:
 
 
 def _paths(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
-    for way, request in _requests(spec):
+    for way, request in requests_of(spec):
         if request.path is None or request.path.constant:
             continue
         for name in dict.fromkeys(_unencoded(PLAIN.environment.parse(request.path.source))):

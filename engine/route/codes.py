@@ -80,6 +80,8 @@ CODES: dict[str, str] = {
     "E604": "a setting outside of its range",
     "W004": "a word that other YAML tools read as a boolean",
     "W401": "a transform of the folder is used instead of the shipped one",
+    "W421": "a transform stands above one that it has to come after",
+    "W422": "a conversation that is too long is tried again, with no transform that shortens it",
     "W502": "stream rules that never tell the end of an answer",
     "W503": "`finish.map` says nothing about words it does not list",
     "W504": "a rule that no record reaches",

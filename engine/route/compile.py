@@ -20,7 +20,7 @@ from engine.errors import ConfigError, Problem
 from engine.options import OMIT, Condition, Env, Secret, Template, Tree
 from engine.parsers import PARSERS, Parser
 from engine.policies.retry import Backoff, RetryPolicy
-from engine.transform import METHODS, Context, Model
+from engine.transform import METHODS, Model
 from engine.wire import HttpRequest, dumps
 
 from .checks import check_nodes, check_spec, check_stages
@@ -34,7 +34,7 @@ from .pipeline import Road
 from .reader import REFERENCES, WRONG, Reader, did_you_mean
 from .references import Outside, Resolver
 from .render import Pairs, compile_patches, compile_request, pairs, text, without_case
-from .route import Offer, Route, SessionPlan, Splitter, Stage, make_transform
+from .route import Offer, Route, SessionPlan, Splitter
 from .rules import RuleReader, compile_rules
 from .spec import (
     AuthSpec,
@@ -48,6 +48,7 @@ from .spec import (
     StreamSpec,
     ValueSpec,
 )
+from .stages import Stage, context_of, make_transform
 from .template import Roots
 from .transforms import Loaded, load
 from .values import ValuePlan, compile_step, compile_ttl, fetch, produced
@@ -169,7 +170,7 @@ class _Compiler:
         request = spec.request or (
             RequestSpec(path=_constant(dialect.path)) if dialect else RequestSpec()
         )
-        mentions = frozenset(mentioned((spec, [stage.options for stage in stages])))
+        mentions = frozenset(mentioned((spec, [(stage.options, stage.when) for stage in stages])))
         placed = _auth(spec.auth)
         return Route(
             name=name,
@@ -253,7 +254,7 @@ class _Compiler:
         if loaded is None:
             return None
         if loaded.options is None:
-            if options_node is not None and options_node.kind != "null":
+            if options_node is not None and options_node.value not in (None, {}):
                 message = f"transform `{name}` takes no options"
                 self.problems.append(options_node.mark.problem("E423", message))
                 return None
@@ -308,13 +309,16 @@ class _Compiler:
             secret=spec.secret,
             needs=frozenset(_value_names(mentioned(spec))),
             fingerprint=self._fingerprint("values", name),
+            outputs=tuple(spec.extract) if isinstance(spec.extract, dict) else (),
         )
 
     def _flow(self, name: str, spec: ValueSpec, route: RouteSpec) -> Callable[[Env], Any]:
         if spec.transform is not None:
             built = self._transform(spec.transform, f"values.{name}.transform")
             constant = float(spec.ttl) if isinstance(spec.ttl, float) else None
-            return produced(name, self._maker(built, "produce", spec.transform), constant)
+            maker = self._maker(built, "produce", spec.transform)
+            hosts = built[0].hosts if built else ()
+            return produced(name, maker, constant, route.base_url or "", hosts)
         request = spec.request or HttpSpec()
         plan = compile_request(request, route.base_url or "", route.upstream.headers)
         steps: Any
@@ -347,8 +351,7 @@ class _Compiler:
             self.problems.append(node.mark.problem("E422", message))
 
         def make(env: Env) -> Any:
-            context = Context(route=str(env.get("_route", "")), now=env["_now"])  # type: ignore[arg-type]
-            made = make_transform(loaded, options, env, context)
+            made = make_transform(loaded, options, env, context_of(env))
             return made.produce() if method == "produce" else made.extract
 
         return make
@@ -658,7 +661,7 @@ def _whole_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
 
 
 def _rule_reader(rules: Any) -> Callable[[dict[str, object], Callable[[], str]], EventReader]:
-    return lambda env, new_id: RuleReader(rules, env, new_id)
+    return lambda env, new_id: RuleReader(rules, env)
 
 
 def _resolved(node: Node, resolver: Resolver) -> Any:

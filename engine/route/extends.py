@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import lru_cache
 
 from engine.errors import Problem
 
@@ -60,11 +61,27 @@ def _load(
             parent.mark.problem("E205", f"`extends` goes deeper than {MAX_DEPTH} files")
         )
         return None
-    tree = read(text, name, problems)
+    tree = _parsed(text, name)
+    if tree is None:
+        tree = read(text, name, problems)
     if tree is None or tree.kind != "map":
         problems.append(parent.mark.problem("E204", f"`{name}` cannot be read as a route"))
         return None
     return tree, name
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: bytes, name: str) -> Node | None:
+    """A parent's tree, shared by its children: thousands of routes may extend one preset.
+
+    None for a parent that cannot be shared: it has problems, or lists still to be spliced.
+    """
+    problems: list[Problem] = []
+    tree = read(text, name, problems)
+    if tree is None or problems:
+        return None
+    lists = (node for node in tree.walk() if node.kind == "list")
+    return None if any(any(map(_is_inherit, node.value)) for node in lists) else tree
 
 
 def merge(parent: Node, child: Node, place: str, problems: list[Problem]) -> Node:

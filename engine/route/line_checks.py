@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from engine.errors import ExchangeError, Problem
 from engine.options import Template
 
+from .checks import requests_of
 from .nodes import Node
 from .places import Way, dotted, find, key_mark
 from .reader import REFERENCES
@@ -54,12 +55,10 @@ def _lines(spec: RouteSpec) -> Iterator[tuple[Way, Template]]:
         (("auth", "query"), auth.query),
         (("auth", "cookie"), auth.cookie),
     ]
-    requests = [(("values", name, "request"), value.request) for name, value in spec.values.items()]
-    for way, request in ((("request",), spec.request), *requests):
-        if request is not None:
-            maps += [((*way, "headers"), request.headers), ((*way, "query"), request.query)]
-            if request.path is not None:
-                yield (*way, "path"), request.path
+    for way, request in requests_of(spec):
+        maps += [((*way, "headers"), request.headers), ((*way, "query"), request.query)]
+        if request.path is not None:
+            yield (*way, "path"), request.path
     for way, templates in maps:
         for name, template in templates.items():
             yield (*way, name), template
@@ -72,11 +71,5 @@ def _header_names(spec: RouteSpec) -> Iterator[Way]:
         (("upstream", "headers"), spec.upstream.headers),
         (("auth", "header"), spec.auth.header),
     ]
-    if spec.request is not None:
-        places.append((("request", "headers"), spec.request.headers))
-    places += [
-        (("values", name, "request", "headers"), value.request.headers)
-        for name, value in spec.values.items()
-        if value.request is not None
-    ]
+    places += [((*way, "headers"), request.headers) for way, request in requests_of(spec)]
     return ((*way, name) for way, headers in places for name in headers)

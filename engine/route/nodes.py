@@ -193,7 +193,7 @@ class Composer:
         items: list[Node] = []
         while not isinstance(event := next(stream), yaml.SequenceEndEvent):
             items.append(self.node(event, stream, depth + 1))
-        return Node("list", items, mark, **_extent(items))
+        return Node("list", items, mark, "", False, {}, *_extent(items))
 
     def mapping(self, stream: Iterator[Any], depth: int, mark: Mark) -> Node:
         values: dict[str, Node] = {}
@@ -212,14 +212,13 @@ class Composer:
                 )
             else:
                 values[key], keys[key] = value, at
-        return Node("map", values, mark, keys=keys, **_extent(values.values()))
+        return Node("map", values, mark, "", False, keys, *_extent(values.values()))
 
 
-def _extent(children: Collection[Node]) -> dict[str, int]:
-    return {
-        "size": 1 + sum(child.size for child in children),
-        "depth": 1 + max((child.depth for child in children), default=0),
-    }
+def _extent(children: Collection[Node]) -> tuple[int, int]:
+    """Size and depth of a map or list of these."""
+    deepest = max((child.depth for child in children), default=0)
+    return 1 + sum(child.size for child in children), 1 + deepest
 
 
 def _tag(tag: str) -> str:

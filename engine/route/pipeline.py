@@ -116,13 +116,15 @@ class Pipeline:
 
     @property
     def ended(self) -> bool:
-        """The end marker was seen: nothing follows, not even usage."""
-        return self._marked
+        """Nothing follows, not even usage: the end marker was seen, or all that has none tells."""
+        if self._marked or not self.over or self.road.done:
+            return self._marked
+        return self.usage is not None and self.usage.output is not None
 
     @property
     def unmatched(self) -> Counter[str]:
-        found: Counter[str] = getattr(self._reader, "unmatched", Counter())
-        return found
+        found = getattr(self._reader, "unmatched", None)
+        return found if isinstance(found, Counter) else Counter()
 
     def feed(self, data: bytes) -> list[Event]:
         """Events found so far. After `error` is set nothing comes any more."""

@@ -15,18 +15,28 @@ from typing import Any, Protocol
 
 from engine.chat import ChatRequest
 from engine.dialects import Dialect
-from engine.errors import ExchangeError, PenstockError
 from engine.events import ErrorEvent
-from engine.options import Condition, Env, Secret, Template
+from engine.options import OMIT, Env, Secret
 from engine.policies import Policy
 from engine.transform import Context, Model
-from engine.wire import HttpRequest, HttpResponse, Record, dumps, loads
+from engine.wire import HttpRequest, HttpResponse, dumps, loads
 
 from .classify import Classifier
 from .pipeline import Pipeline, Road
 from .render import Pairs, Plan
 from .spec import RouteSpec
-from .transforms import Loaded, instantiate
+from .stages import (
+    Stage,
+    Working,
+    classify,
+    context_of,
+    event_steps,
+    make_transform,
+    patch,
+    record_steps,
+    shape,
+    sign,
+)
 from .values import ValuePlan
 from .view import FIELDS, Asked, fingerprint, view
 
@@ -48,18 +58,6 @@ class Offer:
     vars: Mapping[str, object]
     owned_by: str
     known: Mapping[str, object]  # what templates see as `model`
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One item of `transforms:`: loaded, its options built, perhaps with a condition."""
-
-    loaded: Loaded
-    options: object
-    when: Condition | None
-
-    def has(self, *methods: str) -> bool:
-        return any(method in self.loaded.methods for method in methods)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +146,7 @@ class Route:
             "session": {},
             "vars": offer.vars,
             "_ref": self.references,
+            "_route": self.name,
             "_now": now,
             "_random": random,
         }
@@ -155,27 +154,14 @@ class Route:
             let: dict[str, object] = {}
             env["let"] = let
             for name, render in self.let:
-                let[name] = render(env)
+                value = render(env)
+                if value is not OMIT:
+                    let[name] = value
         return env
 
     def context(self, asked: Asked, env: Env, attempt: int, previous: str | None) -> Context:
         """What the transforms of one attempt may know."""
-        model = env["model"]
-        assert isinstance(model, dict)
-        return Context(
-            route=self.name,
-            attempt=attempt,
-            previous=previous,
-            request=asked.chat,
-            model=Model(model["id"], model["upstream"], model.get("max_output")),
-            account=env["account"],  # type: ignore[arg-type]
-            values=env["values"],  # type: ignore[arg-type]
-            session=env["session"],  # type: ignore[arg-type]
-            vars=env["vars"],  # type: ignore[arg-type]
-            let=env.get("let", {}),  # type: ignore[arg-type]
-            now=env["_now"],  # type: ignore[arg-type]
-            random=env["_random"],  # type: ignore[arg-type]
-        )
+        return context_of(env, asked.chat, attempt, previous)
 
     def transforms(self, env: Env, context: Context) -> list[tuple[Stage, Any]]:
         """Fresh instances for one attempt, those whose condition holds."""
@@ -189,7 +175,7 @@ class Route:
         self,
         env: Env,
         chat: ChatRequest | None,
-        transforms: list[tuple[Stage, Any]],
+        transforms: Working,
         body: bytes | None,
     ) -> HttpRequest:
         """The outgoing request. body: the client's own bytes, spliced, on passthrough."""
@@ -197,14 +183,8 @@ class Route:
         if self.fixed is not None and not transforms and "_mask" not in env:
             return self.plan.quick(env, content, self.fixed, self.cookies(env), self.queries(env))
         request = self.plan.render(env, content)
-        for stage, made in transforms:
-            if stage.has("patch"):
-                request = call(stage.loaded.name, "patch", made.patch, request)
-        request = self._placed(request, env)
-        for stage, made in transforms:
-            if stage.has("sign"):
-                request = call(stage.loaded.name, "sign", made.sign, request)
-        return request
+        request = self._placed(patch(transforms, request), env)
+        return sign(transforms, request)
 
     def _body(
         self, env: Env, chat: ChatRequest | None, body: bytes | None
@@ -242,7 +222,7 @@ class Route:
     def pipeline(
         self,
         env: dict[str, object],
-        transforms: list[tuple[Stage, Any]],
+        transforms: Working,
         head: HttpResponse,
         *,
         stream: bool,
@@ -254,40 +234,26 @@ class Route:
 
         def judge(data: bytes, value: object) -> ErrorEvent | None:
             whole = dataclasses.replace(head, body=data)
-            return self.classifier.whole(whole, env, _now(env), value)
+            return self.classify(env, transforms, whole, value)
 
         return Pipeline(
             road,
             env,
             new_id,
             judge=judge,
-            records=[
-                guarded(stage.loaded.name, "feed_record", made.feed_record)
-                for stage, made in transforms
-                if stage.has("feed_record")
-            ],
-            events=[
-                (
-                    guarded(stage.loaded.name, "feed", made.feed) if stage.has("feed") else None,
-                    guarded(stage.loaded.name, "finish", made.finish)
-                    if stage.has("finish")
-                    else None,
-                )
-                for stage, made in transforms
-                if stage.has("feed", "finish")
-            ],
+            records=record_steps(transforms),
+            events=event_steps(transforms),
         )
 
     def classify(
-        self, env: Env, transforms: list[tuple[Stage, Any]], response: HttpResponse
+        self, env: Env, transforms: Working, response: HttpResponse, value: object = None
     ) -> ErrorEvent | None:
-        """The outcome of an answer with its body: transforms first, then the route's rules."""
-        for stage, made in transforms:
-            if stage.has("classify"):
-                cls = call(stage.loaded.name, "classify", made.classify, response)
-                if cls is not None:
-                    return ErrorEvent(cls, "the upstream refused the request", response.status)
-        return self.classifier.whole(response, env, _now(env))
+        """The outcome of an answer with its body: transforms first, then the route's rules.
+
+        value: the body decoded, where it is the first record of a stream.
+        """
+        refused = classify(transforms, response) if transforms else None
+        return refused or self.classifier.whole(response, env, _now(env), value)
 
 
 def _now(env: Env) -> float:
@@ -295,52 +261,4 @@ def _now(env: Env) -> float:
     return now if isinstance(now, float) else 0.0
 
 
-def shape(transforms: list[tuple[Stage, Any]], chat: ChatRequest) -> ChatRequest:
-    """The conversation after every transform's `shape`, in list order."""
-    for stage, made in transforms:
-        if stage.has("shape"):
-            chat = call(stage.loaded.name, "shape", made.shape, chat)
-    return chat
-
-
-def make_transform(loaded: Loaded, options: object, env: Env, context: Context) -> Any:
-    """An instance whose templates and conditions are bound to the attempt."""
-    return call(loaded.name, "__init__", instantiate, loaded, _bound(options, env), context)
-
-
-def _bound(options: Any, env: Env) -> Any:
-    if not dataclasses.is_dataclass(options) or isinstance(options, type):
-        return options
-    changed: dict[str, Any] = {}
-    for item in dataclasses.fields(options):
-        value = getattr(options, item.name)
-        if isinstance(value, Template | Condition):
-            changed[item.name] = value.bind(env)
-    return dataclasses.replace(options, **changed) if changed else options
-
-
-def call(name: str, method: str, function: Callable[..., Any], *args: Any) -> Any:
-    """Run a method of a transform; whatever it raises by mistake is class `fatal`."""
-    try:
-        return function(*args)
-    except PenstockError:
-        raise
-    except Exception as error:
-        raise ExchangeError("fatal", f"transform `{name}` failed in `{method}`") from error
-
-
-def guarded(name: str, method: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """`call` as a function of its own, for methods that run per record or event."""
-
-    def run(*args: Any) -> Any:
-        try:
-            return function(*args)
-        except PenstockError:
-            raise
-        except Exception as error:
-            raise ExchangeError("fatal", f"transform `{name}` failed in `{method}`") from error
-
-    return run
-
-
-__all__ = ["Offer", "Record", "Route", "SessionPlan", "Stage", "call", "make_transform", "shape"]
+__all__ = ["Offer", "Route", "SessionPlan", "Splitter", "Stage", "shape"]

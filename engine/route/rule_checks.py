@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from engine.errors import OUTCOMES, Problem
 from engine.options import Word
@@ -135,15 +135,46 @@ def check_stages(
     spec: RouteSpec, tree: Node, stages: Iterable[Loaded], problems: list[Problem]
 ) -> None:
     """Checks that need the transforms of `transforms:`, loaded."""
+    loaded = {stage.name: stage for stage in stages}
+    for check in (_never_renewed, _misplaced, _never_other):
+        problems += check(spec, tree, loaded)
+
+
+def _never_renewed(spec: RouteSpec, tree: Node, loaded: Mapping[str, Loaded]) -> Iterator[Problem]:
     yielded = _yielded(spec)
-    if yielded is None or any("classify" in loaded.methods for loaded in stages):
+    if yielded is None or any("classify" in stage.methods for stage in loaded.values()):
         return
     for name, value in spec.values.items():
         for at, cls in enumerate(value.refresh_for):
             if cls not in yielded:
                 message = f"no rule yields `{cls}`, so it never renews `values.{name}`"
                 mark = find(tree, ("values", name, "refresh_for", at)).mark
-                problems.append(mark.problem("W507", message, "warning"))
+                yield mark.problem("W507", message, "warning")
+
+
+def _misplaced(spec: RouteSpec, tree: Node, loaded: Mapping[str, Loaded]) -> Iterator[Problem]:
+    """A transform that stands above one that its AFTER names."""
+    names = [_named(node) for node in spec.transforms]
+    for at, name in enumerate(names):
+        after = loaded[name].after if name in loaded else ()
+        late = [other for other in names[at + 1 :] if other in after]
+        if late:
+            message = f"`{name}` has to stand below {', '.join(f'`{other}`' for other in late)}"
+            yield spec.transforms[at].mark.problem("W421", message, "warning")
+
+
+def _never_other(spec: RouteSpec, tree: Node, loaded: Mapping[str, Loaded]) -> Iterator[Problem]:
+    """A conversation that is too long is tried again, and is as long as before."""
+    for at, cls in enumerate(spec.retry.for_ or []):
+        if cls == "context_length" and not any(cls in t.retries for t in loaded.values()):
+            message = f"`{cls}` tried again comes to the same: no transform here then sends less"
+            yield find(tree, ("retry", "for", at)).mark.problem("W422", message, "warning")
+
+
+def _named(node: Node) -> str:
+    if node.kind != "map":
+        return str(node.text)
+    return next((key for key in node.value if key != "when"), "")
 
 
 def _yielded(spec: RouteSpec) -> set[str] | None:

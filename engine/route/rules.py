@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 from engine.errors import OUTCOMES
@@ -31,7 +32,7 @@ from engine.events import (
 from engine.options import Env, Path, Word
 from engine.wire import Record, dumps
 
-from .pick import compile_selector_path
+from .pick import compile_selector_path, parse
 from .spec import ErrorEmitter, FinishRule, RuleSpec, ToolCallsRule, UsageRule
 
 Find = Callable[[object], object]
@@ -76,13 +77,13 @@ class RuleReader:
     finished    a record has told the finish: those after it add counts and state only
     """
 
-    def __init__(self, rules: Rules, env: Env, new_id: Callable[[], str]) -> None:
+    def __init__(self, rules: Rules, env: Env) -> None:
         self.rules = rules
         self.env = env
-        self.new_id = new_id
-        self.so_far: dict[int, str] = {}
-        self.last_call = -1
-        self.calls = 0
+        self.so_far: dict[tuple[int, int], str] = {}  # snapshots, by rule and item
+        self.at = 0  # the item of `each` that is being read
+        self.calls: list[str] = []  # ids of the calls, "" while unknown
+        self.by_index: dict[object, int] = {}
         self.unmatched: Counter[str] = Counter()
         self.finished = False
 
@@ -111,8 +112,9 @@ class RuleReader:
         if rule.each is None:
             return self._item(rule, value, event, out)
         matched = False
-        for item in rule.each(value):
+        for self.at, item in enumerate(rule.each(value)):  # noqa: B020
             matched = self._item(rule, item, event, out) or matched
+        self.at = 0
         return matched
 
     def _item(self, rule: Rule, item: object, event: str, out: list[Event]) -> bool:
@@ -128,6 +130,26 @@ class RuleReader:
     def _name(self, record: Record) -> str:
         word = self.rules.key(record.value) if self.rules.key else None
         return str(word if word is not None else record.event or "record")[:60]
+
+    def call(self, index: object, ident: str, *, named: bool) -> int:
+        """Number of the call a fragment belongs to: by its index, else its id, else the last one.
+
+        A name with an id that the call does not have begins a new one although the index is taken:
+        some upstreams number all calls 0. So does any name, or a new id, without an index.
+        """
+        if index is not None:
+            at = self.by_index.get(index)
+        elif ident:
+            at = self.calls.index(ident) if ident in self.calls else None
+        else:
+            at = None if named or not self.calls else len(self.calls) - 1
+        if at is None or (named and ident and self.calls[at] not in ("", ident)):
+            at = len(self.calls)
+            self.calls.append("")
+            if index is not None:
+                self.by_index[index] = at
+        self.calls[at] = self.calls[at] or ident
+        return at
 
     def finish(self) -> list[Event]:
         return []
@@ -158,12 +180,18 @@ def compile_rules(specs: list[RuleSpec], reduce: str = "delta") -> Rules:
 
 
 def _words(spec: RuleSpec, path: str) -> tuple[str, ...] | None:
-    """The constants a rule demands at a path, None if it does not say (or says a pattern)."""
+    """The constants a rule demands at a path, None if it does not say (or says a pattern).
+
+    Only where one value stands at the path can it choose among rules.
+    """
     if spec.match is None or spec.each is not None or path not in spec.match.source:
+        return None
+    parsed = parse(path, selector=True)
+    if not parsed.simple or parsed.pipe:
         return None
     wanted = spec.match.source[path]
     words = wanted if isinstance(wanted, list) else [wanted]
-    plain = all(isinstance(word, str) and not word.startswith("/") for word in words)
+    plain = all(isinstance(word, str) and word and not word.startswith("/") for word in words)
     return tuple(str(word) for word in words) if plain else None
 
 
@@ -251,13 +279,13 @@ def _snapshot(
         whole = find(item)
         if not isinstance(whole, str):
             return
-        before = reader.so_far.get(slot, "")
+        before = reader.so_far.get((slot, reader.at), "")
         if not tolerant and not whole.startswith(before):
             if not before.startswith(whole):
                 out.append(ErrorEvent("retryable", "the upstream rewrote text it had already sent"))
             return
         if len(whole) > len(before):
-            reader.so_far[slot] = whole
+            reader.so_far[slot, reader.at] = whole
             out.append(kind(0, whole[len(before) :]))
 
     return emit
@@ -292,7 +320,7 @@ def _set(paths: Mapping[str, Path]) -> Emit:
 
 
 def _calls(rule: ToolCallsRule) -> Emit:
-    """Tool calls. A call is known by its index; without one, each name begins a new call."""
+    """Tool calls: fragments of arguments, the first with the call's name."""
 
     def one(reader: RuleReader, item: Any, out: list[Event]) -> None:
         name = rule.name.first(item) if rule.name else None
@@ -300,28 +328,18 @@ def _calls(rule: ToolCallsRule) -> Emit:
         found = rule.id.first(item) if isinstance(rule.id, Path) else None
         if name is None and args is None and found is None:
             return
-        key = rule.index.first(item) if rule.index else None
-        if not isinstance(key, int) or isinstance(key, bool):
-            key = _next_key(reader, starts=name is not None)
-        ident = str(found) if found is not None else ""
-        if not ident and rule.id == "auto" and name is not None:
-            ident = reader.new_id()
+        index = rule.index.first(item) if rule.index else None
+        ident = _as_text(found) if found is not None else ""
+        known = index if isinstance(index, int | str) else None
+        at = reader.call(known, ident, named=name is not None)
         text = "" if args is None else _as_text(args)
-        reader.last_call = key
-        out.append(ArgsDelta(key, text, ident, str(name) if name is not None else ""))
+        out.append(ArgsDelta(at, text, ident, "" if name is None else _as_text(name)))
 
     def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
         for call in rule.each.all(item) if rule.each else (item,):
             one(reader, call, out)
 
     return emit
-
-
-def _next_key(reader: RuleReader, *, starts: bool) -> int:
-    if starts or reader.last_call < 0:
-        reader.calls += 1
-        return 1_000_000 + reader.calls
-    return reader.last_call
 
 
 def _usage(rule: UsageRule) -> Emit:
@@ -355,10 +373,10 @@ def _count(value: object) -> int | None:
     """A token count: a whole number, also as text or float; below zero counts as zero."""
     if isinstance(value, bool):
         return None
-    if isinstance(value, int | float):
-        return max(0, int(value))
-    if isinstance(value, str) and value.isdigit():
+    if isinstance(value, str) and len(value) < 20 and value.isascii() and value.isdigit():
         return int(value)
+    if isinstance(value, int | float) and isfinite(value):
+        return max(0, int(value))
     return None
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, replace
-from http.cookies import CookieError, SimpleCookie
+from math import isfinite
 from typing import Any
+from urllib.parse import urlsplit
 
 from engine.errors import ExchangeError
 from engine.options import Condition, Env
@@ -41,7 +42,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class ValuePlan:
-    """One entry of `values:`, compiled. needs: names of other values its requests mention."""
+    """One entry of `values:`, compiled.
+
+    needs     names of other values its requests mention
+    outputs   names of its parts, () if it is one text or made by a transform
+    """
 
     name: str
     scope: str
@@ -55,6 +60,7 @@ class ValuePlan:
     secret: bool
     needs: frozenset[str]
     fingerprint: str
+    outputs: tuple[str, ...] = ()
 
 
 def fetch(
@@ -110,24 +116,50 @@ def _first(
     return None
 
 
-def produced(name: str, make: MakeProducer, ttl: float | None) -> Callable[[Env], Flow]:
-    """The flow of a value that a transform's `produce` makes: at most MAX_REQUESTS requests."""
+def produced(
+    name: str, make: MakeProducer, ttl: float | None, base_url: str, hosts: Collection[str]
+) -> Callable[[Env], Flow]:
+    """The flow of a value that a transform's `produce` makes: at most MAX_REQUESTS requests.
+
+    They go to `base_url`, or to one of `hosts`.
+    """
 
     def flow(env: Env) -> Flow:
         conversation = make(env)
         try:
             request = next(conversation)
             for _ in range(MAX_REQUESTS):
-                answer = yield request
+                answer = yield _confined(request, base_url, hosts)
                 request = conversation.send(answer)
         except StopIteration as stop:
-            extracted = stop.value
-            if isinstance(extracted, Value):
-                return Found(extracted.content, extracted.expires_in or ttl)
-            return Found(extracted, ttl)
+            made = _checked(stop.value)
+            if isinstance(made, Value):
+                return Found(made.content, ttl if made.expires_in is None else made.expires_in)
+            if not made:
+                raise ExchangeError("unavailable", f"value `{name}` came out empty") from None
+            return Found(made, ttl)
         raise ExchangeError("fatal", f"value `{name}` asked for more than {MAX_REQUESTS} requests")
 
     return flow
+
+
+def _confined(request: HttpRequest, base_url: str, hosts: Collection[str]) -> HttpRequest:
+    """The request with a whole URL, if it goes where the route or the transform's HOSTS say."""
+    if "://" not in request.url:
+        return replace(request, url=f"{base_url.rstrip('/')}/{request.url.lstrip('/')}")
+    wanted, own = urlsplit(request.url), urlsplit(base_url)
+    if wanted.netloc == own.netloc or {wanted.netloc, wanted.hostname} & set(hosts):
+        return request
+    raise ExchangeError("fatal", f"a transform calls `{wanted.hostname}`, which its HOSTS lack")
+
+
+def _checked(made: object) -> Extracted | None:
+    """What a transform gave, if it is what the contract says."""
+    content = made.content if isinstance(made, Value) else made
+    parts = content.values() if isinstance(content, dict) else [content]
+    if made is not None and not all(isinstance(part, str) for part in parts):
+        raise ExchangeError("fatal", "a transform gave neither text nor named texts for a value")
+    return made  # type: ignore[return-value] # just checked
 
 
 # ---- extraction ----
@@ -195,17 +227,12 @@ def _cookie_step(spec: StepSpec, extractor: MakeExtractor | None) -> Step:
 
 
 def cookie_of(response: HttpResponse, name: str) -> str | None:
-    """The value of a cookie that the answer sets."""
-    for key, value in response.headers:
-        if key.lower() != "set-cookie":
-            continue
-        jar: SimpleCookie = SimpleCookie()
-        try:
-            jar.load(value)
-        except CookieError:
-            continue
-        if name in jar:
-            return jar[name].value
+    """The value of a cookie that the answer sets (RFC 6265, section 5.2), without its quotes."""
+    for key, line in response.headers:
+        if key.lower() == "set-cookie":
+            found, _, value = line.partition(";")[0].partition("=")
+            if found.strip() == name:
+                return value.strip().strip('"')
     return None
 
 
@@ -232,7 +259,7 @@ def _body_step(spec: StepSpec, extractor: MakeExtractor | None) -> Step:
 
 def _transform_step(spec: StepSpec, extractor: MakeExtractor | None) -> Step:
     assert extractor is not None
-    return lambda response, env: extractor(env)(response)
+    return lambda response, env: _checked(extractor(env)(response))
 
 
 _BY_KEY: dict[str, Callable[[StepSpec, MakeExtractor | None], Step]] = {
@@ -274,12 +301,17 @@ def _told(
     if ttl.jwt is not None:
         texts = [content] if isinstance(content, str) else list(content.values())
         found = next((c for text in texts if (c := claim(text, ttl.jwt)) is not None), None)
-        return float(found) - now if isinstance(found, int | float) else None
+        expiry = _number(found)
+        return None if expiry is None else expiry - now
     try:
-        value = ttl.json.first(loads(response.body)) if ttl.json else None
+        return _number(ttl.json.first(loads(response.body)) if ttl.json else None)
     except JsonError:
         return None
+
+
+def _number(value: object) -> float | None:
     try:
-        return float(value) if isinstance(value, int | float | str) else None
-    except ValueError:
+        number = float(value) if isinstance(value, int | float | str) else None
+    except (ValueError, OverflowError):
         return None
+    return number if number is not None and isfinite(number) else None

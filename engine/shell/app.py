@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,6 +26,7 @@ from .chats import Chats
 from .clock import SystemClock
 from .keys import ClientKeys
 from .library import Library
+from .listener import Listener
 from .log import Logger, take_over
 from .metrics import Metrics
 from .prefetch import prefetch
@@ -57,6 +59,7 @@ async def gateway(
     async with AsyncExitStack() as stack:
         built = await _build(settings, library, stack)
         await built.keeper.start(strict=strict)
+        gc.freeze()  # the routes stay: no collection need look at them again
         await _listen(settings, built, stack)
         tasks = await stack.enter_async_context(_tasks())
         if settings.watch != "off":
@@ -147,7 +150,7 @@ def _extend(server: Server, settings: Settings, keeper: RouteKeeper, metrics: Me
 async def _listen(settings: Settings, built: Gateway, stack: AsyncExitStack) -> None:
     """Open the port. The handler is cancelled when its client goes away."""
     header = int(settings.limits.header)
-    low = web.Server(
+    low = Listener(
         built.server.handle,
         handler_cancellation=True,
         access_log=None,

@@ -23,12 +23,14 @@ EARLY = 0.001  # seconds: event loops round timers to milliseconds, down as well
 class Timer:
     """Raises TimeoutError at the end of its block when nothing beat for `seconds` (inf: never)."""
 
-    __slots__ = ("_cancelling", "_due", "_fired", "_handle", "_last", "_loop", "_seconds", "_task")
+    __slots__ = (
+        "_cancelling", "_due", "_fired", "_handle", "_last", "_loop", "_seconds", "_task", "paused",
+    )  # fmt: skip
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._last = self._due = inf
-        self._fired = False
+        self._fired = self.paused = False
         self._handle: asyncio.TimerHandle | None = None
 
     def beat(self) -> None:
@@ -77,6 +79,8 @@ class Timer:
         self._due = -inf
 
     def _look(self) -> None:
+        if self.paused:
+            self.beat()
         if self._last + self._seconds - monotonic() > EARLY:
             self._arm()
             return
@@ -106,6 +110,8 @@ class SystemClock:
 
 class Still:
     """The watch of a clock that stands: it never fires."""
+
+    paused = False
 
     def beat(self) -> None:
         """Nothing to push back."""

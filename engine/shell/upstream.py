@@ -49,7 +49,7 @@ class CleanConnector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory = partial[ResponseHandler](Handler, loop=self._loop)
+        self._factory = partial(Handler, loop=self._loop)  # type: ignore[assignment] # narrower
 
     async def _get(self, key: Any, traces: Any) -> Any:
         while (connection := await super()._get(key, traces)) is not None:

@@ -158,16 +158,18 @@ async def error_midway_echoes_the_key(peer: Peer, say: Speech) -> None:
 async def unsolicited_response(peer: Peer, say: Speech) -> None:
     """A second answer that nobody asked for: the next call's, if the connection is kept."""
     stolen = say.word("somebody else's answer") + say.ending
-    await healthy(peer, say)
-    await peer.answer(stolen)
-
-
-@_add(whole())
-async def unsolicited_response_at_once(peer: Peer, say: Speech) -> None:
-    stolen = say.word("somebody else's answer") + say.ending
     head = f"HTTP/1.1 200 OK\r\nContent-Type: {say.content_type}\r\nContent-Length: "
     answers = (head.encode() + b"%d\r\n\r\n%b" % (len(body), body) for body in (say.body, stolen))
     await peer.raw(b"".join(answers))
+
+
+@_add(whole())
+async def bytes_after_the_last_chunk(peer: Peer, say: Speech) -> None:
+    await peer.head()
+    stolen = say.word("somebody else's answer") + say.ending
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {say.content_type}\r\nContent-Length: "
+    second = head.encode() + b"%d\r\n\r\n%b" % (len(stolen), stolen)
+    await peer.raw(b"%x\r\n%b\r\n0\r\n\r\n" % (len(say.body), say.body) + second)
 
 
 @_add(fails(502, (1, 3)))

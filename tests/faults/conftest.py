@@ -19,10 +19,14 @@ TABLES = (ENDINGS, TIMING, CONTENTS, ANSWERS)
 
 @dataclass(slots=True)
 class Verdicts:
-    """rows: what is wrong with each. The rest is about the gateway after all of them."""
+    """What is wrong with each row, and how the gateway fared after all of them.
+
+    descriptors   more than before the rows; connections: to the upstream, kept open for reuse
+    """
 
     rows: dict[str, list[str]]
-    descriptors: tuple[int, int]
+    descriptors: int
+    connections: int
     exit_code: int
     log: str
     astray: list[bytes]
@@ -43,9 +47,9 @@ def verdicts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             before = made.gateway.descriptors()
             found = await run(made, rows)
             await asyncio.sleep(0.2)
-            after = made.gateway.descriptors()
+            more, kept = made.gateway.descriptors() - before, made.upstream.connections
             code = await made.gateway.stop()
             astray = made.upstream.astray
-            return Verdicts(found, (before, after), code, made.gateway.log(), astray)
+            return Verdicts(found, more, kept, code, made.gateway.log(), astray)
 
     return asyncio.run(judge())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from .rows import Faults, Peer, Speech, fails, whole
-from .speech import sse
+from .speech import chat_whole, sse
 from .upstream import healthy
 
 ENDINGS = Faults()
@@ -119,6 +121,15 @@ async def finish_then_silence(peer: Peer, say: Speech) -> None:
     await peer.hold()
 
 
+@_add(whole(within=2.5), kinds=MARKED, forms=("sse",))
+async def finish_then_comments(peer: Peer, say: Speech) -> None:
+    await peer.head()
+    await peer.send(say.content, say.finish)
+    while True:
+        await peer.send(b": still here\n\n")
+        await asyncio.sleep(0.2)
+
+
 @_add(CUT, kinds=MARKED, forms=STREAMS)
 async def terminator_without_finish(peer: Peer, say: Speech) -> None:
     await peer.chunks(say.content, say.done)
@@ -132,10 +143,17 @@ async def nothing_but_the_terminator(peer: Peer, say: Speech) -> None:
     await peer.chunks(say.done)
 
 
-@_add(fails(503, says="is busy"), unless={"rules": fails(502), "ndjson": fails(503)})
+@_add(fails(503, says="is busy"), unless={"rules": fails(502)})
 async def error_object_with_200(peer: Peer, say: Speech) -> None:
     body = say.error("overloaded_error", "the model is busy").removeprefix(b"data: ")
     await peer.answer(body, headers={"Content-Type": "application/json"})
+
+
+@_add(whole(), kinds=("passed", "translated"), forms=STREAMS)
+async def document_for_a_stream(peer: Peer, say: Speech) -> None:
+    """The upstream takes no notice of `stream: true`."""
+    document = chat_whole(say.marker).body
+    await peer.answer(document, headers={"Content-Type": "application/json; charset=utf-8"})
 
 
 @_add(fails(502))

@@ -134,7 +134,6 @@ state: ./state
 log: {{ format: json, level: debug }}
 limits: {{ request: {limit} }}
 drain: {drain}
-{more}
 """
 
 
@@ -170,14 +169,14 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway(
-    home: Path, routes: Mapping[str, str], *, drain: str = "1s", more: str = ""
+    home: Path, routes: Mapping[str, str], *, drain: str = "1s"
 ) -> AsyncIterator[Gateway]:
     """Serve these route files, by name; killed at the end unless stopped before."""
     folder = home / "routes"
     folder.mkdir(parents=True)
     for name, text in routes.items():
         (folder / f"{name}.yaml").write_text(text)
-    server = _SERVER.format(key=CLIENT_KEY, limit=f"{BODY_LIMIT // 1024}KiB", drain=drain, more=more)
+    server = _SERVER.format(key=CLIENT_KEY, limit=f"{BODY_LIMIT // 1024}KiB", drain=drain)
     (home / "penstock.yaml").write_text(server)
     with (home / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
@@ -200,12 +199,17 @@ async def gateway(
                 await process.wait()
 
 
-def route(kind: str, port: int, models: Iterable[str], lines: str = "") -> str:
-    """The text of a route file. Clients name the fault `x` on it `KIND.x`."""
+def route(
+    kind: str, port: int, models: Iterable[str], edits: Mapping[str, str] | None = None
+) -> str:
+    """The text of a route file, pieces of it exchanged. Clients name the fault `x` `KIND.x`."""
     names = sorted({"healthy", *models})
     listed = ", ".join(f"{{ id: {kind}.{name}, upstream: {name} }}" for name in names)
-    text = f"{_COMMON}{KINDS[kind].lines}{lines}models: [{listed}]\n"
-    return text.replace("PORT", str(port))
+    text = f"{_COMMON}{KINDS[kind].lines}models: [{listed}]\n".replace("PORT", str(port))
+    for old, new in (edits or {}).items():
+        assert text.count(old) == 1, f"{old!r} in {text}"
+        text = text.replace(old, new)
+    return text
 
 
 @dataclass(slots=True)
@@ -221,10 +225,10 @@ async def stage(
     kinds: Iterable[str] = KINDS,
     *,
     drain: str = "1s",
-    lines: str = "",
+    edits: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Stage]:
     """Gateway and upstream, with a route of each kind."""
     async with upstream(scripts) as behind:
-        routes = {kind: route(kind, behind.port, scripts, lines) for kind in kinds}
+        routes = {kind: route(kind, behind.port, scripts, edits) for kind in kinds}
         async with gateway(home, routes, drain=drain) as before:
             yield Stage(before, behind)

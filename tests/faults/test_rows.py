@@ -26,8 +26,8 @@ def test_redirects_and_faults_send_nothing_anywhere_else(verdicts: Verdicts) -> 
 
 
 def test_no_descriptor_is_left_open(verdicts: Verdicts) -> None:
-    before, after = verdicts.descriptors
-    assert after <= before + 8, f"{before} before, {after} after"
+    # Besides connections for reuse: the database, once something was kept, and its journal.
+    assert verdicts.descriptors <= verdicts.connections + 3
 
 
 def test_the_gateway_ends_well(verdicts: Verdicts) -> None:

@@ -33,6 +33,7 @@ FOREIGN = {
     "Strict-Transport-Security": "max-age=1",
 }
 CANARIES = (UPSTREAM_KEY, COOKIE, "internal-canary-93ee", "org-canary", "fault-upstream")
+PAUSE = 0.03  # seconds between writes that are to arrive as reads of their own
 HELD = 30.0  # seconds after which a script that waits gives up
 REASONS = {200: "OK", 204: "No Content", 307: "Temporary Redirect", 429: "Too Many Requests"}
 
@@ -170,14 +171,16 @@ class Peer:
         await self.raw(body)
 
     async def chunks(self, *parts: bytes) -> None:
-        """A whole answer in these chunks."""
+        """A whole answer in these chunks, each in time to be read by itself."""
         await self.head()
-        await self.send(*parts)
+        for part in parts:
+            await self.send(part)
+            await asyncio.sleep(PAUSE)
         await self.end()
 
     async def reset(self) -> None:
         """RST, after what was written has been read."""
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(PAUSE)
         self.connection.reset()
         await self.hold()
 
@@ -208,6 +211,11 @@ class Upstream:
     port: int = 0
     evil: int = 0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open, idle ones too."""
+        return len(self.tasks)
 
     def open_calls(self, marker: str) -> int:
         """Calls of a marker that are still under way."""

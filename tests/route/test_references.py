@@ -97,7 +97,9 @@ def test_vars_that_refer_to_themselves_are_told() -> None:
 
 
 def test_what_came_from_outside_stays_secret_by_way_of_vars() -> None:
-    made, node, *_ = resolver("vars: { a: 'Bearer ${env:KEY}', b: plain }\nx: ['${vars:a}', '${vars:b}']")
+    made, node, *_ = resolver(
+        "vars: { a: 'Bearer ${env:KEY}', b: plain }\nx: ['${vars:a}', '${vars:b}']"
+    )
     first, second = node.value["x"].value
     assert made.of(first) == [Piece("Bearer sk-outside-1", "env:KEY", secret=True)]
     assert made.of(second) == [Piece("plain", "vars:b")]

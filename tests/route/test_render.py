@@ -94,7 +94,9 @@ request:
 
 
 def test_a_routes_header_replaces_the_common_one_of_any_case() -> None:
-    request = sent("request: { path: /x, headers: { user-agent: other, content-type: a/b }, json: 1 }")
+    request = sent(
+        "request: { path: /x, headers: { user-agent: other, content-type: a/b }, json: 1 }"
+    )
     assert request.headers == (("X-Common", "1"), ("user-agent", "other"), ("content-type", "a/b"))
 
 
@@ -125,7 +127,7 @@ request:
 
 def test_a_form_is_encoded() -> None:
     request = sent(
-        'request: { form: { p: "{{ req.prompt }}", "k&": 1, n: "{{ vars.none }}", o: "{{ omit }}" } }'
+        'request: { form: { p: "{{ req.prompt }}", "k&": 1, n: "{{ vars.none }}", o: "{{omit}}" }}'
     )
     assert request.header("content-type") == "application/x-www-form-urlencoded"
     assert parse_qsl(request.body.decode(), keep_blank_values=True) == [
@@ -173,11 +175,11 @@ def test_two_bodies_are_refused() -> None:
 
 @given(st.text())
 def test_any_prompt_arrives_in_a_json_body_as_it_was(prompt: str) -> None:
-    body = loads(JSON_ROUTE(prompt).body)
+    body = loads(asked(prompt).body)
     assert body == {"p": prompt.encode("utf-8", "replace").decode(), "fixed": 1}
 
 
-def JSON_ROUTE(prompt: str) -> HttpRequest:
+def asked(prompt: str) -> HttpRequest:
     return env_of(_JSON, prompt=prompt)
 
 
@@ -239,7 +241,9 @@ def test_scheme_and_host_are_literal() -> None:
 
 
 def patched(patch: str, **req: Any) -> Any:
-    route = route_of(HEAD + f"request: {{ json: {{ a: 1, b: {{ c: 2, d: 3 }} }}, patch: [ {patch} ] }}")
+    route = route_of(
+        HEAD + f"request: {{ json: {{ a: 1, b: {{ c: 2, d: 3 }} }}, patch: [ {patch} ] }}"
+    )
     env = {"req": req, "model": {}, "vars": {}, "_ref": {}, "_now": 0.0, "_random": Random(1)}
     content = route._body(env, None, None)
     assert content is not None

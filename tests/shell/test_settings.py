@@ -216,7 +216,7 @@ def test_a_weak_key_is_named_by_its_place_and_not_shown(path: Path) -> None:
     text = f'clients:\n  keys:\n    - "{KEY}"\n    - changeme\n    - "{OTHER}-literal"\n'
     (problem,) = problems(path, text)
     assert (problem.line, problem.code) == (5, "E602")
-    assert "client key 2 (literal) is a known sample key" in problem.message
+    assert "client key 2 (clients.keys[1]) is a known sample key" in problem.message
     assert KEY not in str(problem)
     assert "changeme" not in str(problem)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar, cast
+from typing import Literal, cast
 
 from engine.chat import (
     ChatRequest,
@@ -33,8 +33,19 @@ from engine.chat import (
     ToolChoice,
     ToolResult,
 )
+from engine.dialects.reading import (
+    NAMES,
+    body_fields,
+    fields,
+    mismatch,
+    model_of,
+    need,
+    read_body,
+    take,
+    words,
+)
 from engine.errors import RequestError
-from engine.wire import Headers, JsonError, loads
+from engine.wire import Headers
 
 # Top-level extras that only repeat what the model says already: other dialects leave them out
 # without a word.
@@ -45,27 +56,20 @@ SPELLINGS = frozenset(
 
 _DEFAULTS: dict[str, object] = {"stream": False, "n": 1, "logprobs": False}
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,")
-_T = TypeVar("_T")
 
 
 def parse(body: bytes, headers: Headers) -> ChatRequest:
     """Raises RequestError(bad_request) that names the field, as `messages[2].content`."""
-    try:
-        value = loads(body)
-    except JsonError as error:
-        raise RequestError("bad_request", f"the request body is {error}") from None
-    return parse_value(value)
+    return parse_value(read_body(body))
 
 
 def parse_value(value: object) -> ChatRequest:
     """`parse` for a body that is decoded already. The value is not changed."""
-    if not isinstance(value, dict):
-        got = _NAMES[type(value)]
-        raise RequestError("bad_request", f"the request body: expected an object, got {got}")
-    rest = dict(value)
+    given = body_fields(value)
+    rest = dict(given)
     request = ChatRequest(
         dialect="openai_chat",
-        model=_model(rest),
+        model=model_of(rest),
         messages=_messages(rest),
         parallel=take(rest, "parallel_tool_calls", bool),
         sampling=_sampling(rest),
@@ -77,7 +81,7 @@ def parse_value(value: object) -> ChatRequest:
     request.tools, request.tool_choice = _tools(rest)
     request.think = _think(rest)
     request.out = _output(rest)
-    said = {name: default for name, default in _DEFAULTS.items() if value.get(name) == default}
+    said = {name: default for name, default in _DEFAULTS.items() if given.get(name) == default}
     request.extras = rest | said
     return request
 
@@ -87,53 +91,7 @@ def legacy_tools(request: ChatRequest) -> bool:
     return "functions" in request.extras and request.dialect == "openai_chat"
 
 
-# ---- typed reading ----
-
-_NAMES: dict[type, str] = {
-    str: "a string", bool: "true or false", int: "an integer", float: "a number",
-    list: "a list", dict: "an object", type(None): "null",
-}  # fmt: skip
-
-
-def _mismatch(where: str, wanted: str, got: str) -> RequestError:
-    return RequestError("bad_request", f"{where}: expected {wanted}, got {got}", param=where)
-
-
-def wrong(where: str, kind: type, value: object) -> RequestError:
-    return _mismatch(where, _NAMES[kind], _NAMES[type(value)])
-
-
-def take(rest: Extras, name: str, kind: type[_T], where: str = "") -> _T | None:
-    """Pop a field that is absent, null, or of this type; float takes integers too."""
-    value = rest.pop(name, None)
-    if value is None or type(value) is kind or (kind is float and type(value) is int):
-        return cast("_T | None", value)
-    raise wrong(where + name, kind, value)
-
-
-def need(rest: Extras, name: str, kind: type[_T], where: str = "") -> _T:
-    """`take`, but absent and null are errors."""
-    value = take(rest, name, kind, where)
-    if value is None:
-        raise _mismatch(where + name, _NAMES[kind], "nothing")
-    return value
-
-
-def _object(value: object, where: str) -> Extras:
-    """A copy of an object, for its fields to be taken from."""
-    if not isinstance(value, dict):
-        raise wrong(where, dict, value)
-    return dict(value)
-
-
 # ---- top level ----
-
-
-def _model(rest: Extras) -> str:
-    model = need(rest, "model", str)
-    if not model:
-        raise RequestError("bad_request", "model: must not be empty", param="model")
-    return model
 
 
 def _sampling(rest: Extras) -> Sampling:
@@ -197,11 +155,7 @@ def _stop(rest: Extras) -> list[str]:
     single = rest.get("stop")
     if isinstance(single, str):
         return [single]
-    words = take(rest, "stop", list) or []
-    for at, word in enumerate(words):
-        if not isinstance(word, str):
-            raise wrong(f"stop[{at}]", str, word)
-    return list(words)
+    return words(rest, "stop")
 
 
 _Format = Literal["text", "json", "schema"]
@@ -214,7 +168,7 @@ def read_format(form: Extras) -> tuple[_Format | None, object, str | None, bool 
     if kind != "schema":
         return kind, None, None, None
     where = "response_format.json_schema"
-    spec = _object(form.get("json_schema"), where)
+    spec = fields(form.get("json_schema"), where)
     name, strict = take(spec, "name", str, where + "."), take(spec, "strict", bool, where + ".")
     return kind, spec.get("schema"), name, strict
 
@@ -231,7 +185,7 @@ def _tools(rest: Extras) -> tuple[list[Tool], ToolChoice | None]:
         return tools, choice
     rest["functions"] = functions
     tools += [
-        _definition(_object(raw, f"functions[{at}]"), f"functions[{at}].", "function", {})
+        _definition(fields(raw, f"functions[{at}]"), f"functions[{at}].", "function", {})
         for at, raw in enumerate(functions)
     ]
     if isinstance(old, dict):
@@ -240,11 +194,11 @@ def _tools(rest: Extras) -> tuple[list[Tool], ToolChoice | None]:
 
 
 def _tool(raw: object, where: str) -> Tool:
-    rest = _object(raw, where)
+    rest = fields(raw, where)
     kind = need(rest, "type", str, where + ".")
     if kind not in ("function", "custom"):
         return Tool(name=kind, kind="hosted", raw=raw)
-    inner = _object(rest.pop(kind, None), f"{where}.{kind}")
+    inner = fields(rest.pop(kind, None), f"{where}.{kind}")
     return _definition(inner, f"{where}.{kind}.", kind, rest)
 
 
@@ -269,10 +223,10 @@ def _choice(raw: object, where: str) -> ToolChoice | None:
         return ToolChoice(raw)
     if isinstance(raw, str):
         return ToolChoice("other", raw=raw)
-    rest = _object(raw, where)
+    rest = fields(raw, where)
     kind = need(rest, "type", str, where + ".")
     if kind in ("function", "custom"):
-        inner = _object(rest.get(kind), f"{where}.{kind}")
+        inner = fields(rest.get(kind), f"{where}.{kind}")
         return ToolChoice("named", [need(inner, "name", str, f"{where}.{kind}.")], raw)
     return ToolChoice("other", raw=raw)
 
@@ -300,7 +254,7 @@ def _messages(rest: Extras) -> list[Message]:
         raise RequestError("bad_request", "messages: must not be empty", param="messages")
     called: dict[str, str] = {}
     return [
-        _message(_Turn(_object(raw, f"messages[{at}]"), at, f"messages[{at}].", called))
+        _message(_Turn(fields(raw, f"messages[{at}]"), at, f"messages[{at}].", called))
         for at, raw in enumerate(items)
     ]
 
@@ -310,8 +264,8 @@ def _message(turn: _Turn) -> Message:
     role = rest.pop("role", None)
     read = _ROLES.get(role) if isinstance(role, str) else None
     if read is None:
-        got = f"'{role[:40]}'" if isinstance(role, str) else _NAMES[type(role)]
-        raise _mismatch(where + "role", f"one of {', '.join(_ROLES)}", got)
+        got = f"'{role[:40]}'" if isinstance(role, str) else NAMES[type(role)]
+        raise mismatch(where + "role", f"one of {', '.join(_ROLES)}", got)
     turn.name = take(rest, "name", str, where)
     parts = read(turn)
     return Message("tool" if role == "function" else cast("Role", role), parts, turn.name, rest)
@@ -319,7 +273,7 @@ def _message(turn: _Turn) -> Message:
 
 def _prompt(turn: _Turn) -> list[Part]:
     if turn.rest.get("content") is None:
-        raise _mismatch(turn.where + "content", _CONTENT, "nothing")
+        raise mismatch(turn.where + "content", _CONTENT, "nothing")
     return _content(turn)
 
 
@@ -331,7 +285,7 @@ def _content(turn: _Turn) -> list[Part]:
     if isinstance(content, str):
         return [Text(content)]
     if not isinstance(content, list):
-        raise _mismatch(turn.where + "content", _CONTENT, _NAMES[type(content)])
+        raise mismatch(turn.where + "content", _CONTENT, NAMES[type(content)])
     turn.rest["content"] = []
     return [_part(raw, f"{turn.where}content[{at}]") for at, raw in enumerate(content)]
 
@@ -347,7 +301,7 @@ def _assistant(turn: _Turn) -> list[Part]:
         if refusal is not None:
             parts.append(Refusal(refusal))
     for at, raw in enumerate(take(rest, "tool_calls", list, where) or []):
-        parts.append(_call(_object(raw, f"{where}tool_calls[{at}]"), f"{where}tool_calls[{at}]."))
+        parts.append(_call(fields(raw, f"{where}tool_calls[{at}]"), f"{where}tool_calls[{at}]."))
     old = take(rest, "function_call", dict, where)
     if old is not None:
         inner, where = dict(old), where + "function_call."
@@ -374,8 +328,8 @@ def _call(rest: Extras, where: str) -> ToolCall:
     call_id = need(rest, "id", str, where)
     kind = take(rest, "type", str, where) or "function"
     if kind not in ("function", "custom"):
-        raise _mismatch(where + "type", "function or custom", f"'{kind[:40]}'")
-    inner = _object(rest.pop(kind, None), where + kind)
+        raise mismatch(where + "type", "function or custom", f"'{kind[:40]}'")
+    inner = fields(rest.pop(kind, None), where + kind)
     where += kind + "."
     call = ToolCall(
         call_id,
@@ -413,7 +367,7 @@ _ROLES: dict[str, Callable[[_Turn], list[Part]]] = {
 
 
 def _part(raw: object, where: str) -> Part:
-    rest = _object(raw, where)
+    rest = fields(raw, where)
     kind = need(rest, "type", str, where + ".")
     read = _PARTS.get(kind)
     return read(rest, where + ".") if read else Opaque("openai_chat", kind, raw)
@@ -429,7 +383,7 @@ def _refusal(rest: Extras, where: str) -> Part:
 
 def _inner(rest: Extras, name: str, where: str) -> Extras:
     """The object that a media part holds under its type; its unknown fields stay there."""
-    inner = _object(rest.pop(name, None), where + name)
+    inner = fields(rest.pop(name, None), where + name)
     rest[name] = inner
     return inner
 

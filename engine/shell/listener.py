@@ -1,0 +1,40 @@
+"""aiohttp's server, with its own refusals in the words of a dialect.
+
+What it refuses before any handler sees the request (a head that is malformed or too large, a body
+packed in a way it does not know) would be text/plain. The path is not known then, and so neither
+is the dialect: the answer is one that every client of an HTTP API can read.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from engine.dialects import DIALECTS
+from engine.errors import RequestError
+
+
+class Listener(web.Server):
+    """Takes what `web.Server` takes."""
+
+    def __call__(self) -> RequestHandler:
+        return Protocol(self, loop=self._loop, **self._kwargs)
+
+
+class Protocol(RequestHandler):
+    """One connection of a client."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        answer = super().handle_error(request, status, exc, message)
+        if isinstance(answer, web.Response):
+            kind = "internal" if status >= 500 else "bad_request"
+            words = (message or "").partition("\n")[0].strip() or "the request is not HTTP"
+            answer.body = DIALECTS["openai_chat"].refusal(RequestError(kind, words[:200]))[1]
+            answer.content_type = "application/json"
+        return answer

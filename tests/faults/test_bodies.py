@@ -1,0 +1,320 @@
+"""What clients send (F18, F19, F24): keys, bodies that are none, sizes, compression."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import pytest
+import pytest_asyncio
+
+from .client import CLIENT_KEY, CLIENTS, Reply, call, wire
+from .rows import new_marker
+from .speech import text_of
+from .stage import BODY_LIMIT, Stage, stage
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+KINDS = ("passed", "translated")
+JSON = {"Content-Type": "application/json"}
+KEY = {"Authorization": f"Bearer {CLIENT_KEY}"}
+DIALECTS = tuple(CLIENTS)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    async with stage(tmp_path_factory.mktemp("gateway"), {}, KINDS) as made:
+        yield made
+
+
+def good(client: str, kind: str, marker: str, filler: str = "") -> dict[str, object]:
+    return CLIENTS[client].body(f"{kind}.healthy", f"{filler} say {marker}", False)
+
+
+async def post(here: Stage, client: str, body: bytes, **headers: str) -> Reply:
+    sent = {**KEY, **JSON, **{name.replace("_", "-"): text for name, text in headers.items()}}
+    return await call(here.gateway.port, "POST", CLIENTS[client].path, sent, body)
+
+
+def is_whole(client: str, reply: Reply, marker: str) -> bool:
+    assert 200 == reply.status, reply
+    return CLIENTS[client].read_whole(reply.body).text == text_of(marker)
+
+
+def assert_refused(client: str, reply: Reply, *statuses: int) -> None:
+    """An error in the client's dialect, with the type that its status has there."""
+    dialect = CLIENTS[client]
+    assert reply.status in statuses, reply
+    assert "application/json" == reply.headers["content-type"].partition(";")[0]
+    error = dialect.read_error(reply.body).error
+    assert [] == dialect.problems(error)
+    assert error is not None
+    assert dialect.failures[reply.status] == error["type"]
+
+
+@contextmanager
+def no_call(here: Stage) -> Iterator[None]:
+    """Nothing reaches the upstream inside."""
+    before = sum(map(len, here.upstream.calls.values()))
+    yield
+    assert before == sum(map(len, here.upstream.calls.values()))
+
+
+# ---- F24: keys ----
+
+BAD_KEYS: dict[str, dict[str, str]] = {
+    "none": {},
+    "empty": {"Authorization": ""},
+    "bearer of nothing": {"Authorization": "Bearer "},
+    "no scheme": {"Authorization": CLIENT_KEY},
+    "another scheme": {"Authorization": f"Basic {CLIENT_KEY}"},
+    "wrong": {"Authorization": "Bearer wrong-key-4d1e8a7b"},
+    "prefix": {"Authorization": f"Bearer {CLIENT_KEY[:-1]}"},
+    "longer": {"Authorization": f"Bearer {CLIENT_KEY}x"},
+    "other case": {"Authorization": f"Bearer {CLIENT_KEY.upper()}"},
+    "quotes": {"Authorization": "Bearer ' OR 1=1 --"},
+    "not ascii": {"Authorization": "Bearer ключ-客户-🔑"},
+    "very long": {"Authorization": "Bearer " + "k" * 60_000},
+    "x-api-key": {"x-api-key": "wrong-key-4d1e8a7b"},
+    "cookie": {"Cookie": f"key={CLIENT_KEY}; Authorization={CLIENT_KEY}"},
+    "wrong before right": {"Authorization": "Bearer wrong", "x-api-key": CLIENT_KEY},
+}
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("headers", BAD_KEYS.values(), ids=BAD_KEYS)
+async def test_a_bad_key_is_refused_before_any_call(
+    here: Stage, client: str, headers: dict[str, str]
+) -> None:
+    body = json.dumps(good(client, "passed", new_marker())).encode()
+    with no_call(here):
+        sent = {**JSON, **headers}
+        reply = await call(here.gateway.port, "POST", CLIENTS[client].path, sent, body)
+    assert_refused(client, reply, 401)
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+async def test_a_key_in_the_query_is_none(here: Stage, client: str) -> None:
+    body = json.dumps(good(client, "passed", new_marker())).encode()
+    path = f"{CLIENTS[client].path}?key={CLIENT_KEY}&api_key={CLIENT_KEY}"
+    with no_call(here):
+        reply = await call(here.gateway.port, "POST", path, JSON, body)
+    assert_refused(client, reply, 401)
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize(
+    "headers",
+    [{"authorization": f"bearer {CLIENT_KEY}"}, {"x-api-key": CLIENT_KEY},
+     {"x-goog-api-key": CLIENT_KEY}],
+    ids=["bearer", "x-api-key", "x-goog-api-key"],
+)  # fmt: skip
+async def test_a_good_key_may_come_in_any_header(
+    here: Stage, client: str, headers: dict[str, str]
+) -> None:
+    marker = new_marker()
+    body = json.dumps(good(client, "passed", marker)).encode()
+    sent = {**JSON, **headers}
+    reply = await call(here.gateway.port, "POST", CLIENTS[client].path, sent, body)
+    assert is_whole(client, reply, marker)
+
+
+# ---- F19: bodies that cannot be served ----
+
+MESSAGES = b'"messages": [{"role": "user", "content": "hi"}]'
+NOT_SERVED: dict[str, bytes] = {
+    "nothing": b"",
+    "blank": b"  \n",
+    "text": b"hello",
+    "a form": b"model=passed.healthy&messages=hi",
+    "a list": b"[]",
+    "a string": b'"hello"',
+    "a number": b"42",
+    "null": b"null",
+    "cut": b'{"model": "translated.healthy", "messages": [{"role": "user", "con',
+    "a tail": b'{"model": "translated.healthy", ' + MESSAGES + b"} x",
+    "not utf-8": b'{"model": "translated.healthy", "messages": [{"role": "user", "content": "\xff"}]}',
+    "utf-16": ('{"model": "translated.healthy"}').encode("utf-16"),
+    "very deep": b'{"model": "translated.healthy", "messages": ' + b"[" * 100_000,
+    "deep and closed": b'{"model": "translated.healthy", "messages": ' + b"[" * 9999 + b"]" * 9999 + b"}",
+    "no model": b"{" + MESSAGES + b"}",
+    "model null": b'{"model": null, ' + MESSAGES + b"}",
+    "model a number": b'{"model": 7, ' + MESSAGES + b"}",
+    "model a list": b'{"model": ["translated.healthy"], ' + MESSAGES + b"}",
+    "no messages": b'{"model": "translated.healthy"}',
+    "messages empty": b'{"model": "translated.healthy", "messages": []}',
+    "messages a string": b'{"model": "translated.healthy", "messages": "hi"}',
+    "messages of numbers": b'{"model": "translated.healthy", "messages": [1, 2]}',
+    "role unknown": b'{"model": "translated.healthy", "messages": [{"role": "king", "content": "hi"}]}',
+    "role missing": b'{"model": "translated.healthy", "messages": [{"content": "hi"}]}',
+    "content a number": b'{"model": "translated.healthy", "messages": [{"role": "user", "content": 7}]}',
+    "stream a word": b'{"model": "translated.healthy", "stream": "yes", ' + MESSAGES + b"}",
+    "temperature a word": b'{"model": "translated.healthy", "temperature": "hot", ' + MESSAGES + b"}",
+    "tools a word": b'{"model": "translated.healthy", "tools": "all", ' + MESSAGES + b"}",
+    "not a number": b'{"model": "translated.healthy", "temperature": NaN, ' + MESSAGES + b"}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", NOT_SERVED.values(), ids=NOT_SERVED)
+async def test_a_body_that_cannot_be_served_is_a_400(here: Stage, body: bytes) -> None:
+    with no_call(here):
+        reply = await post(here, "openai_chat", body)
+    assert_refused("openai_chat", reply, 400)
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+async def test_an_unknown_model_is_not_found(here: Stage, client: str) -> None:
+    body = {**good(client, "passed", new_marker()), "model": "no-such\ud83d-model\u0000"}
+    with no_call(here):
+        reply = await post(here, client, json.dumps(body).encode())
+    assert_refused(client, reply, 404)
+    error = CLIENTS[client].read_error(reply.body).error
+    assert error is not None
+    assert ("model_not_found", "model") == (error["code"], error["param"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize(
+    "text",
+    [r"a\ud83db", r"a\u0000b", "a\u2028b\u0085", r"\ud83d\ude00", "﻿x", r"\/\b\f"],
+    ids=["lone surrogate", "nul", "line separators", "pair", "byte order mark", "escapes"],
+)
+async def test_odd_text_in_a_request_is_served(
+    here: Stage, client: str, kind: str, text: str
+) -> None:
+    marker = new_marker()
+    body = json.dumps(good(client, kind, marker, "ODD"), ensure_ascii=False).replace("ODD", text)
+    reply = await post(here, client, body.encode())
+    assert is_whole(client, reply, marker)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v1/chat/completions", 405), ("DELETE", "/v1/models", 405),
+     ("POST", "/v1/nothing", 404), ("GET", "/../etc/passwd", 404), ("PATCH", "/", 405)],
+)  # fmt: skip
+async def test_a_wrong_path_or_method_is_an_error_of_the_dialect(
+    here: Stage, method: str, path: str, status: int
+) -> None:
+    reply = await call(here.gateway.port, method, path, KEY)
+    assert status == reply.status
+    assert [] == CLIENTS["openai_chat"].problems(
+        CLIENTS["openai_chat"].read_error(reply.body).error
+    )
+
+
+# ---- sizes ----
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("client", DIALECTS)
+async def test_ten_mebibytes_are_served(here: Stage, client: str, kind: str) -> None:
+    marker = new_marker()
+    filler = "数据" * (10 * 1024**2 // 6)
+    reply = await post(
+        here, client, json.dumps(good(client, kind, marker, filler), ensure_ascii=False).encode()
+    )
+    assert is_whole(client, reply, marker)
+    assert len(here.upstream.calls[marker][0].body) > 10 * 1024**2
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+async def test_a_body_over_the_limit_is_too_large(here: Stage, client: str) -> None:
+    body = json.dumps(good(client, "passed", new_marker(), "x" * BODY_LIMIT)).encode()
+    with no_call(here):
+        reply = await post(here, client, body)
+    assert_refused(client, reply, 413)
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+async def test_a_body_of_unknown_length_over_the_limit_is_too_large(
+    here: Stage, client: str
+) -> None:
+    piece = b"100000\r\n" + b" " * 2**20 + b"\r\n"
+    head = f"POST {CLIENTS[client].path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    head += f"Authorization: Bearer {CLIENT_KEY}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with wire(here.gateway.port) as line:
+        line.writer.write(head.encode() + piece * (BODY_LIMIT // 2**20 + 1) + b"0\r\n\r\n")
+        reply = await line.reply()
+    assert_refused(client, reply, 413)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("client", DIALECTS)
+async def test_a_body_in_chunks_of_one_byte_is_served(here: Stage, client: str, kind: str) -> None:
+    marker = new_marker()
+    body = json.dumps(good(client, kind, marker)).encode()
+    head = f"POST {CLIENTS[client].path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    head += f"Authorization: Bearer {CLIENT_KEY}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = b"".join(b"1\r\n%b\r\n" % body[at : at + 1] for at in range(len(body)))
+    async with wire(here.gateway.port) as line:
+        line.writer.write(head.encode() + chunks + b"0\r\n\r\n")
+        assert is_whole(client, await line.reply(), marker)
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+async def test_a_head_of_sixty_kibibytes_is_served(here: Stage, client: str) -> None:
+    marker = new_marker()
+    body = json.dumps(good(client, "passed", marker)).encode()
+    reply = await post(here, client, body, x_metadata="m" * 60 * 1024)
+    assert is_whole(client, reply, marker)
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+async def test_a_head_over_the_limit_is_refused(here: Stage, client: str) -> None:
+    body = json.dumps(good(client, "passed", new_marker())).encode()
+    with no_call(here):
+        reply = await post(here, client, body, x_metadata="m" * 80 * 1024)
+    assert_refused(client, reply, 400)
+
+
+async def test_what_is_not_http_is_refused_in_json(here: Stage) -> None:
+    async with wire(here.gateway.port) as line:
+        line.writer.write(b"\x16\x03\x01 hello\r\n\r\n")
+        reply = await line.reply()
+    assert_refused("openai_chat", reply, 400)
+
+
+# ---- F18: compression ----
+
+PACKERS = {"gzip": gzip.compress, "deflate": zlib.compress}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("encoding", PACKERS)
+async def test_a_packed_body_is_unpacked(
+    here: Stage, client: str, kind: str, encoding: str
+) -> None:
+    marker = new_marker()
+    body = PACKERS[encoding](json.dumps(good(client, kind, marker, "x" * 100_000)).encode())
+    reply = await post(here, client, body, Content_Encoding=encoding)
+    assert is_whole(client, reply, marker)
+    assert "content-encoding" not in here.upstream.calls[marker][0].headers
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd", "br"])
+async def test_a_body_that_is_not_packed_as_it_says_is_refused(
+    here: Stage, client: str, encoding: str
+) -> None:
+    body = json.dumps(good(client, "translated", new_marker())).encode()
+    with no_call(here):
+        reply = await post(here, client, b"\x28\xb5\x2f\xfd" + body, Content_Encoding=encoding)
+    assert_refused(client, reply, 400)
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("encoding", PACKERS)
+async def test_a_bomb_is_too_large_and_costs_little(
+    here: Stage, client: str, encoding: str
+) -> None:
+    before = here.gateway.memory()
+    bomb = PACKERS[encoding](b'{"model": "' + b"x" * 256 * 1024**2)
+    assert len(bomb) < 2**20
+    reply = await post(here, client, bomb, Content_Encoding=encoding)
+    assert_refused(client, reply, 413)
+    assert here.gateway.memory() - before < 4 * BODY_LIMIT

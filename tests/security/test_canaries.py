@@ -1,0 +1,324 @@
+"""No secret is ever written or answered: not raw, not in base64, hexadecimal or URL quoting."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import traceback
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import pytest
+from aiohttp import web
+from click.testing import CliRunner
+
+from engine.cli import main
+from engine.errors import ConfigError
+from engine.shell.settings import load_settings
+from tests.security.stage import MODES, Received, Staged, staged
+
+
+class Canaries(dict[str, str]):
+    """Secrets by slot, made when they are first asked for."""
+
+    def __missing__(self, slot: str) -> str:
+        made = "cnry" + hashlib.sha256(slot.encode()).hexdigest()[:24]
+        if len(self) % 3 == 1:  # what has to be quoted somewhere
+            made += '+/="&%41'
+        self[slot] = made
+        return made
+
+
+TAIL = """
+version: 1
+base_url: %URL%/v1
+models: [{model}]
+retry: {{ attempts: 1 }}
+timeouts: {{ first_byte: 400ms, idle: 400ms, total: 2s, connect: 1s }}
+"""
+DIALECT = "dialect: openai_chat\n"
+RULES = """
+request:
+  path: /talk
+  json: {{ prompt: "{{{{ req.prompt }}}}", stream: "{{{{ req.stream }}}}"{fields} }}
+stream:
+  format: sse
+  done: "[DONE]"
+  events:
+    - has: $.error
+      error: {{ message: $.error.message }}
+    - text: $.choices[0].delta.content
+response:
+  events:
+    - has: $.error
+      error: {{ message: $.error.message }}
+    - text: $.choices[0].message.content
+"""
+
+
+def routes(canaries: Canaries, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """A route for each way to hold a credential, and the environment they take them from."""
+    env: dict[str, str] = {}
+
+    def from_env(slot: str) -> str:
+        name = slot.upper()
+        env[name] = canaries[slot]
+        return f"${{env:{name}}}"
+
+    def from_file(slot: str) -> str:
+        (folder / f"{slot}.txt").write_text(canaries[slot] + "\n")
+        return f"${{file:{slot}.txt}}"
+
+    auths = {
+        "bearer_env": f"auth: {{ bearer: '{from_env('bearer_env')}' }}\n",
+        "bearer_file": f"auth: {{ bearer: '{from_file('bearer_file')}' }}\n",
+        "header": f"auth: {{ header: {{ X-Key: '{from_env('header_env')}', "
+        f"X-More: 'v1 {from_file('header_file')}' }} }}\n",
+        "query": f"auth: {{ query: {{ one: '{from_env('query_env')}', "
+        f"two: '{from_file('query_file')}' }} }}\n",
+        "cookie": f"auth: {{ cookie: {{ sid: '{from_env('cookie_env')}', "
+        f"tid: '{from_file('cookie_file')}' }} }}\n",
+        "basic": f"auth: {{ basic: {{ username: '{from_env('basic_user')}', "
+        f"password: '{from_file('basic_password')}' }} }}\n",
+        "account_env": "auth: { from: { env: ACCOUNT_ENV }, bearer: '{{ account.key }}' }\n",
+        "inline": f"auth: {{ from: {{ inline: {{ id: '{from_env('inline_id')}', "
+        f"password: '{from_file('inline_password')}', pin: '{canaries['inline_literal']}' }} }}, "
+        "header: { X-Id: '{{ account.id }}', X-Word: '{{ account.password }}', "
+        "X-Pin: '{{ account.pin }}' } }\n",
+        "client_key": "auth: { from: { client_key: true }, bearer: '{{ account.key }}' }\n",
+        "common": f"upstream: {{ headers: {{ X-Common: '{from_env('common_header')}' }} }}\n",
+    }
+    env["ACCOUNT_ENV"] = canaries["account_env"]
+    made = {}
+    for name, text in auths.items():
+        made[f"{name}_d"] = TAIL.format(model=f"{name}_d") + DIALECT + text
+        made[f"{name}_r"] = TAIL.format(model=f"{name}_r") + RULES.format(fields="") + text
+    vars_ = f"vars: {{ app: '{from_env('vars_env')}' }}\nlet: {{ word: '{from_env('let_env')}' }}\n"
+    fields = f", app: '{{{{ vars.app }}}}', word: '{{{{ let.word }}}}', b: '{from_env('body_env')}'"
+    made["body"] = TAIL.format(model="body") + vars_ + RULES.format(fields=fields)
+    made["place"] = (
+        TAIL.format(model="place").replace("/v1", f"/{from_env('base_url_path')}")
+        + RULES.format(fields="").replace("/talk", f"/bot{from_env('request_path')}/talk")
+    )
+    made["raw"] = TAIL.format(model="raw") + RULES.format(fields="").replace(
+        "  json: { prompt", "  headers: { X-Raw: '%s' }\n  json: { prompt" % from_env("request_header")
+    )
+    made["proxy"] = TAIL.format(model="proxy") + RULES.format(fields="") + (
+        f"upstream: {{ proxy: 'http://user:{from_env('proxy_password')}@%HOST%' }}\n"
+    )
+    made["values"] = TAIL.format(model="values") + RULES.format(fields="") + _values(from_env)
+    made["lost"] = TAIL.format(model="lost") + RULES.format(fields="") + _lost(from_env)
+    return made, env
+
+
+def _values(from_env: object) -> str:
+    assert callable(from_env)
+    names = ("by_json", "by_regex", "by_header", "by_cookie", "by_body", "two")
+    logins = {
+        "by_json": f"json: {{ user: u, password: '{from_env('login_json')}' }}",
+        "by_regex": f"form: {{ user: u, password: '{from_env('login_form')}' }}",
+        "by_header": f"raw: 'password={from_env('login_raw')}'",
+        "by_cookie": f"multipart: {{ password: '{from_env('login_multipart')}' }}",
+        "by_body": f"query: {{ code: '{from_env('login_query')}' }}",
+        "two": f"headers: {{ X-Login: '{from_env('login_header')}' }}",
+    }
+    steps = {
+        "by_json": "[{ json: $.token }]",
+        "by_regex": "[{ regex: 'nonce=([^;]+);' }]",
+        "by_header": "[{ header: x-token }]",
+        "by_cookie": "[{ cookie: sid }]",
+        "by_body": "[{ body: true }]",
+        "two": "{ one: [{ json: $.one }], other: [{ json: $.other }] }",
+    }
+    text = "values:\n"
+    for name in names:
+        persists = "    persist: true\n" if name == "by_json" else ""
+        text += (
+            f"  {name}:\n    scope: route\n{persists}"
+            f"    request: {{ method: POST, path: /login/{name}, {logins[name]} }}\n"
+            f"    extract: {steps[name]}\n"
+        )
+    uses = ", ".join(f"X-{at}: '{{{{ values.{name} }}}}'" for at, name in enumerate(names[:5]))
+    return text + f"auth: {{ header: {{ {uses}, X-9: '{{{{ values.two.one }}}}{{{{ values.two.other }}}}' }} }}\n"
+
+
+def _lost(from_env: object) -> str:
+    assert callable(from_env)
+    return (
+        "values:\n  token:\n    scope: route\n"
+        f"    request: {{ path: /login/fails, json: {{ password: '{from_env('login_lost')}' }} }}\n"
+        "    extract: [{ json: $.token }]\n"
+        "auth: { bearer: '{{ values.token }}' }\n"
+    )
+
+
+FETCHED = ("by_json", "by_regex", "by_header", "by_cookie", "by_body", "one", "other")
+
+
+def logins(canaries: Canaries) -> Mapping[str, web.Response]:
+    """What the upstream says to the requests that fetch values; none of it is kept."""
+    found = {name: canaries[f"fetched_{name}"] for name in FETCHED}
+    cookie = web.Response(text="in")
+    cookie.headers["Set-Cookie"] = f"sid={found['by_cookie']}; Path=/"
+    return {
+        "by_json": web.json_response({"token": found["by_json"]}),
+        "by_regex": web.Response(text=f"<p>nonce={found['by_regex']};</p>"),
+        "by_header": web.Response(headers={"X-Token": found["by_header"]}),
+        "by_cookie": cookie,
+        "by_body": web.Response(text=found["by_body"]),
+        "two": web.json_response({"one": found["one"], "other": found["other"]}),
+    }
+
+
+def forms(secret: str) -> Iterator[bytes]:
+    """The ways in which a secret may stand in a text; half of one counts as the whole."""
+    raw = secret.encode()
+    yield raw[:14]
+    yield raw[4:28]
+    yield raw.hex().encode()
+    yield raw.hex().upper().encode()
+    for encoded in (quote(secret), quote(secret, safe=""), quote_plus(secret)):
+        yield encoded.encode()
+    for encode in (b64encode, urlsafe_b64encode):
+        for shift, head in ((0, 0), (1, 2), (2, 3)):
+            yield encode(bytes(shift) + raw)[head:-4]
+
+
+def leaks(canaries: Mapping[str, str], data: bytes) -> list[str]:
+    return [slot for slot, secret in canaries.items() if any(f in data for f in forms(secret))]
+
+
+def test_what_looks_for_leaks_finds_one_in_every_form() -> None:
+    secret = Canaries()["x"]
+    for form in forms(secret):
+        assert leaks({"x": secret}, b"a " + form + b" b") == ["x"]
+    for shift in range(3):
+        assert leaks({"x": secret}, b64encode(b"a" * shift + secret.encode() + b"more")) == ["x"]
+    assert leaks({"x": secret}, secret[:14].encode() + b" cut off") == ["x"]
+    assert leaks({"x": secret}, b"nothing of it") == []
+
+
+class Stage:
+    """The canaries, the stage, and everything that was said on it."""
+
+    def __init__(self, canaries: Canaries, on: Staged) -> None:
+        self.canaries, self.on = canaries, on
+        self.said: list[tuple[str, str]] = []
+
+    async def drive(self, model: str, mode: str, stream: bool) -> None:
+        _, text = await self.on.ask(
+            model, f"mode:{mode}", stream=stream, key=self.canaries["client_key"]
+        )
+        self.said.append((f"{model} {mode} {stream}", text))
+
+
+async def drive(stage: Stage, names: list[str]) -> None:
+    """Every route meets every kind of answer, streamed and whole."""
+    cases = [(n, mode, stream) for n in names for mode in MODES for stream in (False, True)]
+    for at in range(0, len(cases), 320):
+        await asyncio.gather(*(stage.drive(*case) for case in cases[at : at + 320]))
+
+
+async def pages(stage: Stage) -> None:
+    on = stage.on
+    admin = {"Authorization": f"Bearer {stage.canaries['admin_key']}", "X-Penstock-Admin": "1"}
+    client = {"Authorization": f"Bearer {stage.canaries['client_key']}"}
+    for method, path, headers in (
+        ("GET", "/metrics", {}),
+        ("GET", "/admin/routes", admin),
+        ("POST", "/admin/reload", admin),
+        ("GET", "/v1/models", client),
+        ("GET", "/admin/routes", client),
+        ("GET", "/v1/models", admin),
+    ):
+        _, text = await on.call(method, path, headers=headers)
+        stage.said.append((path, text))
+
+
+def objects(stage: Stage) -> Iterator[tuple[str, object]]:
+    on = stage.on
+    chats = on.gateway.server.chats
+    yield "settings", on.settings
+    yield "server", on.gateway.server
+    yield "keyring", chats.keyring
+    yield "ports", chats.ports
+    for opened in list(chats.under_way):
+        yield "open request", opened
+        yield "call", opened.call
+        yield "asked", opened.call.asked
+    for name, route in on.gateway.keeper.book.routes.items():
+        yield f"route {name}", route
+        yield f"its spec {name}", route.spec
+        yield f"its account {name}", route.account
+        yield f"its references {name}", route.references
+
+
+async def test_nothing_that_is_written_or_answered_holds_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canaries = Canaries()
+    folder = tmp_path / "routes"
+    folder.mkdir()
+    texts, env = routes(canaries, folder)
+    (tmp_path / "keys").write_text(canaries["client_key_of_a_file"] + "\n")
+    overrides = {
+        "clients.keys": [canaries["client_key"], canaries["second_client_key"]],
+        "clients.file": str(tmp_path / "keys"),
+        "admin.key": canaries["admin_key"],
+    }
+    async with staged(tmp_path, monkeypatch, texts, env=env, overrides=overrides) as on:
+        stage = Stage(canaries, on)
+
+        async def answer(request: web.BaseRequest, got: Received) -> web.StreamResponse:
+            where = got.target.partition("/login/")[2].partition("?")[0]
+            known = logins(canaries)
+            if where in known:
+                return known[where]
+            return await on.echo.respond(request, got)
+
+        on.echo.answer = answer
+        await drive(stage, list(texts))
+        waiting = [asyncio.ensure_future(stage.drive(m, "slow", True)) for m in ("header_d", "inline_r")]
+        await asyncio.sleep(0.1)
+        stage.said += [(what, repr(value)) for what, value in objects(stage)]
+        assert any(what == "call" for what, _ in stage.said)
+        await asyncio.gather(*waiting)
+        await pages(stage)
+        seen = "\n".join(got.whole for got in on.echo.asked)
+    assert len(canaries) >= 40
+    sent = leaks(canaries, seen.encode())
+    assert {slot for slot in canaries if "admin" not in slot} - set(sent) <= NEVER_SENT
+    stage.said += printed(canaries, folder, env, list(texts))
+    found = {what: hit for what, text in stage.said if (hit := leaks(canaries, text.encode()))}
+    assert found == {}
+    log = on.written.getvalue()
+    assert log.count(b"\n") > 800
+    assert [line for line in log.splitlines() if leaks(canaries, line)] == []
+
+
+NEVER_SENT = {"client_key_of_a_file", "second_client_key"}
+
+
+def printed(
+    canaries: Canaries, folder: Path, env: dict[str, str], names: list[str]
+) -> list[tuple[str, str]]:
+    """What the commands print."""
+    runner = CliRunner()
+    commands = [["check", str(folder), "--format", form] for form in ("text", "json", "github")]
+    commands += [["list", "routes", "--routes", str(folder)]]
+    for name in names:
+        commands += [["show", name, "--origin", "--routes", str(folder)]]
+        commands += [
+            ["explain", name, "--as", form, "--routes", str(folder)]
+            for form in ("http", "json", "curl")
+        ]
+    said = []
+    for command in commands:
+        result = runner.invoke(main, command, env=env)
+        text = result.output + result.stderr if result.stderr_bytes else result.output
+        if result.exc_info and not isinstance(result.exception, SystemExit | None):
+            text += "".join(traceback.format_exception(*result.exc_info))
+        said.append((" ".join(command), text))
+    return said
