@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from .chat import ChatRequest
 from .dialects import Dialect
-from .dialects.tap import Tap
+from .dialects.frames import Tap
 from .errors import ExchangeError
 from .events import ErrorEvent, Finish, Usage
 from .keyring import Keyring
@@ -43,7 +43,7 @@ class Call:
     offer: Offer
     dialect: Dialect
     wants_stream: bool
-    splice: Callable[[str, bool], bytes] | None = None
+    splice: Callable[[str, bool], bytes] | None = field(default=None, repr=False)
     client_key: Secret | None = None
     wants_usage: bool = False
 
@@ -337,7 +337,7 @@ def _line(route: Route) -> Line:
     upstream = route.spec.upstream
     return Line(
         pool=f"{route.name}|",
-        proxy=upstream.proxy or None,
+        proxy=upstream.proxy.reveal() if upstream.proxy else None,
         verify=upstream.tls.verify,
         ca=upstream.tls.ca,
         reuse=upstream.reuse,

@@ -100,10 +100,13 @@ Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 @dataclass(slots=True)
 class Message:
+    """One turn. dialect: whose words its extras and those of its parts are; "" if it has none."""
+
     role: Role
     parts: list[Part]
     name: str | None = None
     extras: Extras = field(default_factory=dict)
+    dialect: str = field(default="", compare=False)
 
     @property
     def text(self) -> str:
@@ -124,6 +127,8 @@ def text_of(parts: list[Part]) -> str:
 
 @dataclass(slots=True)
 class Tool:
+    """A tool on offer. hosted: the provider runs it; `raw` is all there is to say of it."""
+
     name: str
     description: str | None = None
     schema: JSON = None
@@ -131,6 +136,7 @@ class Tool:
     strict: bool | None = None
     raw: JSON = None
     extras: Extras = field(default_factory=dict)
+    dialect: str = field(default="", compare=False)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ come without Open and Close.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 
 from .chat import JSON, Citation, Media, Opaque, Part, Reasoning, Refusal, Text, ToolCall
@@ -18,7 +19,10 @@ FINISHES = ("stop", "length", "tool_calls", "content_filter", "other")
 
 @dataclass(slots=True)
 class Usage:
-    """Token counts. input includes cached tokens, output includes reasoning; None = not told."""
+    """Token counts. input includes cached tokens, output includes reasoning; None = not told.
+
+    cache_write_1h is the part of cache_write that lives for an hour.
+    """
 
     input: int | None = None
     output: int | None = None
@@ -27,6 +31,7 @@ class Usage:
     reasoning: int | None = None
     estimated: bool = False
     raw: JSON = None
+    cache_write_1h: int | None = None
 
 
 @dataclass(slots=True)
@@ -100,10 +105,16 @@ class UsageEvent:
 
 @dataclass(slots=True)
 class Finish:
-    """reason is one of FINISHES; raw is the upstream's own word."""
+    """reason is one of FINISHES; raw is the upstream's own word.
+
+    stop     the stop sequence that ended the answer, if it was one and it was told
+    details  what the upstream says of its reason, in its own shape
+    """
 
     reason: str
     raw: str = ""
+    stop: str | None = None
+    details: JSON = None
 
 
 @dataclass(slots=True)
@@ -177,6 +188,8 @@ class Reply:
     error: ErrorEvent | None = None
     annotations: list[JSON] = field(default_factory=list)
     logprobs: list[JSON] = field(default_factory=list)
+    stop: str | None = None
+    details: JSON = None
 
     @property
     def text(self) -> str:
@@ -203,6 +216,7 @@ def merge_usage(old: Usage | None, new: Usage) -> Usage:
         reasoning=old.reasoning if new.reasoning is None else new.reasoning,
         estimated=old.estimated and new.estimated,
         raw=old.raw if new.raw is None else new.raw,
+        cache_write_1h=old.cache_write_1h if new.cache_write_1h is None else new.cache_write_1h,
     )
 
 
@@ -233,6 +247,7 @@ class Folder:
         reply = self.reply
         match event:
             case Open(block, part):
+                part = _own(part)
                 self._parts[block] = part
                 self._pieces[block] = []
                 reply.parts.append(part)
@@ -240,8 +255,9 @@ class Folder:
                 reply.usage = merge_usage(reply.usage, usage)
             case Start(id, model, created):
                 reply.id, reply.model, reply.created = id, model, created
-            case Finish(reason, raw):
+            case Finish(reason, raw, stop, details):
                 reply.finish, reply.raw_finish = reason, raw
+                reply.stop, reply.details = stop, details
             case ErrorEvent():
                 reply.error = event
             case Annotation(value):
@@ -274,6 +290,14 @@ class Folder:
                 part.args += joined
             pieces.clear()
         return self.reply
+
+
+def _own(part: Part) -> Part:
+    """A copy to fill: the part of an event is not ours."""
+    part = copy(part)
+    if isinstance(part, Text):
+        part.citations = [*part.citations]
+    return part
 
 
 def fold(events: list[Event]) -> Reply:

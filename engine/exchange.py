@@ -16,6 +16,7 @@ from .chat import Message
 from .errors import OUTCOMES, ExchangeError
 from .events import ErrorEvent, Finish
 from .keyring import Keyring
+from .options import Secret
 from .policies import Attempt as Seen
 from .policies import Deliver, Policy, Retry
 from .ports import Ports, Sink
@@ -116,7 +117,13 @@ class Exchange:
             message=error.message if error else "",
             cause=outcome.cause,
             unmatched=outcome.unmatched,
+            secrets=self._own_key() if error else None,
         )
+
+    def _own_key(self) -> list[Secret]:
+        """The client's own key, where it goes upstream: some upstreams repeat it."""
+        key = self.call.client_key
+        return [key] if key is not None and self.route.account is None else []
 
     def _renews(self, cls: str) -> bool:
         return any(cls in plan.refresh_for for plan in self.route.values.values())

@@ -7,21 +7,24 @@ shows as «its name». No network.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import re
 import shlex
 from dataclasses import dataclass
 from random import Random
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 from .dialects import DIALECTS
 from .errors import ExchangeError, RequestError
 from .options import Secret
+from .route.references import SHORTEST
 from .route.route import Offer, Route, shape
 from .route.view import Asked, view
-from .wire import Headers, HttpRequest, loads
+from .wire import Headers, HttpRequest, dumps, loads
 
 _MASK = re.compile(r"«([^«»]+)»")
+_QUOTED_MASK = re.compile(r"%C2%AB([\w.:-]+)%C2%BB")  # as it stands in a form
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ def explain(
     spliced = None if scan is None else client.splice(body, scan, offer.model.upstream, streams)
     steps.append(Step("main", route.render(env, shaped, transforms, spliced)))
     return Explanation(
-        steps, list(_notes(route, offer, streams, spliced is not None, shaped.dropped))
+        [_masked(step, route) for step in steps],
+        list(_notes(route, offer, streams, spliced is not None, shaped.dropped)),
     )
 
 
@@ -91,6 +95,29 @@ def _value_steps(route: Route, env: dict[str, object]) -> list[Step]:
             steps.append(Step(f"values.{name}", next(plan.flow(env))))
         values[name] = Secret(f"«values.{name}»", f"values.{name}")
     return steps
+
+
+def _masked(step: Step, route: Route) -> Step:
+    """The step without what `vars`, `let` or a URL brought in from outside as plain text."""
+    request = step.request
+    for secret in route.references.values():
+        if isinstance(secret, Secret) and len(secret.reveal()) >= SHORTEST:
+            request = _without(secret, request)
+    return Step(step.what, request)
+
+
+def _without(secret: Secret, request: HttpRequest) -> HttpRequest:
+    text, mask = secret.reveal(), repr(secret)
+    body = request.body
+    for form in (text.encode(), dumps(text)[1:-1], quote_plus(text).encode()):
+        body = body.replace(form, mask.encode())
+    return dataclasses.replace(
+        request,
+        url=request.url.replace(text, mask),
+        headers=tuple((name, value.replace(text, mask)) for name, value in request.headers),
+        query=tuple((name, value.replace(text, mask)) for name, value in request.query),
+        body=body,
+    )
 
 
 def _notes(
@@ -165,7 +192,7 @@ def _url(request: HttpRequest) -> str:
 
 
 def _body(request: HttpRequest, *, pretty: bool = True) -> str:
-    text = request.body.decode("utf-8", "replace")
+    text = _QUOTED_MASK.sub(r"«\1»", request.body.decode("utf-8", "replace"))
     if pretty and text[:1] in ("{", "["):
         return json.dumps(loads(request.body), ensure_ascii=False, indent=2)
     return text

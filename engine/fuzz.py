@@ -22,7 +22,8 @@ from typing import Any, Literal
 from .events import Event, TextDelta
 from .fixtures import Fixture
 from .parsers import FramingError
-from .replay import Cut, Recorded, Rewrite, Seen, World, play, same, visible, whole
+from .recorded import Cut, Recorded, Rewrite, same, whole
+from .replay import Seen, World, play, visible
 from .route.pipeline import Road
 from .route.route import Route, Stage
 from .route.transforms import Loaded

@@ -83,7 +83,7 @@ class Keyring:
         key = _key(route, plan, scope)
         slot = self.slots.setdefault(key, Slot())
         if plan.persist and not slot.loaded:
-            await self._load(slot, key)
+            await self._load(slot, key, route, plan)
         now = self.ports.clock.monotonic()
         if slot.found is not None and (slot.expires is None or now < slot.expires):
             if slot.expires is not None and now > slot.expires - plan.refresh_before:
@@ -224,7 +224,7 @@ class Keyring:
 
     # ---- persistence ----
 
-    async def _load(self, slot: Slot, key: str) -> None:
+    async def _load(self, slot: Slot, key: str, route: Route, plan: ValuePlan) -> None:
         slot.loaded = True
         try:
             raw = await self.ports.durable.get(f"value/{key}")
@@ -240,6 +240,10 @@ class Keyring:
         if left is None or left > 0:
             slot.found = Found(kept["content"], left)
             slot.expires = None if left is None else self.ports.clock.monotonic() + left
+            secrets = _secrets(slot.found, plan)
+            self.ports.observer.saw(
+                "value_kept", route=route.name, value=plan.name, secrets=secrets
+            )
 
     async def _save(self, key: str, found: Found) -> None:
         lasts = found.expires_in

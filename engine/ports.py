@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
@@ -29,7 +29,7 @@ class Line:
 
     pool: str = ""
     jar: str = ""
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)  # may hold a password
     verify: bool = True
     ca: str | None = None
     reuse: bool = True

@@ -7,8 +7,7 @@ replay through sockets shares the judging (`engine/shell/testing.py`).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -22,29 +21,16 @@ from .dialects.tokens import estimate, estimate_text
 from .errors import ExchangeError, RequestError
 from .events import CONTENT, ErrorEvent, Event, Finish, Folder, Reply, Start, Usage, fold
 from .exchange import Exchange
-from .fixtures import ExchangeSpec, Fixture, Matcher
+from .fixtures import Fixture, Matcher
 from .keyring import Keyring
 from .options import Secret
 from .parsers import PARSERS
-from .ports import Clock, Line, Observer, Ports, Store
+from .ports import Clock, Observer, Ports, Store
+from .recorded import Recorded
 from .route.route import Route
 from .route.view import Asked
 from .sessions import Sessions
-from .staged import StagedClock
-from .wire import Headers, HttpRequest, HttpResponse, JsonError, Record, loads
-
-Cut = Callable[[bytes], list[bytes]]
-Rewrite = Callable[[bytes], bytes]
-
-
-def whole(body: bytes) -> list[bytes]:
-    """The Cut that cuts nothing."""
-    return [body]
-
-
-def same(body: bytes) -> bytes:
-    """The Rewrite that changes nothing."""
-    return body
+from .wire import Headers, JsonError, Record, loads
 
 
 @dataclass(slots=True)
@@ -64,113 +50,6 @@ class Seen:
     raw: bytes = b""
     calls: int = 0
     complaints: list[str] = field(default_factory=list)
-
-
-class Recorded:
-    """The Upstream port over a fixture. Complaints collect what was not as expected.
-
-    cut, rewrite   how answers of calls are delivered; fetched values come as they are
-    answered       the bodies that calls got, rewritten
-    """
-
-    def __init__(self, fixture: Fixture, cut: Cut = whole, rewrite: Rewrite = same) -> None:
-        self.fixture = fixture
-        self.cut = cut
-        self.rewrite = rewrite
-        self.matcher = Matcher()
-        self.left = [each.repeat for each in fixture.spec.exchanges]
-        self.clock = StagedClock(fixture.spec.clock)
-        self.calls = 0
-        self.answered: list[bytes] = []
-        self._complaints: list[str] = []
-
-    def stream(self, request: HttpRequest, line: Line) -> AbstractAsyncContextManager[Any]:
-        return Playing(self, request, self.rewrite)
-
-    async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse:
-        async with Playing(self, request, same) as answer:
-            body = await answer.read(limit)
-        return HttpResponse(answer.head.status, answer.head.headers, body)
-
-    def take(self, request: HttpRequest) -> tuple[ExchangeSpec, bytes]:
-        """The exchange that this request belongs to. Raises ExchangeError if there is none."""
-        self.calls += 1
-        spec = self.fixture.spec
-        differences = ["no further request was expected"]
-        for at in self._candidates():
-            differences = self.matcher.differences(spec.exchanges[at].expect, request)
-            if not differences:
-                if not spec.any_order:
-                    self.left[:at] = [0] * at
-                self.left[at] -= 1
-                return spec.exchanges[at], self.fixture.bodies[at]
-        where = f"request {self.calls} ({request.method} {request.url})"
-        self._complaints += [f"{where}: {difference}" for difference in differences]
-        raise ExchangeError("fatal", "the fixture expects another request")
-
-    def _candidates(self) -> Iterator[int]:
-        """The exchanges that may come now: the next one, and those before it that may repeat."""
-        for at, each in enumerate(self.fixture.spec.exchanges):
-            if self.left[at] > 0:
-                yield at
-                if self.left[at] == each.repeat and not self.fixture.spec.any_order:
-                    return
-
-    def complaints(self) -> list[str]:
-        """What was not as expected, also what never came."""
-        out = list(self._complaints)
-        if not self.fixture.spec.any_order:
-            pairs = zip(self.left, self.fixture.spec.exchanges, strict=True)
-            out += [
-                f"exchange {at} never happened: {each.expect.method or 'request'} "
-                f"{each.expect.url or ''}".rstrip()
-                for at, (left, each) in enumerate(pairs, 1)
-                if left == each.repeat
-            ]
-        return out
-
-
-class Playing:
-    """An Answer out of a fixture."""
-
-    reused = False
-
-    def __init__(self, recorded: Recorded, request: HttpRequest, rewrite: Rewrite) -> None:
-        self._recorded = recorded
-        self._request = request
-        self._rewrite = rewrite
-        self._chunks: list[bytes] = []
-        self._end = "eof"
-
-    async def __aenter__(self) -> Playing:
-        recorded = self._recorded
-        spec, body = recorded.take(self._request)
-        reply = spec.reply
-        self.head = HttpResponse(reply.status, tuple(reply.headers.items()))
-        self._end = reply.end
-        if reply.status < 300 and self._rewrite is not same:
-            body = self._rewrite(body)
-        recorded.answered.append(body)
-        self._chunks = recorded.cut(body)
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        self._chunks = []
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._chunks:
-            return self._chunks.pop(0)
-        if self._end == "reset":
-            raise ExchangeError("truncated", "the upstream broke off its answer")
-        if self._end == "stall":
-            await self._recorded.clock.stall()
-        raise StopAsyncIteration
-
-    async def read(self, limit: int) -> bytes:
-        return b"".join([chunk async for chunk in self])
 
 
 class Recorder:

@@ -9,7 +9,8 @@ from textwrap import dedent
 from typing import Any
 
 from engine.fixtures import Fixture, read_fixture
-from engine.replay import Recorded, Seen, complaints, play
+from engine.recorded import Recorded
+from engine.replay import Seen, complaints, play
 from engine.route.compile import Sources, compile_route
 from engine.route.route import Route
 from engine.shell.testing import WORLD

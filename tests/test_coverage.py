@@ -7,7 +7,8 @@ from textwrap import dedent
 from typing import Any
 
 from engine.coverage import Coverage
-from engine.replay import Recorded, play
+from engine.recorded import Recorded
+from engine.replay import play
 from engine.route.compile import Compiled, Sources, compile_route
 from engine.route.transforms import Loaded, load
 from engine.shell.testing import WORLD

@@ -83,6 +83,12 @@ def test_folding_goes_on_after_it_was_asked() -> None:
     assert reply.error == ErrorEvent("timeout", "late")
 
 
+def test_folding_changes_nothing_of_what_it_folds() -> None:
+    events = whole()
+    assert fold(events) == fold(events)
+    assert events == whole()
+
+
 def test_usage_is_absolute_and_the_last_known_number_holds() -> None:
     old = Usage(input=10, output=1, cache_read=4, estimated=True, raw={"a": 1})
     new = Usage(output=7, reasoning=2, cache_write=0)

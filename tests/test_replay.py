@@ -238,6 +238,20 @@ async def test_the_key_of_the_client_is_the_account_where_the_route_says_so() ->
     assert await judged(keyed, made) == []
 
 
+async def test_a_transform_runs_only_for_requests_its_condition_fits() -> None:
+    text = 'request: { path: /, json: { m: "{{ req.messages | as_openai }}" } }\n'
+    text += "response: { events: [{ text: $.say, finish: stop }] }\n"
+    text += "transforms: [{ system_prompt: { prepend: Be brief. }, when: req.user }]\n"
+    asks = {"model": "m", "messages": HI}
+    said_before = {"role": "system", "content": "Be brief."}
+    made = fixture(
+        {"expect": {"json": {"m": HI}}, "reply": {"json": {"say": "Hi"}}},
+        {"expect": {"json": {"m": [said_before, *HI]}}, "reply": {"json": {"say": "Hi"}}},
+        client={"json": asks, "then": [{"user": "ann"}]},
+    )
+    assert await judged(route(text), made) == []
+
+
 # ---- sessions over several requests ----
 
 KEPT = route(

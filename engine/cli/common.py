@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from engine.errors import Problem
 from engine.route.compile import Compiled
+from engine.shell.environment import environment
 from engine.shell.shelf import Shelf, route_folders
 
+__all__ = [
+    "BAD", "GOOD", "WRONG_USE", "environment", "find", "library", "routes_option", "show_problems",
+]  # fmt: skip
+
 GOOD, BAD, WRONG_USE = 0, 1, 2
-
-
-def environment() -> dict[str, str]:
-    """The environment variables that references may read."""
-    return dict(os.environ)
 
 
 def library(folders: tuple[str, ...], *, bundled: bool = False, execute: bool = True) -> Shelf:

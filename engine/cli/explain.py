@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import click
 
 from engine.errors import ExchangeError, RequestError
 from engine.explain import FORMATS, explain
+from engine.shell.clock import SystemClock
 from engine.wire import dumps
 
 from .common import BAD, WRONG_USE, find, routes_option, show_problems
@@ -47,7 +47,7 @@ def command(
         )
     )
     try:
-        explanation = explain(route, body, dialect=dialect, now=time.time())  # noqa: TID251
+        explanation = explain(route, body, dialect=dialect, now=SystemClock().now())
     except (RequestError, ExchangeError) as error:
         click.echo(f"penstock explain: the request would be refused: {error}", err=True)
         raise SystemExit(BAD) from None

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import click
 
+from engine.options import Secret
+from engine.route.compile import Compiled
 from engine.route.nodes import Node
 from engine.wire import dumps
 
@@ -19,15 +21,26 @@ from .common import BAD, find, routes_option, show_problems
 def command(name: str, folders: tuple[str, ...], origin: bool) -> None:
     """Print route NAME (a name, a file, or `preset:NAME`) with what it inherits.
 
-    References such as `${env:X}` are shown as written, never as what they give.
+    References such as `${env:X}` are shown as written, never as what they give; secrets that are
+    written out are masked.
     """
     compiled = find(name, folders)
     if compiled.tree is None:
         show_problems(compiled.problems)
         raise SystemExit(BAD)
+    hidden = _written_out(compiled)
     for line, node in lines(compiled.tree, 0):
+        if node is not None and str(node.text) in hidden:
+            line = line.replace(scalar(node), repr(hidden[str(node.text)]))
         where = f"  # {node.mark.file}:{node.mark.line}" if origin and node is not None else ""
         click.echo(f"{line:<60}{where}" if where else line)
+
+
+def _written_out(compiled: Compiled) -> dict[str, Secret]:
+    known: list[object] = [*compiled.route.references.values()] if compiled.route else []
+    source = compiled.spec.auth.from_ if compiled.spec else None
+    known += (source.inline or {}).values() if source else ()
+    return {secret.reveal(): secret for secret in known if isinstance(secret, Secret)}
 
 
 def lines(node: Node, depth: int) -> Iterator[tuple[str, Node | None]]:

@@ -22,11 +22,11 @@ from engine.errors import ExchangeError, RequestError
 from engine.events import ErrorEvent, Event, Reply
 from engine.wire import Headers, HttpResponse, Record
 
-from . import outcomes
+from . import frames, outcomes
 from .openai_chat import decode, encode, parse, render
 from .profile import Profile
 from .splice import Scan, scan, splice
-from .tap import Observations, Tap, check_whole
+from .tap import Tap, check_whole
 
 
 class Encoder(Protocol):
@@ -134,8 +134,8 @@ class Dialect:
     error_from: Callable[[HttpResponse], ExchangeError]
     scan: Callable[[bytes], Scan | None]
     splice: Callable[[bytes, Scan, str, bool], bytes]
-    tap: Callable[..., Tap] | None = None
-    check_whole: Callable[[bytes], Observations] | None = None
+    tap: Callable[..., frames.Tap] | None = None
+    check_whole: Callable[[bytes], frames.Observations] | None = None
 
     def refusal(self, error: RequestError, request_id: str = "") -> tuple[int, bytes]:
         """Status and body for a request that is not served."""

@@ -14,6 +14,7 @@ from math import ceil
 from typing import Literal
 
 from engine.errors import ExchangeError
+from engine.events import ErrorEvent
 from engine.wire import HttpResponse, JsonError, loads
 
 Family = Literal["openai", "anthropic"]
@@ -126,6 +127,14 @@ def message_for(kind: str, message: str, *, status: int = 0) -> str:
         return message or CLIENT_KINDS.get(kind, "the upstream failed")
     reason = f": {message}" if status == 403 and message else ""
     return f"upstream credential rejected{reason}"
+
+
+def shorten(text: str, most: int = 500) -> str:
+    """At most so many characters, cut between words: half a secret is no longer known as one."""
+    if len(text) <= most:
+        return text
+    words = text[: most - 2].rsplit(None, 1)
+    return f"{words[0]} …" if len(words) == 2 else "…"
 
 
 def ends_retries(kind: str, retry_after: float | None = None) -> bool:
@@ -313,6 +322,17 @@ def classify_error(type: str, code: str, message: str, status: int) -> str:
     return _BROAD.get(type.lower(), "retryable")
 
 
+def error_event(found: UpstreamError, status: int = 0) -> ErrorEvent:
+    """An error that came in an answer, classed."""
+    cls = classify_error(found.type, found.code, found.message, status)
+    return ErrorEvent(cls, found.message, status, found.code)
+
+
+def bare_error(value: dict[str, object]) -> UpstreamError:
+    """The error of an `event: error` whose data has no `error` key."""
+    return read_error({"error": value}) or UpstreamError("the upstream reported an error")
+
+
 _CHALLENGE = re.compile(rb"challenge-platform|cf-chl|just a moment\.\.\.|captcha", re.IGNORECASE)
 _PAGE = re.compile(rb"\s*<")
 
@@ -330,7 +350,7 @@ def classify_text(body: bytes, status: int = 0) -> tuple[str, str]:
         return cls, "the upstream answered with a page, not JSON"
     if status < 400:
         return cls, "the upstream's answer is not JSON"
-    text = body[:300].decode("utf-8", "replace").strip()
+    text = shorten(body[:4000].decode("utf-8", "replace").strip(), 300)
     return classify_error("", "", text, status), text
 
 
@@ -344,7 +364,11 @@ def error_from(response: HttpResponse) -> ExchangeError:
         return ExchangeError(cls, message, status=response.status, retry_after=after)
     found = read_error(value)
     if found is None:
-        found = _error_object(value) if isinstance(value, dict) else UpstreamError(str(value)[:300])
+        found = (
+            _error_object(value)
+            if isinstance(value, dict)
+            else UpstreamError(shorten(str(value), 300))
+        )
     return ExchangeError(
         classify_error(found.type, found.code, found.message, response.status),
         found.message,

@@ -34,6 +34,33 @@ class Profile:
     usage_in_stream: bool = option(
         True, "streams are asked for usage (stream_options.include_usage)"
     )
+    reasoning_effort: Literal["send", "drop"] = option(
+        "send", "drop: Chat requests leave `reasoning_effort` out, for models that do not reason"
+    )
+    max_output: int | None = option(
+        None,
+        "most tokens an answer may have, where the model does not say its own; Messages requests "
+        "ask for so many when the client does not say",
+    )
+    sampling: Literal["all", "one", "none"] = option(
+        "all",
+        "what a Messages upstream takes of temperature, top_p and top_k; one: not temperature and "
+        "top_p together",
+    )
+    later_system: Literal["as_sent", "keep", "user", "lift"] = option(
+        "as_sent",
+        "system messages after the first turn: kept, in place as a user's turn in `<system>` tags, "
+        "or lifted to the front; as_sent: kept where both sides speak the same dialect or Chat is "
+        "spoken upstream, else as a user's turn",
+    )
+    thinking: Literal["as_sent", "adaptive", "budget", "none"] = option(
+        "as_sent",
+        "how Messages requests ask for thinking; as_sent: as the client, or adaptive where it "
+        "speaks another dialect",
+    )
+    unsigned_thinking: Literal["drop", "send"] = option(
+        "drop", "what becomes of earlier thinking without a signature in Messages requests"
+    )
     forward_extras: list[str] = option(
         [],
         "names of top-level request fields that are sent on although the client speaks another "

@@ -82,7 +82,8 @@ def _scan(value: dict[str, object], key: int, found: re.Match[bytes]) -> Scan | 
     model, stream = value.pop(_PROBE), value.get("stream")
     options = value.get("stream_options")
     asked = isinstance(options, dict) and options.get("include_usage") is True
-    odd = stream not in (None, True, False) or (stream and "stream_options" in value and not asked)
+    strange = not (stream is None or isinstance(stream, bool))  # 1.0 equals True
+    odd = strange or (stream and "stream_options" in value and not asked)
     if odd or not isinstance(model, str):
         return None
     value["model"] = model

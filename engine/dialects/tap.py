@@ -9,65 +9,23 @@ terminator is added after a finish. Every frame is decoded once: that is what pr
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from engine.events import ErrorEvent, Finish, Usage, UsageEvent, merge_usage
-from engine.wire import JsonError, dumps, loads
+from engine.events import ErrorEvent, Finish, UsageEvent, merge_usage
+from engine.wire import dumps
 
-from .openai_chat.decode import (
-    FAILURES,
-    FINISHES,
-    bare_error,
-    decode_whole,
-    error_event,
-    failed_finish,
-    read_usage,
-)
+from .frames import NOT_JSON, Observations, decode, junk, take_apart
+from .openai_chat.decode import FAILURES, FINISHES, decode_whole, failed_finish, read_usage
 from .openai_chat.encode import DONE, stream_failure
-from .outcomes import UpstreamError, classify_text, read_error
+from .outcomes import UpstreamError, bare_error, classify_text, error_event, read_error
 
-_LINES = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
-_NEWLINE = re.compile(rb"(?:\r\n|\r|\n)\Z")
-_UNSENT = (b"", b"id", b"retry")
 _CONTENT_KEYS = (
     "content", "reasoning_content", "reasoning", "reasoning_details", "tool_calls", "refusal",
     "function_call", "audio", "images",
 )  # fmt: skip
 Fields = dict[str, object]
-
-
-@dataclass(slots=True)
-class Observations:
-    """What an answer has shown so far.
-
-    content   some choice said something: text, reasoning, a call, a refusal
-    finish    every choice that began has finished; reason and word of the last to do so
-    error     the answer has failed: nothing of it goes on any more
-    failure   the frames that tell a client of `error` once its answer has begun
-    done      the terminator was seen
-    body      the answer to hand on, where it is a whole one
-    """
-
-    content: bool = False
-    usage: Usage | None = None
-    finish: Finish | None = None
-    error: ErrorEvent | None = None
-    failure: bytes = b""
-    done: bool = False
-    body: bytes = b""
-
-
-@dataclass(slots=True)
-class _Frame:
-    """A frame taken apart: what to send on, its event name, its data (None if it has none)."""
-
-    raw: bytes
-    event: bytes = b""
-    data: bytes | None = None
 
 
 class Tap(Observations):
@@ -179,22 +137,22 @@ class Tap(Observations):
 
     def _slow(self, frame: bytes) -> bytes:
         """What to send on of a frame that is not one plain `data:` line."""
-        taken = _take_apart(frame)
+        taken = take_apart(frame)
         if taken is None:
-            return self._fail(_junk(frame))
+            return self._fail(junk(frame))
         if taken.data is None:
             return taken.raw
         data = taken.data.strip()
         if data == b"[DONE]":
             return self._terminate(taken.raw)
-        value, exact = _decode(data) if data else (None, True)
+        value, exact = decode(data) if data else (None, True)
         if isinstance(value, dict):
             if taken.event == b"error":
                 return self._refused(read_error(value) or bare_error(value))
             return self._look(taken.raw if exact else _frame(value), value)
         if not data:
             return b""
-        return self._fail(ErrorEvent("retryable", "the upstream sent a frame that is not JSON"))
+        return self._fail(NOT_JSON)
 
     def _terminate(self, raw: bytes) -> bytes:
         self.done = True
@@ -246,64 +204,6 @@ def _goes_on(value: dict[str, Any]) -> bool:
         return False
 
 
-def _take_apart(frame: bytes) -> _Frame | None:
-    """None if the frame is not UTF-8, or none of its lines belongs to an event stream."""
-    taken = _Frame(b"")
-    kept: list[bytes] = []
-    data: list[bytes] = []
-    strange = False
-    for line in _LINES.findall(frame.removeprefix(b"\xef\xbb\xbf")):
-        name, _, value = line.rstrip(b"\r\n").partition(b":")
-        if name == b"data":
-            data.append(value.removeprefix(b" "))
-        elif name == b"event":
-            taken.event = value.strip()
-        elif name or not value:
-            strange = strange or name not in _UNSENT
-            continue
-        kept.append(line)
-    whole = b"".join(kept)
-    if (strange and not kept) or not _is_text(whole):
-        return None
-    if data:
-        taken.data = b"\n".join(data)
-    if data or b":" in {line[:1] for line in kept}:
-        taken.raw = whole + (_NEWLINE.search(whole) or [b"\n\n"])[0]
-    return taken
-
-
-def _is_text(data: bytes) -> bool:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _decode(data: bytes) -> tuple[object, bool]:
-    """The value, and whether its bytes may go on as they are; None if it is not JSON."""
-    try:
-        return orjson.loads(data), True
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return loads(data), False
-    except JsonError:
-        return None, False
-
-
-def _junk(frame: bytes) -> ErrorEvent:
-    """The error of what is no frame of an event stream: a page, a whole answer, bytes."""
-    value, _ = _decode(frame)
-    if value is None:
-        cls, message = classify_text(frame)
-        return ErrorEvent(cls, message)
-    found = read_error(value)
-    if found is not None:
-        return error_event(found)
-    return ErrorEvent("retryable", "the upstream answered as a whole where a stream was asked for")
-
-
 # ---- whole answers ----
 
 
@@ -313,7 +213,7 @@ def check_whole(body: bytes) -> Observations:
     Its `body` is the answer as it came, but for lone surrogates.
     """
     seen = Observations(done=True, body=body)
-    value, exact = _decode(body)
+    value, exact = decode(body)
     if value is None:
         seen.error = ErrorEvent(*classify_text(body))
         return seen

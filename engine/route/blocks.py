@@ -2,7 +2,8 @@
 
 Rules and transforms give deltas in any order, with block numbers that are hints at best. What
 leaves here obeys the grammar of `engine/events.py`: Open before deltas, contiguous numbers, each
-block closed once; text and thinking never interleave, tool calls may.
+block closed once; text and thinking never interleave, tool calls may. No delta is empty, no two
+calls have the same id, and a call that was told whole has arguments.
 """
 
 from __future__ import annotations
@@ -23,6 +24,18 @@ from engine.events import (
 )
 
 _PARTS = {TextDelta: Text, ReasoningDelta: Reasoning, RefusalDelta: Refusal}
+_DELTAS = {Text: TextDelta, Reasoning: ReasoningDelta, Refusal: RefusalDelta}
+
+
+class _Call:
+    """An open tool call. said: some of its arguments were told."""
+
+    __slots__ = ("custom", "number", "said")
+
+    def __init__(self, number: int, custom: bool) -> None:
+        self.number = number
+        self.custom = custom
+        self.said = False
 
 
 class Blocks:
@@ -33,8 +46,9 @@ class Blocks:
         self._next = 0
         self._kind: type | None = None  # delta type of the prose block now open
         self._at = -1  # its number
-        self._calls: dict[int, int] = {}  # hint -> number of an open tool call
+        self._calls: dict[int, _Call] = {}  # hint -> open tool call
         self._waiting: dict[int, ArgsDelta] = {}  # calls whose name is not known yet
+        self._ids: set[str] = set()
         self.calls = 0
 
     @property
@@ -42,32 +56,42 @@ class Blocks:
         """How many blocks there have been."""
         return self._next
 
+    @property
+    def nameless(self) -> bool:
+        """Arguments came for a call that has no name (yet)."""
+        return bool(self._waiting)
+
     def feed(self, events: list[Event]) -> list[Event]:
         out: list[Event] = []
         for event in events:
             kind = type(event)
             if kind is self._kind:  # the common case: prose goes on
-                out.append(event if event.block == self._at else _moved(event, self._at))  # type: ignore[union-attr]
+                if event.text:  # type: ignore[union-attr]
+                    out.append(event if event.block == self._at else _moved(event, self._at))  # type: ignore[union-attr]
             elif kind in _PARTS:
-                self._prose(event, out)
+                if event.text:  # type: ignore[union-attr]
+                    self._prose(event, out)
             else:
                 self._other(event, out)
         return out
 
     def _prose(self, event: Event, out: list[Event]) -> None:
-        self._end_prose(out)
-        kind = type(event)
-        self._kind, self._at = kind, self._take()
-        out.append(Open(self._at, Reasoning() if kind is ReasoningDelta else _PARTS[kind]("")))
+        self._begin_prose(type(event), out)
         out.append(_moved(event, self._at))
+
+    def _begin_prose(self, kind: type, out: list[Event], part: Reasoning | None = None) -> None:
+        self._end_prose(out)
+        self._kind, self._at = kind, self._take()
+        out.append(
+            Open(self._at, part or (Reasoning() if kind is ReasoningDelta else _PARTS[kind]("")))
+        )
 
     def _other(self, event: Event, out: list[Event]) -> None:
         if isinstance(event, ArgsDelta):
             self._args(event, out)
         elif isinstance(event, SignatureDelta):
             if self._kind is not ReasoningDelta:
-                self._prose(ReasoningDelta(0, ""), out)
-                out.pop()
+                self._begin_prose(ReasoningDelta, out)
             out.append(SignatureDelta(self._at, event.signature, event.encrypted))
         elif isinstance(event, Open):
             self._open(event, out)
@@ -84,26 +108,30 @@ class Blocks:
         if isinstance(part, ToolCall):
             self._begin(event.block, part, out)
         elif isinstance(part, Reasoning) and (part.signature or part.encrypted):
+            self._begin_prose(ReasoningDelta, out, part)
+        elif isinstance(part, Text | Reasoning | Refusal):
+            if part.text:  # a block without text is opened by its first delta
+                self._prose(_DELTAS[type(part)](0, part.text), out)
+        else:  # an image or the like: whole in itself
             self._end_prose(out)
-            self._kind, self._at = ReasoningDelta, self._take()
-            out.append(Open(self._at, part))
+            number = self._take()
+            out += [Open(number, part), Close(number)]
 
     def _begin(self, hint: int, part: ToolCall, out: list[Event]) -> None:
         self._end_prose(out)
-        number = self._take()
-        self._calls[hint] = number
+        self._end_call(hint, out)
+        call = self._calls[hint] = _Call(self._take(), part.kind == "custom")
         self.calls += 1
-        args, part.args = part.args, ""
-        out.append(Open(number, part))
-        if args:
-            out.append(ArgsDelta(number, args))
+        ident = part.id if part.id and part.id not in self._ids else self._new_id()
+        self._ids.add(ident)
+        out.append(Open(call.number, ToolCall(ident, part.name, "", part.kind, part.extras)))
+        self._argue(call, part.args, out)
 
     def _args(self, event: ArgsDelta, out: list[Event]) -> None:
         hint = event.block
-        number = self._calls.get(hint)
-        if number is not None:
-            if event.json:
-                out.append(ArgsDelta(number, event.json))
+        call = self._calls.get(hint)
+        if call is not None:
+            self._argue(call, event.json, out)
             return
         held = self._waiting.get(hint)
         if held is not None:
@@ -114,14 +142,27 @@ class Blocks:
             self._waiting[hint] = event
             return
         self._waiting.pop(hint, None)
-        self._begin(hint, ToolCall(event.id or self._new_id(), event.name, event.json), out)
+        self._begin(hint, ToolCall(event.id, event.name, event.json), out)
+
+    def _argue(self, call: _Call, json: str, out: list[Event]) -> None:
+        if json:
+            call.said = True
+            out.append(ArgsDelta(call.number, json))
 
     def _close(self, hint: int, out: list[Event]) -> None:
-        number = self._calls.pop(hint, None)
-        if number is not None:
-            out.append(Close(number))
-        elif self._kind is not None:
+        if hint in self._calls:
+            self._end_call(hint, out)
+        else:
             self._end_prose(out)
+
+    def _end_call(self, hint: int, out: list[Event], *, whole: bool = True) -> None:
+        """Close a call. One that was told whole and has no arguments takes none: `{}`."""
+        call = self._calls.pop(hint, None)
+        if call is None:
+            return
+        if whole and not call.said and not call.custom:
+            out.append(ArgsDelta(call.number, "{}"))
+        out.append(Close(call.number))
 
     def _end_prose(self, out: list[Event]) -> None:
         if self._kind is not None:
@@ -132,17 +173,12 @@ class Blocks:
         self._next += 1
         return self._next - 1
 
-    def finish(self) -> list[Event]:
-        """Close what is open. Calls whose name never came are given out under an empty name."""
+    def finish(self, *, whole: bool = True) -> list[Event]:
+        """Close what is open. whole: the answer was not cut off for its length."""
         out: list[Event] = []
-        for hint, held in sorted(self._waiting.items()):
-            self._begin(hint, ToolCall(held.id or self._new_id(), held.name, held.json), out)
-        self._waiting.clear()
         self._end_prose(out)
-        out += [
-            Close(number) for _, number in sorted(self._calls.items(), key=lambda pair: pair[1])
-        ]
-        self._calls.clear()
+        for hint in list(self._calls):
+            self._end_call(hint, out, whole=whole)
         return out
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from engine.dialects.outcomes import shorten
 from engine.events import ErrorEvent
 from engine.options import Env
 from engine.wire import HttpResponse, JsonError, loads
@@ -143,7 +144,7 @@ class Classifier:
             text = answer.text.strip()
             plain = text and "<" not in text[:200] and text.isprintable() and len(text) < 300
             found = text if plain else ""
-        return found[:500] or f"the upstream answered with status {answer.status}"
+        return shorten(found) or f"the upstream answered with status {answer.status}"
 
 
 def _json(body: bytes) -> object:

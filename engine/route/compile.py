@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,7 +17,6 @@ from engine.auth.static import basic
 from engine.dialects import DIALECTS, Dialect
 from engine.errors import ConfigError, Problem
 from engine.options import OMIT, Condition, Env, Secret, Template, Tree
-from engine.parsers import PARSERS, Parser
 from engine.policies.retry import Backoff, RetryPolicy
 from engine.transform import METHODS, Model
 from engine.wire import HttpRequest, dumps
@@ -28,24 +26,19 @@ from .classify import Classifier
 from .extends import Find, expand
 from .line_checks import check_lines
 from .nodes import Mark, Node, read
-from .patches import path_patch
-from .pipeline import Reader as EventReader
-from .pipeline import Road
 from .reader import REFERENCES, WRONG, Reader, did_you_mean
 from .references import Outside, Resolver
 from .render import Pairs, compile_patches, compile_request, pairs, text, without_case
-from .route import Offer, Route, SessionPlan, Splitter
-from .rules import RuleReader, compile_rules
+from .roads import no_road, splitter, stream_road, whole_road
+from .route import Offer, Route, SessionPlan
 from .spec import (
     AuthSpec,
     HttpSpec,
     ModelSpec,
     RequestSpec,
-    ResponseSpec,
     RouteSpec,
     SessionSpec,
     StepSpec,
-    StreamSpec,
     ValueSpec,
 )
 from .stages import Stage, context_of, make_transform
@@ -55,7 +48,6 @@ from .values import ValuePlan, compile_step, compile_ttl, fetch, produced
 from .view import FIELDS
 
 # Finds a transform: name -> (source, path), or None.
-MakeReader = Callable[[dict[str, object], Callable[[], str]], EventReader]
 FindTransform = Callable[[str], tuple[bytes, str] | None]
 
 
@@ -155,7 +147,7 @@ class _Compiler:
         outside = self.sources.outside
         files = tuple(dict.fromkeys([*self.files, *outside.files]))
         unset = tuple(dict.fromkeys(outside.unset))
-        problems = sorted(set(_without_echoes(self.problems)))
+        problems = sorted(set(map(self.resolver.hide, _without_echoes(self.problems))))
         return Compiled(name, route, problems, files, spec, self.tree, unset)
 
     # ---- the route ----
@@ -196,11 +188,12 @@ class _Compiler:
             stages=stages,
             classifier=Classifier(spec.errors),
             policies=(_retry(spec, values),),
-            stream_road=_stream_road(spec, dialect),
-            whole_road=_whole_road(spec, dialect),
+            stream_road=stream_road(spec, dialect),
+            whole_road=whole_road(spec, dialect),
+            no_road=no_road(spec),
             references=self.reader.references,
             passthrough=_passes(spec, dialect, stages),
-            splitter=_splitter(spec, dialect),
+            splitter=splitter(spec, dialect),
             hosts=tuple(host for stage in stages for host in stage.loaded.hosts),
         )
 
@@ -385,7 +378,7 @@ class _Compiler:
         name = source.env or ""
         found = self.sources.outside.env.get(name, "").strip()
         if not found:
-            node = self.tree.value["auth"].value["from"]
+            node = self.tree.value["auth"].value["from"].value["env"]
             self.sources.outside.unset.append(name)
             message = f"environment variable `{name}` is not set"
             self.problems.append(node.mark.problem("E201", message))
@@ -442,6 +435,18 @@ def _constant(source: str) -> Template:
     return Template(source, lambda env: source, constant=True)
 
 
+def _parts(tree: Node) -> frozenset[str] | None:
+    """The names of an account's parts; None where a child has yet to say them."""
+    auth, abstract = tree.get("auth"), tree.get("abstract")
+    source = auth.get("from") if auth else None
+    if source is None:
+        return None if abstract is not None and abstract.value is True else frozenset()
+    inline = source.get("inline")
+    if inline is not None and inline.kind == "map":
+        return frozenset(inline.value)
+    return frozenset({"key"}) if source.get("env") or source.get("client_key") else None
+
+
 def _roots(tree: Node) -> Roots:
     """The variables of this route's templates, as its keys declare them."""
 
@@ -461,7 +466,7 @@ def _roots(tree: Node) -> Roots:
     return {
         "req": frozenset(FIELDS),
         "model": frozenset({"id", "upstream", "max_output"}),
-        "account": None,
+        "account": _parts(tree),
         "values": keys("values"),
         "session": named | learned | {"id"},
         "vars": keys("vars") | learned,
@@ -585,83 +590,6 @@ def _passes(spec: RouteSpec, dialect: Dialect | None, stages: tuple[Stage, ...])
     return stream is None or (
         stream.events is None and stream.use == "auto" and not stream.min_text
     )
-
-
-# ---- roads ----
-
-
-def _stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
-    stream = spec.stream
-    if stream is None and dialect is None:
-        return None
-    stream = stream or StreamSpec()
-    if stream.events is None and dialect is None:
-        return None
-    parser, json = _framing(stream, dialect, int(spec.limits.event))
-    if stream.events is None:
-        assert dialect is not None
-        reader: MakeReader = dialect.stream_reader
-        finishes, exact = True, False
-        done = frozenset(stream.done or dialect.done)
-    else:
-        rules = compile_rules(stream.events, stream.reduce)
-        exact = rules.exact
-        reader, finishes, done = _rule_reader(rules), rules.finishes, frozenset(stream.done)
-    return Road(
-        parser=parser,
-        reader=reader,
-        json=json,
-        finishes=finishes,
-        done=frozenset(word.encode() for word in done),
-        finish_optional=stream.finish_optional,
-        min_text=stream.min_text,
-        unmatched=stream.unmatched,
-        patch=path_patch if stream.reduce == "path_patch" else None,
-        exact=exact,
-    )
-
-
-def _splitter(spec: RouteSpec, dialect: Dialect | None) -> Callable[[], Splitter] | None:
-    frames = PARSERS[dialect.framing].frames if dialect else None
-    return partial(frames, int(spec.limits.event)) if frames else None
-
-
-def _framing(
-    stream: StreamSpec, dialect: Dialect | None, limit: int
-) -> tuple[Callable[[], Parser], bool]:
-    word, options = (dialect.framing if dialect else "sse"), None
-    if stream.format is not None:
-        word = stream.format.word or "frames"
-        options = stream.format.frames
-    kind = PARSERS[word]
-    if word == "aws_eventstream":
-        options = kind.options(event_from=stream.event_from)  # type: ignore[misc]
-    return (lambda: kind.make(options, limit)), kind.decodes == "json"
-
-
-def _whole_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
-    response = spec.response
-    if (response is None or response.events is None) and dialect is None:
-        return None
-    response = response or ResponseSpec()
-    kind = PARSERS["json" if response.format == "json" else "text"]
-    if response.events is None:
-        assert dialect is not None
-        reader: MakeReader = dialect.whole_reader
-    else:
-        reader = _rule_reader(compile_rules(response.events))
-    return Road(
-        parser=lambda: kind.make(None, int(spec.limits.answer)),
-        reader=reader,
-        json=kind.decodes == "json",
-        finishes=False,
-        min_text=response.min_text,
-        whole=True,
-    )
-
-
-def _rule_reader(rules: Any) -> Callable[[dict[str, object], Callable[[], str]], EventReader]:
-    return lambda env, new_id: RuleReader(rules, env)
 
 
 def _resolved(node: Node, resolver: Resolver) -> Any:

@@ -412,10 +412,7 @@ Filter = Callable[..., object]
 
 FILTERS: dict[str, Filter] = {
     "as_anthropic": _as_dialect("as_anthropic", "anthropic_messages", "Anthropic Messages"),
-    "as_bedrock": _as_dialect("as_bedrock", "bedrock_converse", "Bedrock Converse"),
-    "as_gemini": _as_dialect("as_gemini", "gemini", "Gemini"),
     "as_messages": as_messages,
-    "as_ollama": _as_dialect("as_ollama", "ollama", "Ollama"),
     "as_openai": _as_dialect("as_openai", "openai_chat", "OpenAI Chat Completions"),
     "as_text_messages": as_text_messages,
     "as_tools": as_tools,

@@ -294,8 +294,15 @@ _HINTS: tuple[tuple[Callable[[str], bool], str], ...] = (
     (lambda line: "\t" in line[: len(line) - len(line.lstrip())], "; indent with spaces, not tabs"),
     (lambda line: bool(re.search(r"\$[^\s\"']*\[", line)), '; quote a path: "$.a[*]"'),
     (lambda line: bool(re.search(r":\s*[@`%]", line)), "; quote a value that starts so"),
+    (lambda line: bool(re.search(r"(^|[{,])\s*\*\s*:", line)), '; quote the key: "*"'),
 )
+_UNCLEAR = {
+    "mapping values": "; is the line indented like those beside it? Text with `: ` in it is quoted",
+    "did not find expected key": "; perhaps a quote or bracket further up is not closed",
+}  # what the parser says -> what is behind it most often
 
 
 def _hint(line: str, what: str) -> str:
-    return next((hint for test, hint in _HINTS if test(line)), "")
+    known = (hint for test, hint in _HINTS if test(line))
+    unclear = (hint for words, hint in _UNCLEAR.items() if what.startswith(words))
+    return next(known, "") or next(unclear, "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from engine.errors import ExchangeError
@@ -30,226 +30,31 @@ from engine.parsers import FramingError, Parser
 from engine.wire import JsonError, Record, loads, loads_frame
 
 from .blocks import Blocks
+from .sniff import sniff
 
 
 class Reader(Protocol):
     """Rules or a dialect's decoder: records in, events out."""
 
     def feed(self, record: Record) -> list[Event]: ...
-    def finish(self) -> list[Event]: ...
-
-
-# Says whether a first record or a whole body is an error after all.
-Judge = Callable[[bytes, object], ErrorEvent | None]
-Step = Callable[[Any], list[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Road:
-    """One way to read an answer: a framing and what stands behind it, compiled.
-
-    json       records hold JSON (else text)
-    finishes   an answer that does not say its finish is truncated
-    done       payloads that mark the end
-    whole      the answer is one document, not a stream
-    exact      whole JSON values are handed on, so integers of any length must stay exact
-    patch      makes the reducer of `reduce: path_patch`
-    """
-
-    parser: Callable[[], Parser]
-    reader: Callable[[dict[str, object], Callable[[], str]], Reader]
-    json: bool
-    finishes: bool
-    done: frozenset[bytes] = frozenset()
-    finish_optional: bool = False
-    min_text: int = 0
-    unmatched: str = "warn"
-    whole: bool = False
-    patch: Callable[[], Step] | None = None
-    exact: bool = True
-
-
-class Pipeline:
-    """One attempt's answer.
-
-    life        complete frames seen; the event-gap timer watches it
-    over        the finish or the end marker was seen: nothing of content follows
-    error       set as soon as the answer is known to have failed
-    cause       what a transform raised, for the log
-    unmatched   records that no rule knew
-    """
-
-    def __init__(
-        self,
-        road: Road,
-        env: dict[str, object],
-        new_id: Callable[[], str],
-        *,
-        judge: Judge,
-        records: Sequence[Step] = (),
-        events: Sequence[tuple[Step | None, Callable[[], list[Event]] | None]] = (),
-    ) -> None:
-        self.road = road
-        self._parser = road.parser()
-        self._loads = loads if road.exact else loads_frame
-        self._reader = road.reader(env, new_id)
-        self._blocks = Blocks(new_id)
-        self._judge = judge
-        self._judged = False
-        self._records = ([road.patch()] if road.patch else []) + list(records)
-        self._steps = [step for step, _ in events if step is not None]
-        self._events = list(events)
-        self.over = False
-        self.error: ErrorEvent | None = None
-        self.cause: BaseException | None = None
-        self.finish_event: Finish | None = None
-        self.usage: Usage | None = None
-        self.state: dict[str, object] = {}
-        self.start: Start | None = None
-        self.text_length = 0
-        self.seen = 0
-        self._marked = False
-
-    @property
-    def life(self) -> int:
-        return self._parser.frames
-
-    @property
-    def ended(self) -> bool:
-        """Nothing follows, not even usage: the end marker was seen, or all that has none tells."""
-        if self._marked or not self.over or self.road.done:
-            return self._marked
-        return self.usage is not None and self.usage.output is not None
-
-    @property
-    def unmatched(self) -> Counter[str]:
-        found = getattr(self._reader, "unmatched", None)
-        return found if isinstance(found, Counter) else Counter()
-
-    def feed(self, data: bytes) -> list[Event]:
-        """Events found so far. After `error` is set nothing comes any more."""
-        if self.error is not None:
-            return []
-        try:
-            records = self._parser.feed(data)
-            return self._read(records) if records else []
-        except FramingError as error:
-            self.error = ErrorEvent("retryable", f"the answer cannot be read: {error}")
-        except ExchangeError as error:
-            self._fail(error)
-        return []
-
-    def _read(self, records: list[Record]) -> list[Event]:
-        out: list[Event] = []
-        done, decode, feed = self.road.done, self.road.json, self._reader.feed
-        for record in records:
-            if self._marked:
-                break  # nothing after the terminator is part of the answer
-            if done and record.data.strip() in done:
-                self._marked = self.over = True
-                break
-            if not record.data:
-                continue  # an empty frame keeps the line alive and says nothing
-            if decode and record.value is None and not self._decode(record):
-                if self.error is not None:
-                    break
-                continue
-            if not self._judged and self._refused(record):
-                break
-            if self._records:
-                for item in self._shaped(record):
-                    out += feed(item)
-            else:
-                out += feed(record)
-            self.seen += 1
-        return self._chain(out) if out else out
-
-    def _decode(self, record: Record) -> bool:
-        try:
-            record.value = self._loads(record.data)
-        except JsonError:
-            if self.road.unmatched != "ignore":
-                self.error = self._not_json(record.data)
-            return False
-        return True
-
-    def _not_json(self, data: bytes) -> ErrorEvent:
-        failed = None if self._judged else self._judge(data, None)
-        what = "answer" if self.road.whole else "frame"
-        return failed or ErrorEvent("retryable", f"the upstream sent a {what} that is not JSON")
-
-    def _refused(self, record: Record) -> bool:
-        self._judged = True
-        self.error = self._judge(record.data, record.value)
-        return self.error is not None
-
-    def _shaped(self, record: Record) -> list[Record]:
-        records = [record]
-        for step in self._records:
-            records = [made for item in records for made in step(item)]
-        return records
-
-    def _chain(self, events: list[Event]) -> list[Event]:
-        """Transforms, then the sieve that keeps what is not content, then numbering."""
-        for step in self._steps:
-            events = [made for event in events for made in step(event)]
-        return self._blocks.feed(self._sieve(events))
-
-    def _sieve(self, events: list[Event]) -> list[Event]:
-        kept: list[Event] = []
-        for event in events:
-            kind = type(event)
-            if kind is TextDelta:
-                self.text_length += len(event.text)  # type: ignore[union-attr]
-                kept.append(event)
-            elif kind in _HELD:
-                self._hold(event)
-                if self.error is not None:
-                    break
-            else:
-                kept.append(event)
-        return kept
-
-    def _hold(self, event: Event) -> None:
-        if isinstance(event, UsageEvent):
-            self.usage = merge_usage(self.usage, event.usage)
-        elif isinstance(event, Finish):
-            self.finish_event = self.finish_event or event
-            self.over = True
-        elif isinstance(event, ErrorEvent):
-            self.error = event
-        elif isinstance(event, StateSet):
-            self.state.update(event.values)
-        elif isinstance(event, Start):
-            self.start = self.start or event
-        elif isinstance(event, End):
-            self._marked = self.over = True
-
     def finish(self) -> list[Event]:
         """End of input: what was held back, all blocks closed. Then ask `verdict`."""
         out: list[Event] = []
-        if self.error is None:
-            try:
-                out += self._read(self._parser.finish())
-            except FramingError as error:
-                self.error = ErrorEvent("retryable", f"the answer cannot be read: {error}")
-            except ExchangeError as error:
-                self._fail(error)
+        if self.error is None and not self._marked:
+            if self._other is not None:  # the bytes never told
+                out += self._parsed(self._parser.feed, self._head)
+            out += self._parsed(self._parser.finish)
         try:
             if self.error is None:
                 out += self._chain(self._reader.finish())
             out += self._flush()
         except ExchangeError as error:
-            self._fail(error)
+            self.cause = error.__cause__
+            self.error = _event(error)
         if self.error is None:
-            out += self._blocks.finish()
+            cut = self.finish_event is not None and self.finish_event.reason == "length"
+            out += self._blocks.finish(whole=not cut)
         return out
-
-    def _fail(self, error: ExchangeError) -> None:
-        self.cause = error.__cause__
-        self.error = ErrorEvent(
-            error.cls, error.message, error.status, error.code, error.retry_after
-        )
 
     def _flush(self) -> list[Event]:
         """`finish` of each transform; its events pass the transforms below it."""
@@ -271,10 +76,15 @@ class Pipeline:
         finish = self.finish_event or self._implied()
         if finish is None:
             return self._incomplete()
-        if self.text_length < self.road.min_text and not self._blocks.calls:
+        if self._blocks.nameless and finish.reason != "length":
+            return ErrorEvent("retryable", "the upstream called a tool without naming it")
+        short = self.text_length < self.road.min_text and finish.reason != "content_filter"
+        if short and not self._blocks.calls:
             return ErrorEvent("empty_response", "the upstream's answer has no text")
-        if self._blocks.calls and finish.reason == "stop":
-            return Finish("tool_calls", finish.raw)
+        if self._blocks.calls and finish.reason in ("stop", "other"):
+            return replace(finish, reason="tool_calls")
+        if finish.reason == "tool_calls" and not self._blocks.calls:
+            return replace(finish, reason="stop")
         return finish
 
     def _implied(self) -> Finish | None:
@@ -293,6 +103,10 @@ class Pipeline:
         if self.road.whole:
             return ErrorEvent("retryable", "the upstream's answer holds nothing the route reads")
         return ErrorEvent("truncated", "the upstream's answer ended before it was whole")
+
+
+def _event(error: ExchangeError) -> ErrorEvent:
+    return ErrorEvent(error.cls, error.message, error.status, error.code, error.retry_after)
 
 
 _HELD = {UsageEvent, Finish, ErrorEvent, StateSet, Start, End}

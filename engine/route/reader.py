@@ -19,6 +19,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Union, get_args, get_origin
+from urllib.parse import unquote
 
 from engine.errors import Problem
 from engine.options import (
@@ -105,7 +106,9 @@ def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
 
 def nearest(word: str, known: typing.Iterable[str]) -> str:
     """`; did you mean `x`?` for the nearest known word, or nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    words = list(known)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    near = near or [each for each in words if each.lower() == word.lower()]
     return f"; did you mean `{near[0]}`?" if near else ""
 
 
@@ -151,8 +154,7 @@ class Reader:
             return {key: self.plain(child) for key, child in node.value.items()}
         if node.kind == "list":
             return [self.plain(child) for child in node.value]
-        if self.resolver.is_secret(node):
-            self._refer(self.resolver.secret(node, ""))
+        self._keep(node)
         return self._number_or_text(node)
 
     # ---- containers ----
@@ -224,7 +226,7 @@ class Reader:
         lone = bool(field and field.metadata.get("lone"))
         if node.kind != "list":
             if not lone:
-                return self._expected(node, "a list", place)
+                return self._expected(node, f"a list{_alone(item, place)}", place)
             value = self.read(node, item, place, field)
             return WRONG if value is WRONG else [value]
         values = [
@@ -253,7 +255,7 @@ class Reader:
                 return word
         texts = [str(word) for word in words]
         hint = nearest(str(value), texts)
-        message = f"{_in(place)} must be one of {', '.join(texts)}, not `{value}`{hint}"
+        message = f"{_in(place)} must be one of {', '.join(texts)}, not `{node.text}`{hint}"
         return self.note(node.mark, "E104", message)
 
     def _number_or_text(self, node: Node) -> Any:
@@ -268,14 +270,21 @@ class Reader:
         choices = field.metadata.get("choices") if field else ()
         if choices and text not in choices:
             return self.note(
-                node.mark, "E104", f"{_in(place)}: unknown `{text}`{did_you_mean(text, choices)}"
+                node.mark,
+                "E104",
+                f"{_in(place)}: unknown `{node.text}`{did_you_mean(text, choices)}",
             )
+        if "://" in text:  # it may hold a password
+            self._keep(node)
         return text
 
     def _secret(self, node: Node, place: str, field: Field | None) -> Any:
         if node.kind in ("map", "list", "null"):
             return self._expected(node, "text", place)
-        return self.resolver.secret(node, place)
+        secret = self.resolver.secret(node, place)
+        self._refer(secret)
+        self._keep(node)
+        return secret
 
     def _bool(self, node: Node, place: str, field: Field | None) -> Any:
         text = self.resolver.text(node) if self.resolver.of(node) else None
@@ -369,6 +378,15 @@ class Reader:
         self.references[slot] = value
         return slot
 
+    def _keep(self, node: Node) -> None:
+        """Know what came from outside into a plain field, so that no message repeats it."""
+        for piece in self.resolver.of(node) or ():
+            if piece.secret:
+                password = _PASSWORD.search(piece.text)
+                self._refer(Secret(piece.text, piece.name))
+                if password:
+                    self._refer(Secret(unquote(password[1]), piece.name))
+
     def _inside(self, node: Node, at: int) -> Mark:
         """The place of an offset in a scalar that stands on one line as it was written."""
         mark = node.mark
@@ -461,6 +479,9 @@ _FLAGS = {"i": re.I, "s": re.S, "m": re.M}
 _NESTED = re.compile(r"\((?:[^()\\]|\\.)*[+*](?:[^()\\]|\\.)*\)[+*{]")
 
 
+_PASSWORD = re.compile(r"://[^/@:]*:([^/@]+)@")
+
+
 def compile_regex(text: str) -> re.Pattern[str]:
     """`/pattern/flags` or a bare pattern. Nested quantifiers may run for ever: refused."""
     flags = 0
@@ -492,6 +513,12 @@ def _fits(node: Node, choice: Any) -> bool:
     if get_origin(choice) is dict or dataclasses.is_dataclass(choice):
         return node.kind == "map"
     return True
+
+
+def _alone(item: Any, place: str) -> str:
+    """How one variant is written where a list of them is due and only its map was given."""
+    key = place.rpartition(".")[2]
+    return f" (here: `[{{ {key}: … }}]`)" if key in getattr(item, "ONE_OF", ()) else ""
 
 
 def _in(place: str) -> str:

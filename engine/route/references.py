@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine.errors import Problem
 from engine.options import Secret
 
 from .nodes import Mark, Node
 
+SHORTEST = 6  # characters; what is shorter is a number or a word, not a secret
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}")
 _BODY = re.compile(r"(env|file|vars):(.+)", re.S)
 
@@ -85,6 +86,14 @@ class Resolver:
     def is_secret(self, node: Node) -> bool:
         """Whether something from outside stands in the scalar."""
         return any(piece.secret for piece in self.of(node) or ())
+
+    def hide(self, problem: Problem) -> Problem:
+        """The problem as it may be told: what came from outside shows as its reference."""
+        message = problem.message
+        for piece in (piece for pieces in self.pieces.values() for piece in pieces):
+            if piece.secret and len(piece.text) >= SHORTEST:
+                message = message.replace(piece.text, f"${{{piece.name}}}")
+        return problem if message == problem.message else replace(problem, message=message)
 
     def split(self, node: Node) -> list[Piece]:
         pieces: list[Piece] = []

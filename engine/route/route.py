@@ -55,7 +55,7 @@ class Offer:
     """A model as clients name it, with the route's `vars` as they are for it."""
 
     model: Model
-    vars: Mapping[str, object]
+    vars: Mapping[str, object] = field(repr=False)
     owned_by: str
     known: Mapping[str, object]  # what templates see as `model`
 
@@ -90,7 +90,7 @@ def _named(key: str, asked: Asked) -> str:
     return found if isinstance(found, str) else ""
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, weakref_slot=True)
 class Route:
     """See the module's docstring. `files` are all files it was made of, its own first."""
 
@@ -119,11 +119,16 @@ class Route:
     policies: tuple[Policy, ...]
     stream_road: Road | None
     whole_road: Road | None
+    no_road: Road
     references: Mapping[str, object]
     passthrough: bool
     splitter: Callable[[], Splitter] | None
     hosts: tuple[str, ...]
     warnings: tuple[str, ...] = field(default=())
+
+    def __repr__(self) -> str:
+        """Name and digest only: some headers are rendered already, with what is secret in them."""
+        return f"Route({self.name!r}, {self.digest[:12]!r})"
 
     # ---- one request ----
 
@@ -231,6 +236,8 @@ class Route:
         """The reading of one answer, `head` being its status and headers."""
         road = (self.stream_road if stream else self.whole_road) or self.stream_road
         assert road is not None
+        streams = self.stream_road
+        other = (streams if streams and streams.sse else None) if road.whole else self.whole_road
 
         def judge(data: bytes, value: object) -> ErrorEvent | None:
             whole = dataclasses.replace(head, body=data)
@@ -243,6 +250,7 @@ class Route:
             judge=judge,
             records=record_steps(transforms),
             events=event_steps(transforms),
+            other=other if road.whole else other or self.no_road,
         )
 
     def classify(

@@ -112,7 +112,7 @@ class RuleReader:
         if rule.each is None:
             return self._item(rule, value, event, out)
         matched = False
-        for self.at, item in enumerate(rule.each(value)):  # noqa: B020
+        for self.at, item in enumerate(rule.each(value)):
             matched = self._item(rule, item, event, out) or matched
         self.at = 0
         return matched
@@ -375,9 +375,9 @@ def _count(value: object) -> int | None:
         return None
     if isinstance(value, str) and len(value) < 20 and value.isascii() and value.isdigit():
         return int(value)
-    if isinstance(value, int | float) and isfinite(value):
-        return max(0, int(value))
-    return None
+    if isinstance(value, float):
+        return max(0, int(value)) if isfinite(value) else None
+    return max(0, value) if isinstance(value, int) else None
 
 
 def word_of(word: Word, mapping: Mapping[str, str], item: object) -> tuple[str | None, str]:

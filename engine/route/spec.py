@@ -18,6 +18,7 @@ from engine.options import (
     Duration,
     Path,
     Regex,
+    Secret,
     Selector,
     Size,
     Template,
@@ -341,7 +342,7 @@ class TlsSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamSpec:
-    proxy: str | None = option(None, "an HTTP proxy; those of the environment are ignored")
+    proxy: Secret | None = option(None, "an HTTP proxy; those of the environment are ignored")
     cookies: Literal["none", "route", "account", "session"] = option(
         "none", "who shares a cookie jar"
     )
@@ -351,9 +352,9 @@ class UpstreamSpec:
     tls: TlsSpec = option(TlsSpec(), "how the connection is secured")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RouteSpec:
-    """A route file. `x-…` keys are free for notes."""
+    """A route file. `x-…` keys are free for notes. It prints nothing: `vars` may hold a secret."""
 
     version: Literal[1] = option(doc="the version of the language")
     name: str | None = option(None, "default: the file's stem; state is kept under it")

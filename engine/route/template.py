@@ -142,15 +142,20 @@ class _Made:
             raise TemplateError(f"`{name}` is a variable of the route and cannot be set")
         for read in self.reads:
             if read.root not in roots:
-                hint = near(read.root, roots)
+                hint = near(read.root, roots) or _ELSEWHERE.get(read.root, "")
                 raise TemplateError(
                     f"`{read.root}` does not exist here{hint}", read.at_root, "E302"
                 )
             known = roots[read.root]
             if known is not None and read.name is not None and read.name not in known:
                 hint = near(read.name, known, f"{read.root}.")
+                if not known and read.root == "account":
+                    hint = "; `auth.from` says where an account comes from"
                 message = f"`{read.root}.{read.name}` does not exist{hint}"
                 raise TemplateError(message, read.at_name, "E302")
+
+
+_ELSEWHERE = {"env": "; an environment variable is written `${env:NAME}`"}
 
 
 @lru_cache(maxsize=8192)
@@ -199,11 +204,17 @@ def _parsed(source: str, parse: Callable[[str], Parsed]) -> Parsed:
     except TemplateSyntaxError as error:
         place = re.search(r" at (\d+)$", error.message or "")
         at = int(place[1]) if place else line_start(source, error.lineno)
-        raise TemplateError(error.message or "not a template", at) from None
+        raise TemplateError(_plain(error.message or "not a template"), at) from None
     except RecursionError:
         raise TemplateError("this is nested too deeply") from None
     except ValueError:
         raise TemplateError("a number has too many digits") from None
+
+
+def _plain(message: str) -> str:
+    """Jinja's words without its own offset, which the column tells."""
+    message = re.sub(r" at \d+$", "", message)
+    return message + (": `{{` is closed by `}}`" if message == "unexpected '}'" else "")
 
 
 def _make(source: str, tree: nodes.Template, *, native: bool) -> _Made:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Collection, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,7 +36,7 @@ MakeProducer = Callable[[Env], Generator[HttpRequest, HttpResponse, Extracted]]
 class Found:
     """What a fetch gave: text, or named outputs; good for so many seconds (None: for ever)."""
 
-    content: str | dict[str, str]
+    content: str | dict[str, str] = field(repr=False)
     expires_in: float | None = None
 
 

@@ -41,7 +41,7 @@ class Caller:
 
     client: str
     key: Secret | None
-    headers: Headers
+    headers: Headers = field(repr=False)
 
 
 @dataclass(slots=True, eq=False)

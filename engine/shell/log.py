@@ -21,6 +21,8 @@ from typing import Any, BinaryIO, Literal
 
 import orjson
 
+from engine.dialects.outcomes import shorten
+
 from .redact import Redactor
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -143,7 +145,7 @@ def plain(value: object) -> object:
         return type(value).__name__
     if isinstance(value, bytes | bytearray):
         return f"{len(value)} bytes"
-    return str(value)[:LONGEST]
+    return shorten(str(value), LONGEST)
 
 
 def where(error: BaseException) -> str:
@@ -183,9 +185,9 @@ class Bridge(logging.Handler):
 
 def _message(record: logging.LogRecord) -> str:
     try:
-        return record.getMessage()[:LONGEST]
+        return shorten(record.getMessage(), LONGEST)
     except (TypeError, ValueError):  # a library's format does not fit its arguments
-        return str(record.msg)[:LONGEST]
+        return shorten(str(record.msg), LONGEST)
 
 
 def take_over(logger: Logger) -> None:

@@ -21,7 +21,8 @@ from engine.errors import ExchangeError
 from engine.fixtures import Fixture
 from engine.keyring import Keyring
 from engine.ports import Answer, Line, Observer, Ports
-from engine.replay import Recorded, Seen, read_answer
+from engine.recorded import Recorded
+from engine.replay import Seen, read_answer
 from engine.route.book import make_book
 from engine.route.route import Route
 from engine.sessions import Sessions
@@ -29,7 +30,6 @@ from engine.wire import HttpRequest, HttpResponse, JsonError, loads
 
 from .chats import Chats
 from .clock import FrozenClock
-from .chats import Chats
 from .server import Server
 from .settings import Clients, Settings
 from .store_memory import MemoryStore

@@ -1,9 +1,10 @@
 """Takes secrets out of text: those it was told of, and what looks like a credential.
 
-A secret is found as it is, JSON-escaped, URL-quoted and inside base64 at any of the three
-alignments, longest form first. The search costs the same for one secret as for thousands: a form
-of 15 bytes or more covers one whole 8-byte word of the text wherever it stands, so the words of the
-text are looked up in an index of the forms' first words. Shorter forms are searched one by one.
+A secret is found as it is, JSON-escaped and URL-quoted (also twice), in hexadecimal and inside
+base64 at any of the three alignments, longest form first. The search costs the same for one secret
+as for thousands: a form of 15 bytes or more covers one whole 8-byte word of the text wherever it
+stands, so the words of the text are looked up in an index of the forms' first words. Shorter forms
+are searched one by one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import threading
 from base64 import b64encode, urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 from urllib.parse import quote, quote_plus
 
 import orjson
@@ -134,12 +136,18 @@ def _forms(text: str) -> set[bytes]:
     raw = text.encode("utf-8", "replace")
     if len(raw) < MIN_LENGTH:
         return set()
-    quoted = {quote(raw, safe=""), quote(raw), quote_plus(raw)}
+    once = orjson.dumps(raw.decode())[1:-1]
+    forms = {raw, once, orjson.dumps(once.decode())[1:-1]}
+    quoted = {make(form) for form in forms for make in _QUOTES}
+    quoted |= {make(form) for form in quoted for make in _QUOTES}
     lower = {re.sub("%..", lambda hit: hit.group().lower(), form) for form in quoted}
-    forms = {raw, orjson.dumps(raw.decode())[1:-1]}
     forms |= {form.encode() for form in quoted | lower}
+    forms |= {raw.hex().encode(), raw.hex().upper().encode()}
     forms |= {core for encode in (b64encode, urlsafe_b64encode) for core in _cores(raw, encode)}
     return {form for form in forms if len(form) >= MIN_LENGTH}
+
+
+_QUOTES: tuple[Callable[[Any], str], ...] = (quote, partial(quote, safe=""), quote_plus)
 
 
 def _cores(raw: bytes, encode: Callable[[bytes], bytes]) -> Iterator[bytes]:

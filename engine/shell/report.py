@@ -21,6 +21,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from engine.dialects.outcomes import shorten
 from engine.errors import OUTCOMES
 from engine.events import Usage
 
@@ -166,4 +167,4 @@ def _cause(error: BaseException | None) -> Fields:
 
 
 def _short(text: object) -> str:
-    return str(text or "")[:LONGEST]
+    return shorten(str(text or ""), LONGEST)

@@ -76,6 +76,7 @@ def _refuses(
 
 
 _TOLD = {"retry-after": "30", "x-should-retry": None}
+_AGES = {"retry-after": "7200", "x-should-retry": "false"}
 _refuses("status_500", 500, fails(502, says="so it is", headers={"x-should-retry": "false"}))
 _refuses("status_503", 503, fails(503))
 _refuses("status_529", 529, fails(503))
@@ -93,8 +94,8 @@ _refuses("too_long", 400, fails(400, 1, code="context_length_exceeded", says="ma
          message="This model's maximum context length is 8 tokens.")  # fmt: skip
 _refuses("rate_limited_for_long", 429, fails(429, 1, headers=_TOLD, within=1.0),
          kind="rate_limit_error", headers={"Retry-After": "30"})  # fmt: skip
-_refuses("rate_limited_for_ages", 429, fails(429, 1, within=1.0, headers={
-    "retry-after": "7200", "x-should-retry": "false"}), headers={"Retry-After": "7200"})  # fmt: skip
+_refuses("rate_limited_for_ages", 429, fails(429, 1, headers=_AGES, within=1.0),
+         headers={"Retry-After": "7200"})  # fmt: skip
 _refuses("rate_limited_unsaid", 429, fails(429, headers={"x-should-retry": "false"}))
 
 

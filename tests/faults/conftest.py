@@ -10,7 +10,7 @@ import pytest
 from .answers import ANSWERS
 from .contents import CONTENTS
 from .endings import ENDINGS
-from .rows import run, scripts
+from .rows import Row, run, scripts
 from .stage import stage
 from .timing import TIMING
 
@@ -34,12 +34,13 @@ class Verdicts:
 
 @pytest.fixture(scope="module")
 def verdicts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Verdicts:
-    rows = [
-        item.callspec.params["row"]
+    specs = [
+        item.callspec
         for item in request.session.items
         if isinstance(item, pytest.Function) and hasattr(item, "callspec")
-        if item.path == request.path and "row" in item.callspec.params
+        if item.path == request.path
     ]
+    rows = [row for spec in specs if isinstance(row := spec.params.get("row"), Row)]
 
     async def judge() -> Verdicts:
         home = tmp_path_factory.mktemp("gateway")

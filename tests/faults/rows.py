@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from .client import CLIENT_KEY, CLIENTS, Reply, Seen, call
-from .speech import text_of
+from .speech import Speech, text_of
 from .stage import KINDS, TOTAL, TRIES, Stage
-from .upstream import CANARIES, Call, Peer, Script, Speech
+from .upstream import CANARIES, Call, Peer, Script
 
 AT_ONCE = 24  # rows under way
 CLOSED_WITHIN = 1.0  # seconds after the answer in which the upstream must be rid of the call

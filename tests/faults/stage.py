@@ -27,10 +27,15 @@ WHOLE_LIMIT = 8 * 1024**2
 _COMMON = f"""\
 version: 1
 auth: {{ bearer: "${{env:UPSTREAM_KEY}}" }}
-timeouts: {{ connect: {int(CONNECT * 1000)}ms, first_byte: {int(FIRST * 1000)}ms, idle: {int(IDLE * 1000)}ms, total: {int(TOTAL * 1000)}ms, early_headers: never }}
+timeouts:
+  connect: {int(CONNECT * 1000)}ms
+  first_byte: {int(FIRST * 1000)}ms
+  idle: {int(IDLE * 1000)}ms
+  total: {int(TOTAL * 1000)}ms
+  early_headers: never
 retry: {{ attempts: {TRIES}, backoff: {{ initial: 10ms, max: 20ms }} }}
 limits: {{ event: {FRAME_LIMIT // 1024}KiB, answer: {WHOLE_LIMIT // 1024}KiB }}
-"""  # noqa: E501
+"""
 
 _CHAT = """\
 extends: openai
@@ -47,7 +52,8 @@ stream:
   done: "[END]"
   events:
     - { match: { kind: word }, text: $.piece }
-    - { match: { kind: call }, tool_calls: { index: $.at, id: $.id, name: $.name, arguments: $.args } }
+    - match: { kind: call }
+      tool_calls: { index: $.at, id: $.id, name: $.name, arguments: $.args }
     - match: { kind: bye }
       finish: { path: $.why, map: { fini: stop, tools: tool_calls, "*": stop } }
     - { match: { kind: count }, usage: { input: $.in, output: $.out } }
@@ -63,7 +69,10 @@ _NDJSON = """\
 base_url: "http://127.0.0.1:PORT"
 request:
   path: /ndjson
-  json: { model: "{{ model.upstream }}", messages: "{{ req.messages | as_openai }}", stream: "{{ req.stream }}" }
+  json:
+    model: "{{ model.upstream }}"
+    messages: "{{ req.messages | as_openai }}"
+    stream: "{{ req.stream }}"
 stream:
   format: ndjson
   events: &rules
@@ -73,13 +82,15 @@ stream:
         class: $.type
         map: { overloaded_error: overloaded, rate_limit_error: rate_limited, "*": retryable }
     - { text: $.message.content, continue: true }
-    - { has: $.call, tool_calls: { id: auto, name: $.call.name, arguments: $.call.args }, continue: true }
+    - has: $.call
+      tool_calls: { id: auto, name: $.call.name, arguments: $.call.args }
+      continue: true
     - match: { done: true }
       finish: { path: $.done_reason, map: { stop: stop, tools: tool_calls, "*": stop } }
       usage: { input: $.prompt_eval_count, output: $.eval_count }
     - { ignore: true }
 response: { events: *rules }
-"""  # noqa: E501
+"""
 
 _PLAIN = """\
 base_url: "http://127.0.0.1:PORT"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -124,6 +124,7 @@ async def test_a_good_key_may_come_in_any_header(
 # ---- F19: bodies that cannot be served ----
 
 MESSAGES = b'"messages": [{"role": "user", "content": "hi"}]'
+BEGIN = b'{"model": "translated.healthy", '
 NOT_SERVED: dict[str, bytes] = {
     "nothing": b"",
     "blank": b"  \n",
@@ -133,28 +134,28 @@ NOT_SERVED: dict[str, bytes] = {
     "a string": b'"hello"',
     "a number": b"42",
     "null": b"null",
-    "cut": b'{"model": "translated.healthy", "messages": [{"role": "user", "con',
-    "a tail": b'{"model": "translated.healthy", ' + MESSAGES + b"} x",
-    "not utf-8": b'{"model": "translated.healthy", "messages": [{"role": "user", "content": "\xff"}]}',
-    "utf-16": ('{"model": "translated.healthy"}').encode("utf-16"),
-    "very deep": b'{"model": "translated.healthy", "messages": ' + b"[" * 100_000,
-    "deep and closed": b'{"model": "translated.healthy", "messages": ' + b"[" * 9999 + b"]" * 9999 + b"}",
+    "cut": BEGIN + b'"messages": [{"role": "user", "con',
+    "a tail": BEGIN + MESSAGES + b"} x",
+    "not utf-8": BEGIN + b'"messages": [{"role": "user", "content": "\xff"}]}',
+    "utf-16": '{"model": "translated.healthy"}'.encode("utf-16"),
+    "very deep": BEGIN + b'"messages": ' + b"[" * 100_000,
+    "deep and closed": BEGIN + b'"messages": ' + b"[" * 9999 + b"]" * 9999 + b"}",
     "no model": b"{" + MESSAGES + b"}",
     "model null": b'{"model": null, ' + MESSAGES + b"}",
     "model a number": b'{"model": 7, ' + MESSAGES + b"}",
     "model a list": b'{"model": ["translated.healthy"], ' + MESSAGES + b"}",
     "no messages": b'{"model": "translated.healthy"}',
-    "messages empty": b'{"model": "translated.healthy", "messages": []}',
-    "messages a string": b'{"model": "translated.healthy", "messages": "hi"}',
-    "messages of numbers": b'{"model": "translated.healthy", "messages": [1, 2]}',
-    "role unknown": b'{"model": "translated.healthy", "messages": [{"role": "king", "content": "hi"}]}',
-    "role missing": b'{"model": "translated.healthy", "messages": [{"content": "hi"}]}',
-    "content a number": b'{"model": "translated.healthy", "messages": [{"role": "user", "content": 7}]}',
-    "stream a word": b'{"model": "translated.healthy", "stream": "yes", ' + MESSAGES + b"}",
-    "temperature a word": b'{"model": "translated.healthy", "temperature": "hot", ' + MESSAGES + b"}",
-    "tools a word": b'{"model": "translated.healthy", "tools": "all", ' + MESSAGES + b"}",
-    "not a number": b'{"model": "translated.healthy", "temperature": NaN, ' + MESSAGES + b"}",
-}  # fmt: skip
+    "messages empty": BEGIN + b'"messages": []}',
+    "messages a string": BEGIN + b'"messages": "hi"}',
+    "messages of numbers": BEGIN + b'"messages": [1, 2]}',
+    "role unknown": BEGIN + b'"messages": [{"role": "king", "content": "hi"}]}',
+    "role missing": BEGIN + b'"messages": [{"content": "hi"}]}',
+    "content a number": BEGIN + b'"messages": [{"role": "user", "content": 7}]}',
+    "stream a word": BEGIN + b'"stream": "yes", ' + MESSAGES + b"}",
+    "temperature a word": BEGIN + b'"temperature": "hot", ' + MESSAGES + b"}",
+    "tools a word": BEGIN + b'"tools": "all", ' + MESSAGES + b"}",
+    "not a number": BEGIN + b'"temperature": NaN, ' + MESSAGES + b"}",
+}
 
 
 @pytest.mark.parametrize("body", NOT_SERVED.values(), ids=NOT_SERVED)
@@ -280,7 +281,7 @@ async def test_what_is_not_http_is_refused_in_json(here: Stage) -> None:
 
 # ---- F18: compression ----
 
-PACKERS = {"gzip": gzip.compress, "deflate": zlib.compress}
+PACKERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -313,7 +314,7 @@ async def test_a_bomb_is_too_large_and_costs_little(
     here: Stage, client: str, encoding: str
 ) -> None:
     before = here.gateway.memory()
-    bomb = PACKERS[encoding](b'{"model": "' + b"x" * 256 * 1024**2)
+    bomb = PACKERS[encoding](b'{"model": "' + b"x" * 96 * 1024**2)
     assert len(bomb) < 2**20
     reply = await post(here, client, bomb, Content_Encoding=encoding)
     assert_refused(client, reply, 413)

@@ -48,18 +48,16 @@ async def flood(peer: Peer, say: Speech) -> None:
     await peer.end()
 
 
-async def two_mebibytes(peer: Peer, say: Speech) -> None:
+async def long(peer: Peer, say: Speech) -> None:
     """More than the buffers between it and a client that does not read."""
     await peer.head()
-    await peer.send(say.opening, *([say.word("x" * 64 * 1024)] * 256), say.rest)
+    await peer.send(say.opening, *([say.word("x" * 64 * 1024)] * 400), say.rest)
     await peer.end()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    scripts = {
-        script.__name__.replace("_", "-"): script for script in (silence, drip, flood, two_mebibytes)
-    }
+    scripts = {script.__name__: script for script in (silence, drip, flood, long)}
     async with stage(tmp_path_factory.mktemp("gateway"), scripts) as made:
         yield made
 
@@ -168,8 +166,9 @@ async def test_a_reader_that_stalls_pauses_its_upstream(here: Stage, kind: str) 
 async def test_a_reader_that_pauses_gets_the_whole_answer(here: Stage, kind: str) -> None:
     marker = new_marker()
     async with wire(here.gateway.port) as line:
-        await stall(here, line, kind, "two-mebibytes", marker)
+        made = await stall(here, line, kind, "long", marker)
         await asyncio.sleep(2.5 * IDLE)
+        assert not made.over, "it was not held up"
         line.reader._transport.resume_reading()  # type: ignore[attr-defined] # no public way
         reply = await line.reply()
     found = CLIENTS["openai_chat"].read_stream(reply.body)

@@ -194,8 +194,10 @@ class Peer:
 
 
 async def healthy(peer: Peer, say: Speech) -> None:
+    """The whole answer. A stream and its end in one write: the connection can be used again."""
     if say.streams:
-        await peer.chunks(say.opening, say.rest)
+        await peer.head()
+        await peer.raw(b"%x\r\n%b\r\n0\r\n\r\n" % (len(say.body), say.body))
     else:
         await peer.answer(say.body)
 
@@ -267,9 +269,7 @@ class Upstream:
         known.append(call)
         return call, say(marker), self.scripts.get(fields.get("model", ""), healthy)
 
-    async def led_astray(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def led_astray(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.astray.append(await reader.read(65536))
         writer.close()
 

@@ -240,7 +240,6 @@ DOCUMENT = [
     "v1={{ sig.value }}",
     FLATTENED,
     "{{ ('iFlow-Cli:' ~ let.sid ~ ':' ~ let.ts) | hmac_sha256(account.api_key) }}",
-    "{{ [{'functionDeclarations': req.tools | as_gemini}] if req.tools else omit }}",
     "{{ [{'text': req.system_text}] if req.system_text else omit }}",
     "{{ account.api_key }}",
     "{{ let.sid }}",
@@ -251,9 +250,6 @@ DOCUMENT = [
     "{{ req.extra.kb_list or [uuid4()] }}",
     "{{ req.max_tokens or model.max_output }}",
     "{{ req.messages | as_anthropic }}",
-    "{{ req.messages | as_bedrock }}",
-    "{{ req.messages | as_gemini }}",
-    "{{ req.messages | as_ollama }}",
     "{{ req.messages | as_openai }}",
     "{{ req.messages | as_text_messages }}",
     "{{ req.prompt }}",
@@ -272,7 +268,6 @@ DOCUMENT = [
     "{{ {'enable_thinking': req.reasoning is defined} }}",
     "{{ {'include_usage': true} if req.stream else omit }}",
     "{{ {'parts': [{'text': req.system_text}]} if req.system_text else omit }}",
-    "{{ {'tools': req.tools | as_bedrock} if req.tools else omit }}",
     "{{ {'type': 'enabled', 'budget_tokens': req.reasoning.budget} if req.reasoning else omit }}",
 ]
 

@@ -16,8 +16,10 @@ from click.testing import CliRunner
 
 from engine.cli import main
 from engine.errors import ConfigError
+from engine.route.compile import Sources, compile_route
+from engine.route.references import Outside
 from engine.shell.settings import load_settings
-from tests.security.stage import MODES, Received, Staged, staged
+from tests.security.stage import MODES, Echo, Received, Staged, staged
 
 
 class Canaries(dict[str, str]):
@@ -98,15 +100,17 @@ def routes(canaries: Canaries, folder: Path) -> tuple[dict[str, str], dict[str, 
     vars_ = f"vars: {{ app: '{from_env('vars_env')}' }}\nlet: {{ word: '{from_env('let_env')}' }}\n"
     fields = f", app: '{{{{ vars.app }}}}', word: '{{{{ let.word }}}}', b: '{from_env('body_env')}'"
     made["body"] = TAIL.format(model="body") + vars_ + RULES.format(fields=fields)
-    made["place"] = (
-        TAIL.format(model="place").replace("/v1", f"/{from_env('base_url_path')}")
-        + RULES.format(fields="").replace("/talk", f"/bot{from_env('request_path')}/talk")
-    )
+    made["place"] = TAIL.format(model="place").replace(
+        "/v1", f"/{from_env('base_url_path')}"
+    ) + RULES.format(fields="").replace("/talk", f"/bot{from_env('request_path')}/talk")
+    shown = f"  headers: {{ X-Raw: '{from_env('request_header')}' }}\n  json: {{ prompt"
     made["raw"] = TAIL.format(model="raw") + RULES.format(fields="").replace(
-        "  json: { prompt", "  headers: { X-Raw: '%s' }\n  json: { prompt" % from_env("request_header")
+        "  json: { prompt", shown
     )
-    made["proxy"] = TAIL.format(model="proxy") + RULES.format(fields="") + (
-        f"upstream: {{ proxy: 'http://user:{from_env('proxy_password')}@%HOST%' }}\n"
+    made["proxy"] = (
+        TAIL.format(model="proxy")
+        + RULES.format(fields="")
+        + (f"upstream: {{ proxy: 'http://user:{from_env('proxy_password')}@%HOST%' }}\n")
     )
     made["values"] = TAIL.format(model="values") + RULES.format(fields="") + _values(from_env)
     made["lost"] = TAIL.format(model="lost") + RULES.format(fields="") + _lost(from_env)
@@ -141,7 +145,8 @@ def _values(from_env: object) -> str:
             f"    extract: {steps[name]}\n"
         )
     uses = ", ".join(f"X-{at}: '{{{{ values.{name} }}}}'" for at, name in enumerate(names[:5]))
-    return text + f"auth: {{ header: {{ {uses}, X-9: '{{{{ values.two.one }}}}{{{{ values.two.other }}}}' }} }}\n"
+    both = "X-9: '{{ values.two.one }}{{ values.two.other }}'"
+    return f"{text}auth: {{ header: {{ {uses}, {both} }} }}\n"
 
 
 def _lost(from_env: object) -> str:
@@ -255,6 +260,7 @@ def objects(stage: Stage) -> Iterator[tuple[str, object]]:
         yield f"its references {name}", route.references
 
 
+@pytest.mark.timeout(90)
 async def test_nothing_that_is_written_or_answered_holds_a_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,7 +286,9 @@ async def test_nothing_that_is_written_or_answered_holds_a_secret(
 
         on.echo.answer = answer
         await drive(stage, list(texts))
-        waiting = [asyncio.ensure_future(stage.drive(m, "slow", True)) for m in ("header_d", "inline_r")]
+        waiting = [
+            asyncio.ensure_future(stage.drive(m, "slow", True)) for m in ("header_d", "inline_r")
+        ]
         await asyncio.sleep(0.1)
         stage.said += [(what, repr(value)) for what, value in objects(stage)]
         assert any(what == "call" for what, _ in stage.said)
@@ -322,3 +330,98 @@ def printed(
             text += "".join(traceback.format_exception(*result.exc_info))
         said.append((" ".join(command), text))
     return said
+
+
+PERSISTENT = (
+    TAIL.format(model="m")
+    + RULES.format(fields="")
+    + """
+values:
+  token:
+    scope: route
+    persist: true
+    request: { path: /login/by_json, method: POST }
+    extract: [{ json: $.token }]
+auth: { bearer: '{{ values.token }}' }
+"""
+)
+
+
+async def test_a_value_kept_over_a_restart_is_known_as_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canaries = Canaries()
+    canary = canaries["fetched_by_json"]
+    echo = Echo()
+
+    async def answer(request: web.BaseRequest, got: Received) -> web.StreamResponse:
+        if "/login/" in got.target:
+            return web.json_response({"token": canary})
+        return await echo.respond(request, got)
+
+    echo.answer = answer
+    said = []
+    for _ in range(2):
+        async with staged(tmp_path, monkeypatch, {"one": PERSISTENT}, echo=echo) as on:
+            said += [await on.ask("m", f"mode:{mode}") for mode in ("status403", "status400")]
+        said.append((0, on.written.getvalue().decode()))
+    assert sum("/login/" in got.target for got in echo.asked) == 1
+    assert sum(canary in got.whole for got in echo.asked) == 4
+    assert [text for _, text in said if leaks(canaries, text.encode())] == []
+
+
+WRONG = (
+    "base_url: '{}'\nmodels: [m]\ndialect: openai_chat",
+    "base_url: 'ftp://u:{}@chat.example.com'\nmodels: [m]\ndialect: openai_chat",
+    "dialect: '{}'\nmodels: [m]\nbase_url: https://a.example",
+    "timeouts: {{ total: '{}' }}\nmodels: [m]\ndialect: openai_chat\nbase_url: https://a.example",
+    "limits: {{ concurrency: '{}' }}\nmodels: [m]\ndialect: openai_chat\nbase_url: https://a.example",
+    "limits: {{ answer: '{}' }}\nmodels: [m]\ndialect: openai_chat\nbase_url: https://a.example",
+    "upstream: {{ cookies: '{}' }}\nmodels: [m]\ndialect: openai_chat\nbase_url: https://a.example",
+    "stream: {{ use: '{}' }}\nmodels: [m]\ndialect: openai_chat\nbase_url: https://a.example",
+    "retry: {{ for: ['{}'] }}\nmodels: [m]\ndialect: openai_chat\nbase_url: https://a.example",
+    "priority: '{}'\nmodels: [m]\ndialect: openai_chat\nbase_url: https://a.example",
+    "session: {{ key: ['{}'] }}\nmodels: [m]\ndialect: openai_chat\nbase_url: https://a.example",
+    "name: 'a {}'\nmodels: [m]\ndialect: openai_chat\nbase_url: https://a.example",
+    'auth: {{ bearer: "{}\\n" }}\nmodels: [m]\ndialect: openai_chat\nbase_url: https://a.example',
+)
+
+
+@pytest.mark.parametrize("at", range(len(WRONG)))
+def test_a_secret_in_the_wrong_place_is_not_repeated_in_the_complaint(at: int) -> None:
+    canaries = Canaries()
+    env = {"X": canaries["wrong"]}
+    compiled = compile_route(
+        b"version: 1\n" + WRONG[at].format("${env:X}").encode(),
+        "one.yaml",
+        Sources(Outside(env)),
+    )
+    said = "\n".join(map(str, compiled.problems))
+    assert compiled.errors
+    assert leaks(canaries, said.encode()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "clients: {{ keys: ['{key} with a space'] }}",
+        "clients: {{ keys: ['{key}', short] }}",
+        "clients: {{ keys: ['{key}'] }}\nadmin: {{ key: '{key}' }}",
+        "clients: {{ keys: ['{key}'], auth: none }}",
+        "clients: {{ keys: {{ a: '{key}' }} }}",
+        "clients: {{ keys: ['${{env:X}}'] , auth: '${{env:X}}' }}",
+        "clients: {{ auth: none }}\nlisten: {{ port: '${{env:X}}' }}",
+        "clients: {{ auth: none }}\nadmin: {{ key: '${{env:X}} spaced' }}",
+        "clients: {{ auth: none }}\nlog: {{ level: '${{env:X}}' }}",
+    ],
+)
+def test_what_is_wrong_with_a_key_is_told_without_the_key(text: str, tmp_path: Path) -> None:
+    canaries = Canaries()
+    file = tmp_path / "penstock.yaml"
+    file.write_text("version: 1\n" + text.format(key=canaries["key"]) + "\n")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(file, {"X": canaries["env"]})
+    told = "".join(traceback.format_exception(caught.value))
+    assert leaks({"env": canaries["env"]}, told.encode()) == []
+    heads = "\n".join(str(problem).partition("\n")[0] for problem in caught.value.problems)
+    assert leaks(canaries, heads.encode()) == []

@@ -458,7 +458,7 @@ def _free_port() -> int:
 
 async def _until(holds: Any) -> None:
     async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110 - the site knows no event for each of these
+        while not holds():
             await asyncio.sleep(0.005)
 
 

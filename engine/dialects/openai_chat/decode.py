@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from engine.chat import Citation, Part, Reasoning, Refusal, Text, ToolCall
-from engine.dialects.outcomes import UpstreamError, classify_error, classify_text, read_error
+from engine.dialects.outcomes import bare_error, classify_text, error_event, read_error
 from engine.events import (
     Annotation,
     ArgsDelta,
@@ -48,11 +48,6 @@ FINISHES: dict[str, str] = {
 }  # fmt: skip
 # Words that upstreams put where a finish belongs, and that mean the answer failed.
 FAILURES = frozenset({"error", "network_error"})
-
-
-def error_event(found: UpstreamError, status: int = 0) -> ErrorEvent:
-    cls = classify_error(found.type, found.code, found.message, status)
-    return ErrorEvent(cls, found.message, status, found.code)
 
 
 def failed_finish(raw: str) -> ErrorEvent:
@@ -405,11 +400,6 @@ def _first(choices: list[object]) -> Fields | None:
     return next(
         (item for item in choices if isinstance(item, dict) and not item.get("index")), None
     )
-
-
-def bare_error(value: Fields) -> UpstreamError:
-    """The error of an `event: error` whose data has no `error` key."""
-    return read_error({"error": value}) or UpstreamError("the upstream reported an error")
 
 
 def _text(value: object) -> str:

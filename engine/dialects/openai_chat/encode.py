@@ -136,6 +136,8 @@ class Encoder:
         return self._chunk({"refusal": event.text})
 
     def _cite(self, event: CitationDelta) -> bytes:
+        if not _is_link(event.citation):
+            return b""
         return self._chunk({"annotations": [citation(event.citation)]})
 
     def _annotate(self, event: Annotation) -> bytes:
@@ -277,8 +279,9 @@ def _message(answer: Reply, legacy: bool) -> Fields:
     if reasoning:
         message["reasoning_content"] = reasoning
     notes = [note for part in answer.parts if isinstance(part, Text) for note in part.citations]
-    if notes:
-        message["annotations"] = [citation(note) for note in notes]
+    links = [citation(note) for note in notes if _is_link(note)]
+    if links:
+        message["annotations"] = links
     if calls and legacy:
         message["function_call"] = {"name": calls[0].name, "arguments": calls[0].args or "{}"}
     elif calls:
@@ -302,6 +305,11 @@ def _logprobs(found: list[object]) -> Fields | None:
             if isinstance(tokens, list):
                 whole.setdefault(name, []).extend(tokens)
     return {"content": whole.get("content"), "refusal": whole.get("refusal")} if whole else None
+
+
+def _is_link(found: Citation) -> bool:
+    """Whether the API has an annotation for it: it has none for places in a document."""
+    return bool(found.url) or (isinstance(found.raw, dict) and "url_citation" in found.raw)
 
 
 def citation(found: Citation) -> object:

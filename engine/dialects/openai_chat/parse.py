@@ -197,7 +197,7 @@ def _tool(raw: object, where: str) -> Tool:
     rest = fields(raw, where)
     kind = need(rest, "type", str, where + ".")
     if kind not in ("function", "custom"):
-        return Tool(name=kind, kind="hosted", raw=raw)
+        return Tool(name=kind, kind="hosted", raw=raw, dialect="openai_chat")
     inner = fields(rest.pop(kind, None), f"{where}.{kind}")
     return _definition(inner, f"{where}.{kind}.", kind, rest)
 
@@ -210,6 +210,7 @@ def _definition(inner: Extras, where: str, kind: str, extras: Extras) -> Tool:
         kind="custom" if kind == "custom" else "function",
         strict=take(inner, "strict", bool, where),
         extras=extras,
+        dialect="openai_chat",
     )
     if inner:
         extras[kind] = inner
@@ -268,7 +269,8 @@ def _message(turn: _Turn) -> Message:
         raise mismatch(where + "role", f"one of {', '.join(_ROLES)}", got)
     turn.name = take(rest, "name", str, where)
     parts = read(turn)
-    return Message("tool" if role == "function" else cast("Role", role), parts, turn.name, rest)
+    role = "tool" if role == "function" else role
+    return Message(cast("Role", role), parts, turn.name, rest, "openai_chat")
 
 
 def _prompt(turn: _Turn) -> list[Part]:

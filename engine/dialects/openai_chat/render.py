@@ -27,14 +27,13 @@ from engine.chat import (
     ToolResult,
     text_of,
 )
+from engine.dialects.foreign import foreign_extras, native, native_tools, settle_system
 from engine.dialects.profile import PROFILE, Profile
 from engine.errors import RequestError
 
 from .parse import SPELLINGS, read_format
 
 _NAME = "openai_chat"
-# Extras of other dialects that only hint: they are left out without a word.
-_HINTS = frozenset({"service_tier", "store", "include", "truncation", "prompt_cache_key", "betas"})
 
 
 def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict[str, object]:
@@ -48,7 +47,10 @@ def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict
         "model": model,
         "messages": messages(request.messages, profile, dropped),
     }
-    body |= _extras(request, profile, own, dropped)
+    if own:
+        body |= {k: v for k, v in request.extras.items() if k not in SPELLINGS}
+    else:
+        body |= foreign_extras(request, profile, dropped)
     if request.tools:
         body["tools"] = tools(request.tools)
         _set(body, "tool_choice", request.tool_choice and tool_choice(request.tool_choice))
@@ -57,7 +59,8 @@ def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict
     spelt = request.extras if own else {}
     _limits(body, request.out, spelt, own, profile)
     _format(body, request.out, spelt.get("response_format"))
-    _set(body, "reasoning_effort", _effort(request))
+    if profile.reasoning_effort == "send":
+        _set(body, "reasoning_effort", _effort(request))
     if own:
         _set(body, "user", request.user)
         _set(body, "metadata", request.metadata)
@@ -69,18 +72,6 @@ def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict
 def _set(body: Extras, name: str, value: object) -> None:
     if value is not None:
         body[name] = value
-
-
-def _extras(request: ChatRequest, profile: Profile, own: bool, dropped: list[str]) -> Extras:
-    if own:
-        return {name: value for name, value in request.extras.items() if name not in SPELLINGS}
-    kept = {}
-    for name, value in request.extras.items():
-        if name in profile.forward_extras:
-            kept[name] = value
-        elif name not in _HINTS:
-            dropped.append(name)
-    return kept
 
 
 def _sampling(body: Extras, request: ChatRequest, top_k: bool, dropped: list[str]) -> None:
@@ -162,7 +153,8 @@ def _stream(body: Extras, request: ChatRequest, spelt: Extras, profile: Profile)
 
 def tools(items: list[Tool]) -> list[object]:
     """`tools` of a request body. Hosted tools go back as they came."""
-    return [tool.raw if tool.kind == "hosted" else _tool(tool) for tool in items]
+    found = native_tools(items, _NAME)
+    return [tool.raw if tool.kind == "hosted" else _tool(tool) for tool in found]
 
 
 def _tool(tool: Tool) -> Extras:
@@ -202,7 +194,8 @@ def messages(
     out: list[object] = []
     pictures: list[Part] = []  # of tool results: they follow when the last result is out
     lost = [] if dropped is None else dropped
-    for message in items:
+    later = "keep" if profile.later_system == "as_sent" else profile.later_system
+    for message in settle_system(native(items, _NAME), later):
         results = [part for part in message.parts if isinstance(part, ToolResult)]
         out += [_result(result, message, pictures) for result in results]
         if results:

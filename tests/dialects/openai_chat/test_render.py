@@ -127,18 +127,18 @@ def test_legacy_functions_become_tools() -> None:
 
 def test_fields_of_another_dialect_are_named_and_not_sent() -> None:
     request = foreign(
-        sampling=Sampling(top_k=3), extras={"thinking": {"type": "on"}, "store": True}
+        sampling=Sampling(top_k=3), extras={"context_management": {"edits": []}, "store": True}
     )
     body = render(request, "m")
-    assert request.dropped == ["thinking", "top_k"]
-    assert set() == {"thinking", "top_k", "store"} & set(body)
+    assert request.dropped == ["context_management", "top_k"]
+    assert set() == {"context_management", "top_k", "store"} & set(body)
 
 
 def test_rendering_again_does_not_name_a_dropped_field_twice() -> None:
-    request = foreign(extras={"container": 1})
+    request = foreign(extras={"context_management": 1})
     render(request, "m")
     render(request, "m")
-    assert request.dropped == ["container"]
+    assert request.dropped == ["context_management"]
 
 
 def test_the_profile_may_forward_fields_of_another_dialect() -> None:

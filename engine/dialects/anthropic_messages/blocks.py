@@ -1,0 +1,209 @@
+"""Parts of the model -> content blocks of a request.
+
+Images and documents go out with the type that their first bytes show: the API refuses a wrong one.
+Text documents of another dialect go as text, and what has no block at all is refused.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import re
+from base64 import b64decode
+from collections.abc import Callable
+from typing import Any
+
+from engine.chat import (
+    Extras,
+    Media,
+    Opaque,
+    Part,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from engine.errors import RequestError
+from engine.wire import JsonError, loads
+
+from .parse import document_text
+
+_IDENT = re.compile(r"[a-zA-Z0-9_-]+")
+_NOT_IDENT = re.compile(r"[^a-zA-Z0-9_-]")
+_IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+_TEXTS = frozenset({"application/json", "application/xml", "application/yaml"})
+# First characters of a file in base64, and its type.
+_STARTS = (
+    ("iVBORw0KGg", "image/png"),
+    ("/9j/", "image/jpeg"),
+    ("R0lGOD", "image/gif"),
+    ("JVBERi0", "application/pdf"),
+)
+
+
+def block(part: Part) -> object:
+    """One content block. Raises RequestError(unsupported) for what this API does not take."""
+    return _BLOCKS[type(part)](part)
+
+
+def blocks(parts: list[Part]) -> list[object]:
+    return [block(part) for part in parts]
+
+
+def ident(call_id: str) -> str:
+    """The id of a tool call as this API takes it; the same for the call and its result."""
+    if _IDENT.fullmatch(call_id):
+        return call_id
+    digest = hashlib.sha256(call_id.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{_NOT_IDENT.sub('_', call_id)[:48]}_{digest}"
+
+
+def arguments(call: ToolCall) -> Extras:
+    """The arguments as an object; what is none is put into one."""
+    if call.kind == "custom":
+        return {"input": call.args}
+    try:
+        value = loads(call.args) if call.args.strip() else {}
+    except JsonError:
+        value = call.args
+    return value if isinstance(value, dict) else {"arguments": value}
+
+
+def _text(part: Text) -> object:
+    raw = part.extras.get("block")
+    if isinstance(raw, dict) and document_text(raw) == part.text:
+        return raw
+    extras = {name: value for name, value in part.extras.items() if name != "block"}
+    return {"type": "text", "text": part.text, **extras}
+
+
+def _refusal(part: Refusal) -> object:
+    return {"type": "text", "text": part.text}
+
+
+def _reasoning(part: Reasoning) -> object:
+    if part.encrypted is not None:
+        return {"type": "redacted_thinking", "data": part.encrypted, **part.extras}
+    thought = {"type": "thinking", "thinking": part.text, "signature": part.signature or ""}
+    return {**thought, **part.extras}
+
+
+def _call(part: ToolCall) -> object:
+    call = {"type": "tool_use", "id": ident(part.id), "name": part.name}
+    return {**call, "input": arguments(part), **part.extras}
+
+
+def _result(part: ToolResult) -> object:
+    out: Extras = {"type": "tool_result", "tool_use_id": ident(part.call_id)}
+    content = content_of(part.parts, listed="content" in part.extras)
+    if content or "content" in part.extras:
+        out["content"] = content
+    if part.is_error is not None:
+        out["is_error"] = part.is_error
+    return {**out, **{name: value for name, value in part.extras.items() if name != "content"}}
+
+
+def content_of(parts: list[Part], *, listed: bool) -> object:
+    """Content in its natural form: a string where one text is all there is to say."""
+    if listed:
+        return blocks(parts)
+    if not parts:
+        return ""
+    first = parts[0]
+    if len(parts) == 1 and isinstance(first, Text) and not first.extras:
+        return first.text
+    return blocks(parts)
+
+
+def _opaque(part: Opaque) -> object:
+    return part.raw
+
+
+# ---- media ----
+
+
+def _media(part: Media) -> object:
+    make = _MEDIA.get(part.kind)
+    if make is None:
+        raise RequestError(
+            "unsupported", f"{part.kind} cannot be sent to the upstream of this model"
+        )
+    return make(part)
+
+
+def _image(part: Media) -> object:
+    if part.data is None:
+        return _with_source("image", part, _pointer(part))
+    mime = _type_of(part.data) or ("image/jpeg" if part.mime == "image/jpg" else part.mime)
+    if mime not in _IMAGES:
+        raise RequestError("unsupported", f"an image of type {mime} cannot be sent to the upstream")
+    return _with_source("image", part, _base64(mime, part.data))
+
+
+def _document(part: Media) -> object:
+    if part.data is None:
+        return _with_source("document", part, _pointer(part))
+    mime = _type_of(part.data) or part.mime or ""
+    if mime.startswith("text/") or mime in _TEXTS:
+        source: Extras = {"type": "text", "media_type": "text/plain", "data": _decoded(part.data)}
+        return _with_source("document", part, source)
+    if mime != "application/pdf":
+        raise RequestError("unsupported", f"a file of type {mime} cannot be sent to the upstream")
+    return _with_source("document", part, _base64(mime, part.data))
+
+
+_MEDIA: dict[str, Callable[[Media], object]] = {"image": _image, "file": _document}
+
+
+def _base64(mime: str, data: str) -> Extras:
+    return {"type": "base64", "media_type": mime, "data": data}
+
+
+def _pointer(part: Media) -> Extras:
+    if part.url is None:
+        return {"type": "file", "file_id": part.file_id}
+    if not part.url.lower().startswith(("http://", "https://")):
+        raise RequestError("unsupported", f"{part.kind}: its URL is neither http nor base64 data")
+    return {"type": "url", "url": part.url}
+
+
+def _with_source(kind: str, part: Media, source: Extras) -> Extras:
+    """The block; extras may hold more of its source."""
+    more = part.extras.get("source")
+    out = {"type": kind, "source": {**source, **more} if isinstance(more, dict) else source}
+    if kind == "document" and part.name is not None:
+        out["title"] = part.name
+    return {**{n: v for n, v in part.extras.items() if n != "source"}, **out}
+
+
+def _type_of(data: str) -> str | None:
+    """What the first bytes of a file show; None if it is nothing known."""
+    if data.startswith("UklGR") and _bytes(data[:16])[8:12] == b"WEBP":
+        return "image/webp"
+    return next((mime for start, mime in _STARTS if data.startswith(start)), None)
+
+
+def _bytes(data: str) -> bytes:
+    try:
+        return b64decode(data)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _decoded(data: str) -> str:
+    try:
+        return b64decode(data).decode()
+    except (binascii.Error, ValueError):
+        raise RequestError("bad_request", "a text file is not UTF-8 in base64") from None
+
+
+_BLOCKS: dict[type, Callable[[Any], object]] = {
+    Text: _text,
+    Media: _media,
+    Reasoning: _reasoning,
+    Refusal: _refusal,
+    ToolCall: _call,
+    ToolResult: _result,
+    Opaque: _opaque,
+}

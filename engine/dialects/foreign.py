@@ -1,0 +1,123 @@
+"""What a request brings that its upstream's dialect has no words for.
+
+`render` of every dialect comes here first: extras belong to the dialect they came in and go no
+further, fields whose loss would change what is meant are refused, all others are named in
+`dropped`, and hints are left out without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal
+
+from engine.chat import (
+    ChatRequest,
+    Extras,
+    Media,
+    Message,
+    Part,
+    Reasoning,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
+from engine.errors import RequestError
+
+from .profile import Profile
+
+# Left out without a word: hints, and what only repeats in one dialect's spelling what the model
+# says already.
+_SILENT = frozenset(
+    {
+        "betas", "billing_policy", "cache_control", "diagnostics", "fallbacks", "include",
+        "prediction", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+        "safety_identifier", "service_tier", "speed", "store", "truncation", "user_profile_id",
+        "verbosity", "workspace_id",
+        "function_call", "functions", "logprobs", "max_tokens", "n", "response_format", "stop",
+        "stream", "stream_options", "top_logprobs",
+        "output_config", "thinking",
+    }
+)  # fmt: skip
+_REFUSED = frozenset({"audio", "background", "container", "inference_geo", "mcp_servers"})
+
+_SYSTEM = ("system", "developer")
+
+
+def foreign_extras(request: ChatRequest, profile: Profile, dropped: list[str]) -> Extras:
+    """Top-level extras of another dialect that the profile sends on; the others are named."""
+    kept: Extras = {}
+    for name, value in request.extras.items():
+        if name in profile.forward_extras:
+            kept[name] = value
+        elif name in _REFUSED or (name == "modalities" and value != ["text"]):
+            message = f"{name}: the upstream of this model cannot do this"
+            raise RequestError("unsupported", message, param=name)
+        elif name not in _SILENT and name != "modalities":
+            dropped.append(name)
+    return kept
+
+
+def native(messages: list[Message], dialect: str) -> list[Message]:
+    """The messages without what other dialects added to them; empty system messages go."""
+    kept = (m if m.dialect in ("", dialect) else _bare(m) for m in messages)
+    return [m for m in kept if m.parts or m.role not in _SYSTEM]
+
+
+def _bare(message: Message) -> Message:
+    if message.role in _SYSTEM:
+        text = "\n\n".join(p.text for p in message.parts if isinstance(p, Text) and p.text)
+        return Message(message.role, [Text(text)] if text else [])
+    return Message(message.role, [_plain(part) for part in message.parts], message.name)
+
+
+def _plain(part: Part) -> Part:
+    if isinstance(part, Text):
+        return Text(part.text)
+    if isinstance(part, ToolResult):
+        return replace(part, parts=[_plain(inner) for inner in part.parts], extras={})
+    if isinstance(part, Media):
+        return _plain_media(part)
+    return replace(part, extras={}) if isinstance(part, Reasoning | ToolCall) else part
+
+
+def _plain_media(part: Media) -> Media:
+    if part.data is None and part.url is None:
+        message = f"{part.kind} by file id cannot be sent to the upstream of this model"
+        raise RequestError("unsupported", message)
+    named = part.name is not None or part.mime != "application/pdf"
+    return replace(part, extras={}, name=part.name if named else "document.pdf")
+
+
+def native_tools(tools: list[Tool], dialect: str) -> list[Tool]:
+    """The tools without extras of other dialects. Raises RequestError for a foreign hosted tool:
+    nobody would run it."""
+    return [t if t.dialect in ("", dialect) else _bare_tool(t) for t in tools]
+
+
+def _bare_tool(tool: Tool) -> Tool:
+    if tool.kind == "hosted":
+        message = f"tools: the upstream of this model does not run the tool `{tool.name}`"
+        raise RequestError("unsupported", message, param="tools")
+    return replace(tool, extras={})
+
+
+def settle_system(messages: list[Message], later: Literal["keep", "user", "lift"]) -> list[Message]:
+    """The messages with system messages after the first turn put where the upstream takes them."""
+    if later == "keep":
+        return messages
+    if later == "lift":
+        return sorted(messages, key=lambda message: message.role not in _SYSTEM)
+    return list(_as_turns(messages))
+
+
+def _as_turns(messages: list[Message]) -> Iterator[Message]:
+    begun = False
+    for message in messages:
+        begun = begun or message.role not in _SYSTEM
+        if begun and message.role in _SYSTEM:
+            text = f"<system>\n{message.text}\n</system>"
+            yield Message("user", [Text(text)], dialect=message.dialect)
+        else:
+            yield message

@@ -1,0 +1,131 @@
+"""Frames of event streams that pass through untouched, and what a tap notes of an answer.
+
+A tap (one per dialect) sees each frame whole, with the blank line that ends it, and says what goes
+on of it. What it shares with others of its kind stands here: taking an odd frame apart, decoding
+it, and judging what is no frame at all.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+import orjson
+
+from engine.events import ErrorEvent, Finish, Usage
+from engine.wire import JsonError, loads
+
+from .outcomes import classify_text, error_event, read_error
+
+_LINES = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
+_NEWLINE = re.compile(rb"(?:\r\n|\r|\n)\Z")
+_UNSENT = (b"", b"id", b"retry")
+
+NOT_JSON = ErrorEvent("retryable", "the upstream sent a frame that is not JSON")
+
+
+@dataclass(slots=True)
+class Observations:
+    """What an answer has shown so far.
+
+    content   some choice said something: text, reasoning, a call, a refusal
+    finish    every choice that began has finished; reason and word of the last to do so
+    error     the answer has failed: nothing of it goes on any more
+    failure   the frames that tell a client of `error` once its answer has begun
+    done      the terminator was seen
+    body      the answer to hand on, where it is a whole one
+    """
+
+    content: bool = False
+    usage: Usage | None = None
+    finish: Finish | None = None
+    error: ErrorEvent | None = None
+    failure: bytes = b""
+    done: bool = False
+    body: bytes = b""
+
+
+class Tap(Protocol):
+    """Watches one answer that passes through; what it has shown stands in its attributes.
+
+    feed   what to send on of some frames, each with the blank line that ends it
+    end    the upstream's stream is over: the terminator if it is missing, or `error` is set
+    """
+
+    content: bool
+    usage: Usage | None
+    finish: Finish | None
+    error: ErrorEvent | None
+    failure: bytes
+    done: bool
+
+    def feed(self, frames: list[bytes]) -> bytes: ...
+    def end(self) -> bytes: ...
+
+
+@dataclass(slots=True)
+class Frame:
+    """A frame taken apart: what to send on, its event name, its data (None if it has none)."""
+
+    raw: bytes
+    event: bytes = b""
+    data: bytes | None = None
+
+
+def take_apart(frame: bytes) -> Frame | None:
+    """None if the frame is not UTF-8, or none of its lines belongs to an event stream."""
+    taken = Frame(b"")
+    kept: list[bytes] = []
+    data: list[bytes] = []
+    strange = False
+    for line in _LINES.findall(frame.removeprefix(b"\xef\xbb\xbf")):
+        name, _, value = line.rstrip(b"\r\n").partition(b":")
+        if name == b"data":
+            data.append(value.removeprefix(b" "))
+        elif name == b"event":
+            taken.event = value.strip()
+        elif name or not value:
+            strange = strange or name not in _UNSENT
+            continue
+        kept.append(line)
+    whole = b"".join(kept)
+    if (strange and not kept) or not _is_text(whole):
+        return None
+    if data:
+        taken.data = b"\n".join(data)
+    if data or b":" in {line[:1] for line in kept}:
+        taken.raw = whole + (_NEWLINE.search(whole) or [b"\n\n"])[0]
+    return taken
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def decode(data: bytes) -> tuple[object, bool]:
+    """The value, and whether its bytes may go on as they are; None if it is not JSON."""
+    try:
+        return orjson.loads(data), True
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return loads(data), False
+    except JsonError:
+        return None, False
+
+
+def junk(frame: bytes) -> ErrorEvent:
+    """The error of what is no frame of an event stream: a page, a whole answer, bytes."""
+    value, _ = decode(frame)
+    if value is None:
+        cls, message = classify_text(frame)
+        return ErrorEvent(cls, message)
+    found = read_error(value)
+    if found is not None:
+        return error_event(found)
+    return ErrorEvent("retryable", "the upstream answered as a whole where a stream was asked for")

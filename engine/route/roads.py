@@ -1,0 +1,111 @@
+"""The ways a route reads answers: how streams and whole answers are framed, and what reads them.
+
+An answer of the other kind than was asked for is known by its first bytes and read on the other
+road: a refusal that comes as one document, an answer that is streamed although nobody asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from engine.dialects import Dialect
+from engine.parsers import PARSERS, Parser
+
+from .patches import path_patch
+from .pipeline import Reader, Road
+from .route import Splitter
+from .rules import RuleReader, Rules, compile_rules
+from .spec import ResponseSpec, RouteSpec, StreamSpec
+
+MakeReader = Callable[[dict[str, object], Callable[[], str]], Reader]
+
+# Framings that no JSON document can be mistaken for.
+_UNLIKE_DOCUMENTS = {"sse", "frames", "aws_eventstream"}
+
+
+def stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
+    """How a stream is read; None if the route has no way to."""
+    stream = spec.stream
+    if dialect is None and (stream is None or stream.events is None):
+        return None
+    stream = stream or StreamSpec()
+    word, parser = _framing(stream, dialect, int(spec.limits.event))
+    if stream.events is None:
+        assert dialect is not None
+        reader: MakeReader = dialect.stream_reader
+        finishes, exact = True, False
+        done = frozenset(stream.done or dialect.done)
+    else:
+        rules = compile_rules(stream.events, stream.reduce)
+        exact = rules.exact
+        reader, finishes, done = _rule_reader(rules), rules.finishes, frozenset(stream.done)
+    return Road(
+        parser=parser,
+        reader=reader,
+        json=PARSERS[word].decodes == "json",
+        finishes=finishes,
+        done=frozenset(text.encode() for text in done),
+        finish_optional=stream.finish_optional,
+        min_text=stream.min_text,
+        unmatched=stream.unmatched,
+        patch=path_patch if stream.reduce == "path_patch" else None,
+        exact=exact,
+        unlike="document" if word in _UNLIKE_DOCUMENTS else "",
+        sse=word == "sse",
+    )
+
+
+def _framing(
+    stream: StreamSpec, dialect: Dialect | None, limit: int
+) -> tuple[str, Callable[[], Parser]]:
+    word, options = (dialect.framing if dialect else "sse"), None
+    if stream.format is not None:
+        word = stream.format.word or "frames"
+        options = stream.format.frames
+    kind = PARSERS[word]
+    if word == "aws_eventstream":
+        options = kind.options(event_from=stream.event_from)  # type: ignore[misc]
+    return word, lambda: kind.make(options, limit)
+
+
+def whole_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
+    """How a whole answer is read; None if the route has no way to."""
+    response = spec.response
+    if (response is None or response.events is None) and dialect is None:
+        return None
+    response = response or ResponseSpec()
+    if response.events is None:
+        assert dialect is not None
+        reader: MakeReader = dialect.whole_reader
+    else:
+        reader = _rule_reader(compile_rules(response.events))
+    return _whole(reader, response, int(spec.limits.answer))
+
+
+def no_road(spec: RouteSpec) -> Road:
+    """For a document that the route cannot read: its error rules are all that looks at it."""
+    return _whole(_rule_reader(compile_rules([])), ResponseSpec(), int(spec.limits.answer))
+
+
+def _whole(reader: MakeReader, response: ResponseSpec, limit: int) -> Road:
+    kind = PARSERS["json" if response.format == "json" else "text"]
+    return Road(
+        parser=lambda: kind.make(None, limit),
+        reader=reader,
+        json=kind.decodes == "json",
+        finishes=False,
+        min_text=response.min_text,
+        whole=True,
+        unlike="stream" if response.format == "json" else "",
+    )
+
+
+def _rule_reader(rules: Rules) -> MakeReader:
+    return lambda env, new_id: RuleReader(rules, env)
+
+
+def splitter(spec: RouteSpec, dialect: Dialect | None) -> Callable[[], Splitter] | None:
+    """Cuts the dialect's streams into frames, where they pass through."""
+    frames = PARSERS[dialect.framing].frames if dialect else None
+    return partial(frames, int(spec.limits.event)) if frames else None
