@@ -22,7 +22,7 @@ from .options import Secret
 from .parsers import FramingError
 from .ports import Answer, Line, Ports, Sink, Watch
 from .route.pipeline import Pipeline
-from .route.route import Offer, Route, Splitter, Stage, shape
+from .route.route import Budget, Offer, Route, Splitter, Stage, shape
 from .route.template import RenderError
 from .route.view import Asked, view
 from .wire import HttpRequest, HttpResponse
@@ -140,7 +140,8 @@ class Attempt:
         transforms: list[tuple[Stage, Any]] = []
         if route.stages:
             context = route.context(self.call.asked, env, number, previous)
-            transforms = route.transforms(env, context)
+            budget = Budget(self.ports.clock.monotonic, self._slow)
+            transforms = route.transforms(env, context, budget)
         streams = route.streams(self.call.wants_stream)
         watch.allow(float(route.spec.timeouts.first_byte) + line.connect)
         # No name for the request: its body should not be held while an answer lasts.
@@ -167,6 +168,15 @@ class Attempt:
             and found.partition(";")[0].strip().lower() == "application/json"
         )
 
+    def _slow(self, transform: str, method: str, seconds: float) -> None:
+        self.ports.observer.saw(
+            "transform_slow",
+            route=self.route.name,
+            transform=transform,
+            method=method,
+            seconds=round(seconds, 3),
+        )
+
     def _account(self) -> Mapping[str, Secret]:
         if self.route.account is not None:
             return self.route.account
@@ -184,11 +194,24 @@ class Attempt:
         if self.passes:
             assert self.call.splice is not None
             body = self.call.splice(self.call.offer.model.upstream, streams)
-            return route.render(self.env, None, transforms, body)
+            return self._told(route.render(self.env, None, transforms, body))
         chat: ChatRequest = shape(transforms, asked.chat)
         if chat is not asked.chat or streams != asked.stream:
             self.env["req"] = view(asked.with_chat(chat, stream=streams), route.names)
-        return route.render(self.env, dataclasses.replace(chat, stream=streams), transforms, None)
+        chat = dataclasses.replace(chat, stream=streams)
+        return self._told(route.render(self.env, chat, transforms, None))
+
+    def _told(self, request: HttpRequest) -> HttpRequest:
+        """With what a client of the upstream's own dialect says in headers; the route's win."""
+        dialect, headers = self.call.dialect, self.call.asked.headers
+        if dialect is not self.route.dialect:
+            return request
+        found = {
+            name: value
+            for name in dialect.headers
+            if (value := headers.get(name)) and request.header(name) is None
+        }
+        return request.with_headers(found) if found else request
 
     async def _refused(self, answer: Answer, transforms: list[tuple[Stage, Any]]) -> None:
         body = b"" if answer.head.status == 204 else await answer.read(ERROR_BODY)

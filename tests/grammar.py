@@ -1,12 +1,13 @@
 """What every decoder and encoder must obey, as checks that raise AssertionError.
 
-`check_events` holds a list of events against the invariants of an answer, `check_chat_stream` the
-bytes of a Chat Completions stream against its grammar.
+`check_events` holds a list of events against the invariants of an answer, `check_chat_stream` and
+`check_messages_stream` the bytes of a stream against the grammar of its dialect.
 """
 
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 from engine.chat import ToolCall
@@ -218,3 +219,133 @@ class _Chat:
             return
         wanted = "counted" if usage else "finished"
         assert self.state == wanted, f"the stream ended in state {self.state}, not {wanted}"
+
+
+# ---- Messages ----
+
+
+@cache
+def _message_event() -> Any:
+    # Not at the top: the SDK takes a second to load, and most tests do without it.
+    from anthropic.types import RawMessageStreamEvent
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(RawMessageStreamEvent)
+
+
+def named_payloads(data: bytes) -> list[tuple[str, dict[str, Any]]]:
+    """Name and value of each event of an encoded stream in which every event has its name."""
+    assert data.endswith(b"\n\n") or not data, "the last frame is not closed"
+    assert b"\r" not in data, "a carriage return"
+    assert b"\n\n\n" not in data, "a bare blank line"
+    assert not data.startswith(b"\n"), "a bare blank line"
+    found = []
+    for frame in data.split(b"\n\n")[:-1]:
+        lines = frame.split(b"\n")
+        assert len(lines) == 2, f"not an event and its data: {frame!r}"
+        assert lines[0].startswith(b"event: "), f"no event line: {frame!r}"
+        assert lines[1].startswith(b"data: "), f"no data line: {frame!r}"
+        found.append((lines[0][7:].decode(), json.loads(lines[1][6:])))
+    return found
+
+
+def check_messages_stream(data: bytes) -> list[dict[str, Any]]:
+    """The events of a whole Messages stream but its pings, after holding it against its grammar
+    and the SDK's types. The error event of a failed answer is the last item returned."""
+    grammar = _Messages()
+    events = []
+    for name, value in named_payloads(data):
+        assert name == value["type"], f"an event {name} of type {value['type']}"
+        if name == "ping":
+            continue
+        grammar.take(name, value)
+        events.append(value)
+    assert grammar.state in ("stopped", "failed"), f"the stream ended in state {grammar.state}"
+    return events
+
+
+class _Messages:
+    def __init__(self) -> None:
+        self.state = "start"  # start, body, ended, stopped, failed
+        self.blocks: list[dict[str, Any]] = []
+        self.open: dict[str, Any] | None = None
+        self.said: list[str] = []
+        self.inputs: list[str] = []
+        self.signed = False
+
+    def take(self, name: str, value: dict[str, Any]) -> None:
+        assert self.state not in ("stopped", "failed"), f"{value} after the end"
+        if name == "error":
+            self._error(value)
+            return
+        _message_event().validate_python(value)
+        wanted = {"message_start": "start", "message_stop": "ended"}.get(name, "body")
+        assert self.state == wanted, f"{name} in state {self.state}"
+        getattr(self, f"_{name}")(value)
+
+    def _message_start(self, value: dict[str, Any]) -> None:
+        message = value["message"]
+        assert message["content"] == []
+        assert message["stop_reason"] is None
+        assert message["usage"]["input_tokens"] >= 0
+        self.state = "body"
+
+    def _content_block_start(self, value: dict[str, Any]) -> None:
+        assert self.open is None, "a block inside another"
+        assert value["index"] == len(self.blocks), "an index skips one"
+        block = self.open = value["content_block"]
+        if block["type"] == "tool_use":
+            assert block["id"], "a call without id"
+            assert block["name"], "a call without name"
+            assert block["input"] == {}, "a call that begins with its input"
+            ids = [known["id"] for known in self.blocks if known["type"] == "tool_use"]
+            assert block["id"] not in ids, "an id twice"
+        self.blocks.append(block)
+        self.said, self.signed = [], False
+
+    def _content_block_delta(self, value: dict[str, Any]) -> None:
+        assert self.open is not None, "a delta outside a block"
+        assert value["index"] == len(self.blocks) - 1, "a delta of another block"
+        delta, kind = value["delta"], self.open["type"]
+        fields = {"text": ("text",), "thinking": ("thinking", "signature"),
+                  "tool_use": ("partial_json",), "server_tool_use": ("partial_json",)}  # fmt: skip
+        names = {"text_delta": "text", "thinking_delta": "thinking", "citations_delta": "text",
+                 "signature_delta": "signature", "input_json_delta": "partial_json"}  # fmt: skip
+        assert names[delta["type"]] in fields[kind], f"{delta} in a block {kind}"
+        assert not self.signed, "something after the signature"
+        self.signed = delta["type"] == "signature_delta"
+        piece = delta.get("text", delta.get("thinking", delta.get("partial_json")))
+        assert piece != "" or kind.endswith("tool_use"), f"empty {delta}"
+        self.said.append(piece or "")
+
+    def _content_block_stop(self, value: dict[str, Any]) -> None:
+        assert self.open is not None, "a stop outside a block"
+        assert value["index"] == len(self.blocks) - 1, "a stop of another block"
+        kind = self.open["type"]
+        assert kind != "text" or self.said, "an empty text block"
+        assert kind != "thinking" or self.signed, "thinking without its signature"
+        if kind == "tool_use":
+            self.inputs.append("".join(self.said))
+        self.open = None
+
+    def _message_delta(self, value: dict[str, Any]) -> None:
+        assert self.open is None, "a block is open at the end"
+        reason = value["delta"]["stop_reason"]
+        assert reason, "an end without a reason"
+        assert value["usage"]["output_tokens"] >= 0
+        calls = [block for block in self.blocks if block["type"] == "tool_use"]
+        assert bool(calls) or reason != "tool_use", "tool_use without a call"
+        assert not calls or reason != "end_turn", "end_turn with a call"
+        if reason != "max_tokens":
+            parsed = [json.loads(text or "{}") for text in self.inputs]
+            assert all(isinstance(item, dict) for item in parsed), "input that is no object"
+        self.state = "ended"
+
+    def _message_stop(self, value: dict[str, Any]) -> None:
+        self.state = "stopped"
+
+    def _error(self, value: dict[str, Any]) -> None:
+        assert self.state != "ended", "an error after the finish"
+        assert isinstance(value["error"]["type"], str)
+        assert isinstance(value["error"]["message"], str)
+        self.state = "failed"

@@ -14,7 +14,7 @@ Everything is pure and synchronous. A new dialect is a folder and a line in `DIA
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from engine.chat import ChatRequest, Message, Tool, ToolChoice
@@ -22,6 +22,7 @@ from engine.errors import ExchangeError, RequestError
 from engine.events import ErrorEvent, Event, Reply
 from engine.wire import Headers, HttpResponse, Record
 
+from . import anthropic_messages as messages
 from . import frames, outcomes
 from .openai_chat import decode, encode, parse, render
 from .profile import Profile
@@ -109,6 +110,7 @@ class Dialect:
     stream_failure  the frames that end a stream which has begun
     error_from      what an upstream's answer with an error status means
     scan, splice    a request whose bytes pass through
+    headers         names of a client's headers that go on to an upstream of the same dialect
     tap             makes the watcher of a stream that passes through; None: it never does
     check_whole     the same for a whole answer
     """
@@ -136,6 +138,7 @@ class Dialect:
     splice: Callable[[bytes, Scan, str, bool], bytes]
     tap: Callable[..., frames.Tap] | None = None
     check_whole: Callable[[bytes], frames.Observations] | None = None
+    headers: tuple[str, ...] = ()
 
     def refusal(self, error: RequestError, request_id: str = "") -> tuple[int, bytes]:
         """Status and body for a request that is not served."""
@@ -154,6 +157,24 @@ def _chat_reply(
 ) -> bytes:
     legacy = request is not None and parse.legacy_tools(request)
     return encode.reply(answer, id, model, created, legacy=legacy)
+
+
+def _messages_encoder(
+    id: str, model: str, created: int, include_usage: bool, request: ChatRequest | None = None
+) -> Encoder:
+    return messages.encode.Encoder(id, model, request)
+
+
+def _messages_reply(
+    answer: Reply, id: str, model: str, created: int, request: ChatRequest | None = None
+) -> bytes:
+    return messages.encode.reply(answer, id, model)
+
+
+def _messages_scan(body: bytes) -> Scan | None:
+    """Usage is always told here, so a stream needs no option for it."""
+    found = scan(body)
+    return None if found is None else replace(found, include_usage=True)
 
 
 DIALECTS: dict[str, Dialect] = {
@@ -179,5 +200,29 @@ DIALECTS: dict[str, Dialect] = {
         splice=splice,
         tap=Tap,
         check_whole=check_whole,
+    ),
+    "anthropic_messages": Dialect(
+        name="anthropic_messages",
+        family="anthropic",
+        path="/messages",
+        framing="sse",
+        done=("[DONE]",),  # some upstreams that speak it add this
+        parse=messages.parse.parse,
+        render=messages.render.render,
+        messages=messages.render.messages,
+        tools=messages.render.tools,
+        tool_choice=messages.render.tool_choice,
+        stream_reader=lambda env, make_id: messages.decode.StreamDecoder(make_id),
+        whole_reader=lambda env, make_id: messages.decode.WholeDecoder(make_id),
+        encoder=_messages_encoder,
+        reply=_messages_reply,
+        failure=messages.encode.failure,
+        stream_failure=messages.encode.stream_failure,
+        error_from=outcomes.error_from,
+        scan=_messages_scan,
+        splice=splice,
+        tap=messages.tap.Tap,
+        check_whole=messages.tap.check_whole,
+        headers=("anthropic-beta", "anthropic-version"),
     ),
 }

@@ -1,18 +1,64 @@
-"""Lists of models in each client's shape."""
+"""Lists of models in each client's shape.
+
+now: epoch seconds, the time the models began to be served; an entry is a model's id and its owner.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from .outcomes import Family
+
+Fields = dict[str, object]
+Entries = Iterable[tuple[str, str]]
 
 
-def model(id: str, owner: str, now: int) -> dict[str, object]:
-    """One model as the OpenAI API shows it. now: epoch seconds, the time it began to be served."""
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a family of clients sees a model, by id, owner and time, and a list of them."""
+
+    model: Callable[[str, str, int], Fields]
+    models: Callable[[Entries, int], Fields]
+
+
+def model(id: str, owner: str, now: int) -> Fields:
+    """One model as the OpenAI API shows it."""
     return {"id": id, "object": "model", "created": now, "owned_by": owner}
 
 
-def models(entries: Iterable[tuple[str, str]], now: int) -> dict[str, object]:
-    """The OpenAI list of models; an entry is a model's id and its owner. An id is listed once."""
+def models(entries: Entries, now: int) -> Fields:
+    """The OpenAI list of models. An id is listed once."""
+    return {"object": "list", "data": [model(id, owner, now) for id, owner in _once(entries)]}
+
+
+def _anthropic_model(id: str, owner: str, now: int) -> Fields:
+    created = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "type": "model",
+        "id": id,
+        "display_name": id,
+        "created_at": created,
+        "lifecycle": "active",
+    }
+
+
+def _anthropic_models(entries: Entries, now: int) -> Fields:
+    """The Anthropic list, all in one page. An id is listed once."""
+    data = [_anthropic_model(id, owner, now) for id, owner in _once(entries)]
+    ends = [item["id"] for item in data] or [None]
+    return {"data": data, "has_more": False, "first_id": ends[0], "last_id": ends[-1]}
+
+
+def _once(entries: Entries) -> list[tuple[str, str]]:
     known: dict[str, str] = {}
     for id, owner in entries:
         known.setdefault(id, owner)
-    return {"object": "list", "data": [model(id, owner, now) for id, owner in known.items()]}
+    return list(known.items())
+
+
+SHAPES: dict[Family, Shape] = {
+    "openai": Shape(model, models),
+    "anthropic": Shape(_anthropic_model, _anthropic_models),
+}

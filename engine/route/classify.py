@@ -7,6 +7,7 @@ with an error status that no rule knows is classed by its status; a 2xx that no 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,10 +24,11 @@ from .reader import compile_regex
 from .spec import ErrorRuleSpec, ErrorsSpec
 
 _STATUS = re.compile(r"[1-5]xx|[1-5]\d\d")
-_NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
-_UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+EPOCH = 1e9  # seconds: 2001; no wait is as long
 _SLASHED = re.compile(r"/.+/[ism]*", re.S)
-_PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_PARTS = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
 BY_STATUS = {
     401: "auth_invalid", 402: "quota_exhausted", 403: "auth_invalid", 408: "retryable",
@@ -142,8 +144,8 @@ class Classifier:
         found = found or _usual_message(answer.value)
         if not isinstance(found, str):
             text = answer.text.strip()
-            plain = text and "<" not in text[:200] and text.isprintable() and len(text) < 300
-            found = text if plain else ""
+            plain = answer.value is None and "<" not in text[:200] and text.isprintable()
+            found = text if plain and len(text) < 300 else ""
         return shorten(found) or f"the upstream answered with status {answer.status}"
 
 
@@ -270,20 +272,28 @@ def _header_wait(answer: Answer) -> float | None:
 
 
 def seconds(value: object, now: float) -> float | None:
-    """Seconds to wait: a number, `6m0s`, `800ms`, or an HTTP date (RFC 9110 §10.2.3)."""
-    if isinstance(value, bool) or value is None:
+    """Seconds to wait: a number, `6m0s`, `800ms`, an HTTP date (RFC 9110 §10.2.3) or an ISO one.
+
+    A number as large as today's epoch seconds or milliseconds is a moment, not a wait.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    if isinstance(value, int | float):
-        return max(0.0, float(value))
     text = str(value).strip()
-    hit = _NUMBER.fullmatch(text)
-    if hit:
-        return float(hit.group(1)) * _UNITS[hit.group(2)]
+    if _NUMBER.fullmatch(text):
+        return _until(float(text), now)
     if text and not _PARTS.sub("", text):
         return sum(float(number) * _UNITS[unit] for number, unit in _PARTS.findall(text))
-    try:
-        when = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    moment = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, moment.timestamp() - now) if isinstance(moment, datetime) else None
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        with contextlib.suppress(ValueError, OverflowError):
+            moment = read(text)
+            whole = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return max(0.0, whole.timestamp() - now)
+    return None
+
+
+def _until(number: float, now: float) -> float | None:
+    if number >= EPOCH * 1000:
+        number /= 1000
+    if number >= EPOCH:
+        number -= now
+    return max(0.0, number) if number < EPOCH else None

@@ -13,28 +13,35 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from engine.auth.static import basic
-from engine.dialects import DIALECTS, Dialect
+from engine.dialects import DIALECTS
 from engine.errors import ConfigError, Problem
-from engine.options import OMIT, Condition, Env, Secret, Template, Tree
+from engine.options import OMIT, Condition, Env, Secret, Template
 from engine.policies.retry import Backoff, RetryPolicy
-from engine.transform import METHODS, Model
+from engine.transform import METHODS
 from engine.wire import HttpRequest, dumps
 
 from .checks import check_nodes, check_spec, check_stages
 from .classify import Classifier
 from .extends import Find, expand
 from .line_checks import check_lines
+from .mentions import (
+    mentioned,
+    mentioned_templates,
+    request_names,
+    roots_of,
+    value_names,
+    wanted_values,
+)
 from .nodes import Mark, Node, read
+from .offers import offers_of
+from .placing import placements
 from .reader import REFERENCES, WRONG, Reader, did_you_mean
 from .references import Outside, Resolver
-from .render import Pairs, compile_patches, compile_request, pairs, text, without_case
-from .roads import no_road, splitter, stream_road, whole_road
-from .route import Offer, Route, SessionPlan
+from .render import Pairs, compile_patches, compile_request, pairs, without_case
+from .roads import no_road, passes, splitter, stream_road, whole_road
+from .route import Route, SessionPlan
 from .spec import (
-    AuthSpec,
     HttpSpec,
-    ModelSpec,
     RequestSpec,
     RouteSpec,
     SessionSpec,
@@ -42,10 +49,8 @@ from .spec import (
     ValueSpec,
 )
 from .stages import Stage, context_of, make_transform
-from .template import Roots
 from .transforms import Loaded, load
 from .values import ValuePlan, compile_step, compile_ttl, fetch, produced
-from .view import FIELDS
 
 # Finds a transform: name -> (source, path), or None.
 FindTransform = Callable[[str], tuple[bytes, str] | None]
@@ -119,7 +124,7 @@ class _Compiler:
         self.problems = problems
         self.files = [file, *parents]
         self.resolver = Resolver(sources.outside, tree, problems)
-        self.roots = _roots(tree)
+        self.roots = roots_of(tree)
         self.reader = Reader(self.resolver, self.roots, problems)
         self.digests = [hashlib.sha256(source).hexdigest()]
         self.loaded: dict[str, Loaded | None] = {}
@@ -163,7 +168,7 @@ class _Compiler:
             RequestSpec(path=_constant(dialect.path)) if dialect else RequestSpec()
         )
         mentions = frozenset(mentioned((spec, [(stage.options, stage.when) for stage in stages])))
-        placed = _auth(spec.auth)
+        placed = placements(spec.auth)
         return Route(
             name=name,
             file=self.file,
@@ -171,7 +176,7 @@ class _Compiler:
             files=tuple(dict.fromkeys([*self.files, *self.sources.outside.files])),
             priority=spec.priority,
             spec=spec,
-            offers=_offers(name, spec),
+            offers=offers_of(name, spec),
             dialect=dialect,
             plan=compile_request(request, spec.base_url or "", spec.upstream.headers, "POST"),
             patch=compile_patches(request.patch) if request.patch else None,
@@ -181,8 +186,8 @@ class _Compiler:
             cookies=pairs(spec.auth.cookie, "cookie"),
             account=self._account(spec),
             values=values,
-            wanted=tuple(_wanted(values, mentions)),
-            names=_names(mentions),
+            wanted=tuple(wanted_values(values, mentions)),
+            names=request_names(mentions),
             let=tuple((key, tree.render) for key, tree in spec.let.items()),
             session=self._session(spec.session),
             stages=stages,
@@ -192,7 +197,7 @@ class _Compiler:
             whole_road=whole_road(spec, dialect),
             no_road=no_road(spec),
             references=self.reader.references,
-            passthrough=_passes(spec, dialect, stages),
+            passthrough=passes(spec, dialect, stages),
             splitter=splitter(spec, dialect),
             hosts=tuple(host for stage in stages for host in stage.loaded.hosts),
         )
@@ -300,7 +305,7 @@ class _Compiler:
             persist=spec.persist,
             when=spec.when,
             secret=spec.secret,
-            needs=frozenset(_value_names(mentioned(spec))),
+            needs=frozenset(value_names(mentioned(spec))),
             fingerprint=self._fingerprint("values", name),
             outputs=tuple(spec.extract) if isinstance(spec.extract, dict) else (),
         )
@@ -433,163 +438,6 @@ def _retry(spec: RouteSpec, values: Mapping[str, ValuePlan]) -> RetryPolicy:
 
 def _constant(source: str) -> Template:
     return Template(source, lambda env: source, constant=True)
-
-
-def _parts(tree: Node) -> frozenset[str] | None:
-    """The names of an account's parts; None where a child has yet to say them."""
-    auth, abstract = tree.get("auth"), tree.get("abstract")
-    source = auth.get("from") if auth else None
-    if source is None:
-        return None if abstract is not None and abstract.value is True else frozenset()
-    inline = source.get("inline")
-    if inline is not None and inline.kind == "map":
-        return frozenset(inline.value)
-    return frozenset({"key"}) if source.get("env") or source.get("client_key") else None
-
-
-def _roots(tree: Node) -> Roots:
-    """The variables of this route's templates, as its keys declare them."""
-
-    def keys(name: str) -> frozenset[str]:
-        node = tree.get(name)
-        return frozenset(node.value) if node is not None and node.kind == "map" else frozenset()
-
-    session = tree.get("session")
-    state = session.get("state") if session else None
-    named = frozenset(state.value) if state is not None and state.kind == "map" else frozenset()
-    learned = frozenset(
-        name
-        for node in tree.walk()
-        if node.kind == "map" and (rule := node.get("set")) is not None and rule.kind == "map"
-        for name in rule.value
-    )
-    return {
-        "req": frozenset(FIELDS),
-        "model": frozenset({"id", "upstream", "max_output"}),
-        "account": _parts(tree),
-        "values": keys("values"),
-        "session": named | learned | {"id"},
-        "vars": keys("vars") | learned,
-        "let": keys("let"),
-    }
-
-
-def mentioned(value: Any) -> Iterator[str]:
-    """Every dotted name that templates and conditions inside a spec read."""
-    if isinstance(value, Template | Condition | Tree):
-        yield from value.mentions
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from mentioned(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from mentioned(item)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Node):
-        for item in dataclasses.fields(value):
-            yield from mentioned(getattr(value, item.name))
-
-
-def mentioned_templates(value: Any) -> Iterator[Template]:
-    """Every template inside a spec."""
-    if isinstance(value, Template):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from mentioned_templates(item)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Node):
-        for field_ in dataclasses.fields(value):
-            yield from mentioned_templates(getattr(value, field_.name))
-
-
-def _value_names(mentions: Iterator[str] | frozenset[str]) -> Iterator[str]:
-    return (name.split(".")[1] for name in mentions if name.startswith("values."))
-
-
-def _wanted(values: Mapping[str, ValuePlan], mentions: frozenset[str]) -> Iterator[str]:
-    """The values a request needs, in the order of the file; needed ones stand before."""
-    outside = set(_value_names(mentions)) if "values" not in mentions else set(values)
-    for name in values:
-        if name in outside:
-            yield name
-
-
-def _names(mentions: frozenset[str]) -> frozenset[str]:
-    if "req" in mentions:
-        return frozenset(FIELDS)
-    return frozenset(name.split(".")[1] for name in mentions if name.startswith("req."))
-
-
-def _offers(name: str, spec: RouteSpec) -> dict[str, Offer]:
-    offers: dict[str, Offer] = {}
-    for model in spec.models:
-        offer = _offer(name, spec, model, model.id, {})
-        for alias in (model.id, *model.aliases):
-            offers[alias] = offer
-        for variant in spec.variants:
-            ident = model.id + variant.suffix
-            offers[ident] = _offer(name, spec, model, ident, variant.set)
-    return offers
-
-
-def _offer(
-    route: str, spec: RouteSpec, model: ModelSpec, ident: str, overrides: Mapping[str, Any]
-) -> Offer:
-    upstream = model.upstream or model.id
-    known: dict[str, object] = {"id": ident, "upstream": upstream}
-    if model.max_output is not None:
-        known["max_output"] = model.max_output
-    variables = {**_plain(spec.vars), **model.set, **overrides}
-    return Offer(
-        Model(ident, upstream, model.max_output), variables, model.owned_by or route, known
-    )
-
-
-def _plain(vars_: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(vars_)
-
-
-def _auth(spec: AuthSpec) -> Callable[[Env], Pairs]:
-    headers = pairs(spec.header, "header")
-    if spec.bearer is not None:
-        bearer = pairs({"Authorization": _prefixed("Bearer ", spec.bearer)}, "header")
-        return lambda env: headers(env) + bearer(env)
-    if spec.basic is not None:
-        user, password = spec.basic.username.render, spec.basic.password.render
-
-        def place(env: Env) -> Pairs:
-            value = basic(text(user(env)), text(password(env)))
-            return (*headers(env), ("Authorization", "«basic»" if env.get("_mask") else value))
-
-        return place
-    return headers
-
-
-def _prefixed(prefix: str, template: Template) -> Template:
-    render = template.render
-
-    def prefixed(env: Env) -> object:
-        value = render(env)
-        return OMIT if value is OMIT else prefix + text(value)
-
-    return dataclasses.replace(template, render=prefixed)
-
-
-def _passes(spec: RouteSpec, dialect: Dialect | None, stages: tuple[Stage, ...]) -> bool:
-    """Whether a client of the same dialect may be served on bytes."""
-    if dialect is None or dialect.tap is None:
-        return False
-    if any(stage.has("shape", "feed_record", "feed", "finish") for stage in stages):
-        return False
-    request, stream, response = spec.request, spec.stream, spec.response
-    if request and any((request.json, request.form, request.multipart, request.raw)):
-        return False
-    if request and request.unknown == "drop":
-        return False
-    if spec.session is not None or (response and response.events is not None):
-        return False
-    return stream is None or (
-        stream.events is None and stream.use == "auto" and not stream.min_text
-    )
 
 
 def _resolved(node: Node, resolver: Resolver) -> Any:

@@ -86,7 +86,10 @@ def _index(items: list[Any], step: str) -> int | None:
 def _put(parent: Any, step: str, how: str, value: Any) -> None:
     if isinstance(parent, list):
         at = _index(parent, step)
-        if at is None:
+        if how == "remove":
+            if at is not None:
+                del parent[at]
+        elif at is None:
             parent.append(value)
         else:
             parent[at] = _joined(parent[at], how, value)

@@ -37,6 +37,245 @@ class Reader(Protocol):
     """Rules or a dialect's decoder: records in, events out."""
 
     def feed(self, record: Record) -> list[Event]: ...
+    def finish(self) -> list[Event]: ...
+
+
+# Says whether a first record or a whole body is an error after all.
+Judge = Callable[[bytes, object], ErrorEvent | None]
+Step = Callable[[Any], list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """One way to read an answer: a framing and what stands behind it, compiled.
+
+    json       records hold JSON (else text)
+    finishes   an answer that does not say its finish is truncated
+    done       payloads that mark the end
+    whole      the answer is one document, not a stream
+    exact      whole JSON values are handed on, so integers of any length must stay exact
+    patch      makes the reducer of `reduce: path_patch`
+    unlike     `document` or `stream`: contents that are read on another road
+    sse        it reads server-sent events
+    """
+
+    parser: Callable[[], Parser]
+    reader: Callable[[dict[str, object], Callable[[], str]], Reader]
+    json: bool
+    finishes: bool
+    done: frozenset[bytes] = frozenset()
+    finish_optional: bool = False
+    min_text: int = 0
+    unmatched: str = "warn"
+    whole: bool = False
+    patch: Callable[[], Step] | None = None
+    exact: bool = True
+    unlike: str = ""
+    sse: bool = False
+
+
+class Pipeline:
+    """One attempt's answer.
+
+    life        complete frames seen; the event-gap timer watches it
+    over        the finish or the end marker was seen: nothing of content follows
+    error       set as soon as the answer is known to have failed
+    cause       what a transform raised, for the log
+    unmatched   records that no rule knew
+    """
+
+    def __init__(
+        self,
+        road: Road,
+        env: dict[str, object],
+        new_id: Callable[[], str],
+        *,
+        judge: Judge,
+        records: Sequence[Step] = (),
+        events: Sequence[tuple[Step | None, Callable[[], list[Event]] | None]] = (),
+        other: Road | None = None,
+    ) -> None:
+        self._env, self._new_id = env, new_id
+        self._own_records = list(records)
+        self._take(road)
+        self._other = other if road.unlike else None  # until the first bytes tell
+        self._head = b""
+        self._blocks = Blocks(new_id)
+        self._judge = judge
+        self._judged = False
+        self._steps = [step for step, _ in events if step is not None]
+        self._events = list(events)
+        self.over = False
+        self.error: ErrorEvent | None = None
+        self.cause: BaseException | None = None
+        self.finish_event: Finish | None = None
+        self.usage: Usage | None = None
+        self.state: dict[str, object] = {}
+        self.start: Start | None = None
+        self.text_length = 0
+        self.seen = 0
+        self._marked = False
+
+    def _take(self, road: Road) -> None:
+        self.road = road
+        self._parser = road.parser()
+        self._loads = loads if road.exact else loads_frame
+        self._reader = road.reader(self._env, self._new_id)
+        self._feed = self._feed_strictly if road.unmatched == "error" else self._reader.feed
+        self._records = ([road.patch()] if road.patch else []) + self._own_records
+
+    def _decide(self, data: bytes) -> bytes:
+        """Choose the road by the first bytes, which are kept until they tell what comes."""
+        self._head += data
+        content = sniff(self._head)
+        if content is None:
+            return b""
+        if content == self.road.unlike and self._other is not None:
+            self._take(self._other)
+        self._other = None
+        return self._head
+
+    @property
+    def life(self) -> int:
+        return self._parser.frames
+
+    @property
+    def ended(self) -> bool:
+        """Nothing follows, not even usage: the end marker was seen, or all that has none tells."""
+        if self._marked or not self.over or self.road.done:
+            return self._marked
+        return self.usage is not None and self.usage.output is not None
+
+    @property
+    def unmatched(self) -> Counter[str]:
+        found = getattr(self._reader, "unmatched", None)
+        return found if isinstance(found, Counter) else Counter()
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Events found so far. After `error` is set nothing comes any more."""
+        if self.error is not None or self._marked:
+            return []
+        if self._other is not None:
+            data = self._decide(data)
+        return self._parsed(self._parser.feed, data)
+
+    def _parsed(self, step: Callable[..., list[Record]], *data: bytes) -> list[Event]:
+        try:
+            records = step(*data)
+        except FramingError as error:
+            self._fail(ErrorEvent("retryable", f"the answer cannot be read: {error}"))
+            return []
+        return self._read(records) if records else []
+
+    def _read(self, records: list[Record]) -> list[Event]:
+        out: list[Event] = []
+        done, decode, feed = self.road.done, self.road.json, self._feed
+        failed: ErrorEvent | None = None
+        for record in records:
+            if done and record.data.strip() in done:
+                self._marked = True
+                break  # nothing after the terminator is part of the answer
+            if not record.data:
+                continue  # an empty frame keeps the line alive and says nothing
+            try:
+                if decode and record.value is None:
+                    record.value = self._loads(record.data)
+                failed = None if self._judged else self._refused(record)
+                if failed is not None:
+                    break
+                out += self._shaped(record) if self._records else feed(record)
+            except (JsonError, ExchangeError) as error:
+                failed = self._failed(record, error)
+                if failed is not None:
+                    break
+            self.seen += 1
+        out = self._chain(out) if out else out
+        self.over = self.over or self._marked
+        if failed is not None:
+            self._fail(failed)
+        return out
+
+    def _fail(self, error: ErrorEvent) -> None:
+        """After the finish nothing fails an answer any more."""
+        if not self.over:
+            self.error = self.error or error
+
+    def _failed(self, record: Record, error: JsonError | ExchangeError) -> ErrorEvent | None:
+        """What it means that a record cannot be read; None: it is passed over."""
+        if isinstance(error, ExchangeError):
+            self.cause = error.__cause__
+            return _event(error)
+        if self.road.unmatched == "ignore":
+            return None
+        failed = None if self._judged else self._judge(record.data, None)
+        what = "an answer" if self.road.whole else "a frame"
+        return failed or ErrorEvent("retryable", f"the upstream sent {what} that is not JSON")
+
+    def _refused(self, record: Record) -> ErrorEvent | None:
+        self._judged = True
+        return self._judge(record.data, record.value)
+
+    def _feed_strictly(self, record: Record) -> list[Event]:
+        """`unmatched: error`: what no rule knows ends the answer, unless it was over before."""
+        out = self._reader.feed(record)
+        if self.unmatched and not getattr(self._reader, "finished", False):
+            raise ExchangeError("fatal", "the upstream sent something that no rule knows")
+        return out
+
+    def _shaped(self, record: Record) -> list[Event]:
+        """What is read from a record once `path_patch` and the transforms have seen it."""
+        records = [record]
+        for step in self._records:
+            records = [made for item in records for made in step(item)]
+        return [event for made in records for event in self._feed(made)]
+
+    def _chain(self, events: list[Event]) -> list[Event]:
+        """Transforms, then the sieve that keeps what is not content, then numbering."""
+        if not self._steps:
+            return self._blocks.feed(self._sieve(events))
+        out: list[Event] = []
+        for event in events:  # one by one: what came before a failure goes out, however it was cut
+            made = [event]
+            try:
+                for step in self._steps:
+                    made = [new for old in made for new in step(old)]
+            except ExchangeError as error:
+                self.cause = error.__cause__
+                self._fail(_event(error))
+                break
+            out += self._blocks.feed(self._sieve(made))
+        return out
+
+    def _sieve(self, events: list[Event]) -> list[Event]:
+        kept: list[Event] = []
+        for event in events:
+            kind = type(event)
+            if kind is TextDelta:
+                self.text_length += len(event.text)  # type: ignore[union-attr]
+                kept.append(event)
+            elif kind in _HELD:
+                self._hold(event)
+                if self.error is not None:
+                    break
+            else:
+                kept.append(event)
+        return kept
+
+    def _hold(self, event: Event) -> None:
+        if isinstance(event, UsageEvent):
+            self.usage = merge_usage(self.usage, event.usage)
+        elif isinstance(event, Finish):
+            self.finish_event = self.finish_event or event
+            self.over = True
+        elif isinstance(event, ErrorEvent):
+            self.error = event
+        elif isinstance(event, StateSet):
+            self.state.update(event.values)
+        elif isinstance(event, Start):
+            self.start = self.start or event
+        elif isinstance(event, End):
+            self._marked = self.over = True
+
     def finish(self) -> list[Event]:
         """End of input: what was held back, all blocks closed. Then ask `verdict`."""
         out: list[Event] = []

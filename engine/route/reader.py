@@ -173,7 +173,7 @@ class Reader:
         good = True
         for key, child in given.items():
             if key not in known:
-                good = self._unknown(node.keys[key], key, known, place)
+                good = self._unknown(node.keys[key], key, known, place) and good
                 continue
             item = known[key]
             value = self.read(child, item.annotation, f"{place}.{key}" if place else key, item)

@@ -6,10 +6,12 @@ road: a refusal that comes as one document, an answer that is streamed although 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 
 from engine.dialects import Dialect
+from engine.dialects.profile import Profile
 from engine.parsers import PARSERS, Parser
 
 from .patches import path_patch
@@ -17,6 +19,7 @@ from .pipeline import Reader, Road
 from .route import Splitter
 from .rules import RuleReader, Rules, compile_rules
 from .spec import ResponseSpec, RouteSpec, StreamSpec
+from .stages import Stage
 
 MakeReader = Callable[[dict[str, object], Callable[[], str]], Reader]
 
@@ -109,3 +112,31 @@ def splitter(spec: RouteSpec, dialect: Dialect | None) -> Callable[[], Splitter]
     """Cuts the dialect's streams into frames, where they pass through."""
     frames = PARSERS[dialect.framing].frames if dialect else None
     return partial(frames, int(spec.limits.event)) if frames else None
+
+
+def passes(spec: RouteSpec, dialect: Dialect | None, stages: tuple[Stage, ...]) -> bool:
+    """Whether a client of the same dialect may be served on bytes."""
+    if dialect is None or dialect.tap is None or spec.session is not None:
+        return False
+    if any(stage.has("shape", "feed_record", "feed", "finish") for stage in stages):
+        return False
+    request, stream, response = spec.request, spec.stream, spec.response
+    bodies = (request.json, request.form, request.multipart, request.raw) if request else ()
+    if any(body is not None for body in bodies) or (request and request.unknown == "drop"):
+        return False
+    if response and (response.events is not None or response.min_text):
+        return False
+    return not _adapts(spec.profile) and (stream is None or _leaves(stream, dialect))
+
+
+def _leaves(stream: StreamSpec, dialect: Dialect) -> bool:
+    """Whether a stream is left as the dialect makes it."""
+    framing = stream.format.word if stream.format else dialect.framing
+    plain = stream.events is None and stream.use == "auto" and not stream.min_text
+    return plain and framing == dialect.framing
+
+
+def _adapts(profile: Profile) -> bool:
+    """Whether a request of the upstream's own dialect has to be written anew for it."""
+    other = (item.name for item in dataclasses.fields(Profile) if item.name != "forward_extras")
+    return any(getattr(profile, name) != getattr(Profile(), name) for name in other)

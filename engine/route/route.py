@@ -26,6 +26,8 @@ from .pipeline import Pipeline, Road
 from .render import Pairs, Plan
 from .spec import RouteSpec
 from .stages import (
+    Budget,
+    Measured,
     Stage,
     Working,
     classify,
@@ -168,13 +170,18 @@ class Route:
         """What the transforms of one attempt may know."""
         return context_of(env, asked.chat, attempt, previous)
 
-    def transforms(self, env: Env, context: Context) -> list[tuple[Stage, Any]]:
+    def transforms(
+        self, env: Env, context: Context, budget: Budget | None = None
+    ) -> list[tuple[Stage, Any]]:
         """Fresh instances for one attempt, those whose condition holds."""
-        return [
+        made = [
             (stage, make_transform(stage.loaded, stage.options, env, context))
             for stage in self.stages
             if stage.when is None or stage.when.test(env)
         ]
+        if budget is None:
+            return made
+        return [(stage, Measured(stage, instance, budget)) for stage, instance in made]
 
     def render(
         self,
@@ -204,7 +211,10 @@ class Route:
             model = env["model"]
             assert isinstance(model, dict)
             assert chat is not None
-            tree = self.dialect.render(chat, model["upstream"], self.spec.profile)
+            profile, most = self.spec.profile, model.get("max_output")
+            if most is not None:
+                profile = dataclasses.replace(profile, max_output=most)
+            tree = self.dialect.render(chat, model["upstream"], profile)
         return dumps(self.patch(tree, env) if self.patch else tree), "application/json"
 
     def _patched(self, env: Env) -> tuple[bytes, str] | None:
@@ -269,4 +279,4 @@ def _now(env: Env) -> float:
     return now if isinstance(now, float) else 0.0
 
 
-__all__ = ["Offer", "Route", "SessionPlan", "Splitter", "Stage", "shape"]
+__all__ = ["Budget", "Offer", "Route", "SessionPlan", "Splitter", "Stage", "shape"]

@@ -40,6 +40,9 @@ class Stage:
 Working = Sequence[tuple[Stage, Any]]  # stages with their instances, in list order
 Step = Callable[[Any], list[Any]]
 
+SLOW, TOO_SLOW = 0.05, 0.5  # seconds of one call: told, and the end of the attempt
+ONE_CALL = ("shape", "patch", "sign", "classify", "finish")  # methods called once per attempt
+
 
 # ---- instances ----
 
@@ -96,6 +99,44 @@ def _bound(value: Any, env: Env) -> Any:
         return value
     fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
     return dataclasses.replace(value, **{name: _bound(old, env) for name, old in fields.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How long one call may take; a call cannot be interrupted, only its result be dropped.
+
+    clock   monotonic seconds
+    tell    (transform, method, seconds) of a call that was slow
+    """
+
+    clock: Callable[[], float]
+    tell: Callable[[str, str, float], None]
+
+    def timed(self, name: str, method: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, measured. Raises ExchangeError `fatal` when it took too long."""
+
+        def run(*args: Any) -> Any:
+            begun = self.clock()
+            made = function(*args)
+            seconds = self.clock() - begun
+            if seconds >= SLOW:
+                self.tell(name, method, seconds)
+            if seconds >= TOO_SLOW:
+                raise ExchangeError("fatal", f"transform `{name}` took too long in `{method}`")
+            return made
+
+        return run
+
+
+class Measured:
+    """An instance whose rare methods are measured; those per record or event are its own."""
+
+    def __init__(self, stage: Stage, made: Any, budget: Budget) -> None:
+        for method in stage.loaded.methods:
+            function = getattr(made, method)
+            if method in ONE_CALL:
+                function = budget.timed(stage.loaded.name, method, function)
+            setattr(self, method, function)
 
 
 # ---- requests ----

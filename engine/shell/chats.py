@@ -120,6 +120,9 @@ class Chats:
 
     def _client(self, request: web.BaseRequest, route: Route, call: Call, name: str) -> Client:
         passes = route.passthrough and route.dialect is call.dialect and call.splice is not None
+        chat = None if passes else call.asked.chat
+        if chat is not None and chat.out.n > 1:
+            raise RequestError("unsupported", "this route gives one answer at a time", param="n")
         return Client(
             request=request,
             dialect=call.dialect,
@@ -130,7 +133,7 @@ class Chats:
             wants_usage=call.wants_usage,
             release=call.release,
             clean=self.clean,
-            chat=None if passes else call.asked.chat,
+            chat=chat,
         )
 
     def _open(self, route: Route, call: Call, client: Client) -> Open:

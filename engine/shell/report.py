@@ -29,7 +29,7 @@ from .log import LONGEST, Logger, where
 from .metrics import Metrics
 
 STORE_LINE_EVERY = 60.0  # seconds: a store that is down is one line, not one per request
-_OTHERS = {"watch_failed": "warning", "route_mounted_alone": "warning"}
+_OTHERS = dict.fromkeys(("watch_failed", "route_mounted_alone", "transform_slow"), "warning")
 _BY_FAULT = {"client": "info", "upstream": "warning", "account": "warning", "operator": "error"}
 _LEVELS = {"ok": "info", **{name: _BY_FAULT[known.fault] for name, known in OUTCOMES.items()}}
 

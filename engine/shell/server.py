@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from engine.dialects import DIALECTS, Dialect, listings
+from engine.dialects.tokens import estimate
 from engine.errors import RequestError
 from engine.options import Secret
 from engine.wire import Headers, dumps
@@ -43,7 +44,7 @@ class Server:
         """Any request. Never raises but CancelledError."""
         path = request.path
         handler = self._handlers.get((request.method, path))
-        dialect = _DIALECT_BY_PATH.get(path, DIALECTS["openai_chat"])
+        dialect = _DIALECT_BY_PATH.get(path) or _dialect_of(request)
         try:
             self._check_host(request)
             if handler is None:
@@ -66,7 +67,8 @@ class Server:
 
     def _table(self) -> dict[tuple[str, str], Handler]:
         return {
-            ("POST", "/v1/chat/completions"): partial(self.chat, DIALECTS["openai_chat"]),
+            **{("POST", path): partial(self.chat, kind) for path, kind in _CHATS.items()},
+            ("POST", _COUNT_TOKENS): self.count_tokens,
             ("GET", "/v1/models"): self.models,
             ("GET", "/healthz"): self.health,
             ("GET", "/health"): self.health,
@@ -87,15 +89,17 @@ class Server:
 
     def _check_host(self, request: web.BaseRequest) -> None:
         """Keep other web sites' pages away from a loopback server (DNS rebinding, CORS)."""
-        allowed = self.settings.hosts
         host = _name(request.headers.get("Host", ""))
         local = _loopback(self.settings.listen.host)
-        if local and host and not _loopback(host) and host not in allowed:
+        if local and host and not _loopback(host) and not self._listed(host):
             raise RequestError("forbidden", "this host name is not served here")
         origin = request.headers.get("Origin", "")
-        listed = not origin or origin == "null" or origin in self.settings.cors.origins
+        listed = not origin or origin in self.settings.cors.origins
         if not listed and not _loopback(_name(origin.partition("://")[2])):
             raise RequestError("forbidden", "this origin may not call here")
+
+    def _listed(self, host: str) -> bool:
+        return any(host == name.lower() for name in self.settings.hosts)
 
     def _refuse(
         self, request: web.BaseRequest, dialect: Dialect, error: RequestError
@@ -129,7 +133,8 @@ class Server:
     async def models(self, request: web.BaseRequest) -> web.Response:
         self._client(Headers(request.headers))
         entries = [(name, offer.owned_by) for name, _, offer in self.chats.book().listed]
-        return _json(listings.models(entries, self.since))
+        shape = listings.SHAPES[_dialect_of(request).family]
+        return _json(shape.models(entries, self.since))
 
     async def model(self, name: str, request: web.BaseRequest) -> web.Response:
         self._client(Headers(request.headers))
@@ -137,7 +142,8 @@ class Server:
         found = self.chats.book().find(name)
         if found is None:
             raise no_model(name)
-        return _json(listings.model(name, found[1].owned_by, self.since))
+        shape = listings.SHAPES[_dialect_of(request).family]
+        return _json(shape.model(name, found[1].owned_by, self.since))
 
     # ---- chat ----
 
@@ -160,8 +166,31 @@ class Server:
         body = await read_body(request, int(self.settings.limits.request))
         return await self.chats.ask(dialect, request, body, caller)
 
+    async def count_tokens(self, request: web.BaseRequest) -> web.Response:
+        """How long a conversation is, by an estimate."""
+        headers = Headers(request.headers)
+        self._client(headers)
+        body = await read_body(request, int(self.settings.limits.request))
+        chat = _DIALECT_BY_PATH[_COUNT_TOKENS].parse(body, headers)
+        if self.chats.book().find(chat.model) is None:
+            raise no_model(chat.model)
+        answer = _json({"input_tokens": estimate(chat)})
+        answer.headers.update({**id_headers(self._id()), "x-penstock-token-count": "estimate"})
+        return answer
 
-_DIALECT_BY_PATH = {"/v1/chat/completions": DIALECTS["openai_chat"]}
+
+_CHATS = {
+    "/v1/chat/completions": DIALECTS["openai_chat"],
+    "/v1/messages": DIALECTS["anthropic_messages"],
+}
+_COUNT_TOKENS = "/v1/messages/count_tokens"
+_DIALECT_BY_PATH = {**_CHATS, _COUNT_TOKENS: DIALECTS["anthropic_messages"]}
+
+
+def _dialect_of(request: web.BaseRequest) -> Dialect:
+    """The dialect of a client, where the path does not tell."""
+    name = "anthropic_messages" if "anthropic-version" in request.headers else "openai_chat"
+    return DIALECTS[name]
 
 
 def presented_key(headers: Headers) -> str:
@@ -197,7 +226,10 @@ def _json(value: object) -> web.Response:
 
 
 def _name(authority: str) -> str:
-    """The host of `host:port` or `[v6]:port`."""
+    """The host of `host:port` or `[v6]:port`, in lower case."""
+    authority = authority.lower()
+    if "@" in authority:
+        return authority  # a user's name before it could pass for the host
     if authority.startswith("["):
         return authority[1:].partition("]")[0]
     return authority.partition(":")[0]

@@ -8,6 +8,7 @@ in-band. A sink writes once per batch; awaiting the write is the back-pressure.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ from engine.events import (
 from engine.route.view import Asked
 
 _CONTENT = frozenset(CONTENT)
+_ODD = re.compile(r"[^A-Za-z0-9_.-]")  # a client may name its fields as it likes
 
 
 @dataclass(slots=True)
@@ -55,11 +57,20 @@ class Client:
     clean: Callable[[bytes], bytes] = bytes
     chat: ChatRequest | None = None
 
+    @property
+    def told(self) -> dict[str, str]:
+        """`headers`, and which fields of the request the upstream was not given."""
+        dropped = self.chat.dropped if self.chat is not None else None
+        if not dropped:
+            return self.headers
+        names = (_ODD.sub("_", name)[:64] for name in dropped[:16])
+        return {**self.headers, "x-penstock-dropped": ", ".join(names)}
+
 
 def error_response(client: Client, error: ExchangeError) -> web.Response:
     """A failure before commit: the dialect's status, body and headers."""
     status, body = client.dialect.failure(error.cls, error.message, client.asked.id, error)
-    headers = {**client.headers, **retry_headers(error.cls, error.retry_after)}
+    headers = {**client.told, **retry_headers(error.cls, error.retry_after)}
     return web.Response(
         status=status,
         body=client.clean(body),
@@ -100,10 +111,14 @@ class PlainSink:
         reply = self.folder.done()
         reply.usage = usage or estimated(self.client.asked, reply.text + reply.reasoning)
         client = self.client
-        body = client.dialect.reply(
-            reply, client.asked.id, client.model, client.created, client.chat
-        )
-        self._reply(200, body)
+        try:
+            body = client.dialect.reply(
+                reply, client.asked.id, client.model, client.created, client.chat
+            )
+        except ExchangeError as error:  # the dialect has no words for it
+            await self.fail(error)
+        else:
+            self._reply(200, body)
 
     async def fail(self, error: ExchangeError, frames: bytes = b"") -> None:
         self.response = error_response(self.client, error)
@@ -113,7 +128,7 @@ class PlainSink:
         self.committed = True
         self.status = status
         kind = self.client.dialect.content_type
-        headers = {**self.client.headers, "Content-Type": kind}
+        headers = {**self.client.told, "Content-Type": kind}
         self.response = web.Response(status=status, body=body, headers=headers)
 
 
@@ -219,7 +234,7 @@ class StreamSink:
         async with self._lock:
             if self.response is None:
                 headers = {
-                    **self.client.headers,
+                    **self.client.told,
                     "Content-Type": self.client.dialect.stream_type,
                     "Cache-Control": "no-cache",
                     "X-Accel-Buffering": "no",

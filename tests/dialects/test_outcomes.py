@@ -14,6 +14,7 @@ from engine.dialects.outcomes import (
     message_for,
     read_error,
     retry_headers,
+    shorten,
 )
 from engine.errors import OUTCOMES
 from engine.wire import HttpResponse, dumps
@@ -21,6 +22,24 @@ from engine.wire import HttpResponse, dumps
 
 def test_every_class_and_kind_has_an_answer() -> None:
     assert set(ANSWERS) == {*OUTCOMES, *CLIENT_KINDS}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", ""),
+        ("short enough", "short enough"),
+        ("twenty characters!!!", "twenty characters!!!"),
+        ("the key is sk-0123456789", "the key is …"),
+        ("the key\nis sk-0123456789", "the key\nis …"),
+        ("sk-0123456789-0123456789", "…"),
+    ],
+)
+def test_a_message_is_cut_between_words_so_that_no_half_of_a_secret_is_left(
+    text: str, shown: str
+) -> None:
+    assert shorten(text, 20) == shown
+    assert len(shown) <= 20
 
 
 def test_only_the_clients_own_faults_are_told_as_such() -> None:

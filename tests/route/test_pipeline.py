@@ -457,6 +457,14 @@ def test_a_transform_that_fails_ends_the_answer_and_leaves_its_cause() -> None:
     assert done.reply.text == "hi"
 
 
+def test_what_came_before_a_transform_failed_goes_out() -> None:
+    fails = own("def feed(self, event): return 1 / 0 if '!' in event.text else [event]")
+    done = read(STREAM + "transforms: [ mine ]", sse(TEXT, {"k": "t", "x": "!"}, STOP), mine=fails)
+    assert done.verdict == ErrorEvent("fatal", "transform `mine` failed in `feed`")
+    assert isinstance(done.pipeline.cause, ZeroDivisionError)
+    assert done.reply.text == "hi"
+
+
 def test_a_transform_that_fails_at_the_end_fails_the_answer() -> None:
     fails = own("def feed(self, event): return [event]", "def finish(self): raise KeyError")
     verdict = read(STREAM + "transforms: [ mine ]", sse(TEXT, STOP), mine=fails).verdict

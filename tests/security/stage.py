@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
 import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -265,4 +266,5 @@ async def staged(
         ):
             yield Staged(built, echo, settings, written, session)
     finally:
+        logging.captureWarnings(False)
         await runner.cleanup()

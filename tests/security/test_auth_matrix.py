@@ -11,7 +11,7 @@ import pytest
 
 from tests.security.stage import CHAT, KEY, Staged, staged
 
-ADMIN = "adm-stage-8fK2pQ7xZt"
+ADMIN = "adm-stake-8fK2pQ7xZt"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PUBLIC = {"/", "/health", "/healthz", "/ready", "/readyz", "/metrics"}
 ROUTE = "version: 1\nbase_url: %URL%/v1\ndialect: openai_chat\nmodels: [m]\n"
@@ -105,7 +105,7 @@ async def test_nobody_without_the_key_gets_in_anywhere(
                 for form, (tail, headers) in wrong(key, other):
                     status, text = await on.call(method, path + tail, BODY, headers)
                     count += 1
-                    good = status == wanted and (method == "HEAD" or told(status, text))
+                    good = status == wanted and (method == "HEAD" or told(path, status, text))
                     if not good:
                         surprises.append((method, path, form, status, wanted, text[-200:]))
         assert surprises == []
@@ -113,20 +113,18 @@ async def test_nobody_without_the_key_gets_in_anywhere(
         assert on.echo.asked == []
 
 
-def told(status: int, text: str) -> bool:
-    """An error has the body of the dialect, and names no key."""
+def told(path: str, status: int, text: str) -> bool:
+    """An error has the body of the endpoint's dialect, and names no key."""
     if status == 200:
         return True
-    error = json.loads(text.partition("\n\n")[2])["error"]
-    types = {401: "invalid_request_error", 404: "invalid_request_error"}
+    body = json.loads(text.partition("\n\n")[2])
+    error = body["error"]
     kept = KEY not in text and ADMIN not in text and "\u212a" not in text
+    typed = error["type"] == "authentication_error" if status == 401 else bool(error["type"])
+    if path.startswith("/v1/messages"):
+        return kept and typed and body["type"] == "error" and bool(error["message"])
     code = error["code"] == "invalid_api_key" if status == 401 else True
-    return (
-        kept
-        and code
-        and error["type"] == types.get(status, error["type"])
-        and bool(error["message"])
-    )
+    return kept and typed and code and bool(error["message"])
 
 
 async def test_the_key_opens_its_own_doors_and_no_other(

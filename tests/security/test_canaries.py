@@ -383,7 +383,7 @@ WRONG = (
     "priority: '{}'\nmodels: [m]\ndialect: openai_chat\nbase_url: https://a.example",
     "session: {{ key: ['{}'] }}\nmodels: [m]\ndialect: openai_chat\nbase_url: https://a.example",
     "name: 'a {}'\nmodels: [m]\ndialect: openai_chat\nbase_url: https://a.example",
-    'auth: {{ bearer: "{}\\n" }}\nmodels: [m]\ndialect: openai_chat\nbase_url: https://a.example',
+    'auth: {{ bearer: "a\\n{}" }}\nmodels: [m]\ndialect: openai_chat\nbase_url: https://a.example',
 )
 
 

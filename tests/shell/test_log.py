@@ -192,6 +192,7 @@ def _logging() -> Iterator[None]:
 def test_what_libraries_say_goes_to_the_log() -> None:
     out = io.BytesIO()
     log = logger(out)
+    logging.captureWarnings(False)  # a gateway of another test may have left it on
     take_over(log)
     library = logging.getLogger("aiohttp.server")
     library.info("chatter")

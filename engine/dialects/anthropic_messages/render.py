@@ -46,7 +46,7 @@ def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict
         body |= foreign_extras(request, profile, dropped)
         _unsayable(request, dropped)
     _prompt(body, request, profile, dropped)
-    _tools(body, request, own)
+    _tools(body, request, own, dropped)
     _sampling(body, request.sampling, profile, own, dropped)
     _stops(body, request.out.stop, own, dropped)
     _think(body, request, profile, own, dropped)
@@ -185,10 +185,12 @@ def _format(body: Extras, request: ChatRequest, own: bool) -> None:
 # ---- tools ----
 
 
-def _tools(body: Extras, request: ChatRequest, own: bool) -> None:
+def _tools(body: Extras, request: ChatRequest, own: bool, dropped: list[str]) -> None:
     if request.tools:
         body["tools"] = tools(request.tools)
-        _set(body, "tool_choice", _choice(request.tool_choice, request.parallel))
+        _set(body, "tool_choice", _choice(request.tool_choice, request.parallel, own))
+        if request.tool_choice is not None and request.tool_choice.mode == "other" and not own:
+            dropped.append("tool_choice")
     elif not own:
         names = {part.name for message in request.messages for part in message.parts
                  if isinstance(part, ToolCall)}  # fmt: skip
@@ -225,18 +227,19 @@ _WORDS: dict[str, object] = {mode: word for word, mode in CHOICES.items()}
 def tool_choice(choice: ToolChoice) -> object:
     """`tool_choice` of a request body; what only another dialect can say becomes auto."""
     raw = choice.raw
-    if isinstance(raw, dict) and CHOICES.get(raw.get("type"), "other") == choice.mode:
-        ours = choice.mode != "named" or raw.get("name") in choice.names
-        if ours and raw.get("type") != "function":
-            return raw
+    same = isinstance(raw, dict) and CHOICES.get(raw.get("type")) == choice.mode
+    if same and (choice.mode != "named" or raw.get("name") in choice.names):  # type: ignore[attr-defined]
+        return raw
     if choice.mode == "named" and choice.names:
         return {"type": "tool", "name": choice.names[0]}
     return {"type": _WORDS.get(choice.mode, "auto")}
 
 
-def _choice(choice: ToolChoice | None, parallel: bool | None) -> object:
+def _choice(choice: ToolChoice | None, parallel: bool | None, own: bool) -> object:
     if choice is None and parallel is not False:
         return None
+    if choice is not None and choice.mode == "other" and own:
+        return choice.raw
     found = tool_choice(choice or ToolChoice("auto"))
     assert isinstance(found, dict)
     said = "disable_parallel_tool_use"

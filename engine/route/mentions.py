@@ -1,0 +1,104 @@
+"""What a route's templates may read, and what they do read.
+
+The variables of a route are what its keys declare. What no template mentions is never computed: a
+value that nobody reads is not fetched, a field of the request that nobody reads is not looked up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from engine.options import Condition, Template, Tree
+
+from .nodes import Node
+from .places import Way, find
+from .template import Roots
+from .values import ValuePlan
+from .view import FIELDS
+
+
+def _account_parts(tree: Node) -> frozenset[str] | None:
+    """The names of an account's parts; None where a child has yet to say them."""
+    auth, abstract = tree.get("auth"), tree.get("abstract")
+    source = auth.get("from") if auth else None
+    if source is None:
+        return None if abstract is not None and abstract.value is True else frozenset()
+    inline = source.get("inline")
+    if inline is not None and inline.kind == "map":
+        return frozenset(inline.value)
+    return frozenset({"key"}) if source.get("env") or source.get("client_key") else None
+
+
+def roots_of(tree: Node) -> Roots:
+    """The variables of this route's templates, as its keys declare them."""
+
+    def keys(name: str) -> frozenset[str]:
+        node = tree.get(name)
+        return frozenset(node.value) if node is not None and node.kind == "map" else frozenset()
+
+    session = tree.get("session")
+    state = session.get("state") if session else None
+    named = frozenset(state.value) if state is not None and state.kind == "map" else frozenset()
+    return {
+        "req": frozenset(FIELDS),
+        "model": frozenset({"id", "upstream", "max_output"}),
+        "account": _account_parts(tree),
+        "values": keys("values"),
+        "session": named | _set(tree, ("stream", "events"), ("response", "events")) | {"id"},
+        "vars": keys("vars") | _set(tree, ("models",), ("variants",)),
+        "let": keys("let"),
+    }
+
+
+def _set(tree: Node, *ways: Way) -> frozenset[str]:
+    """The names that the items of some lists set: `set:` of a rule, a model, a variant."""
+    lists = [node for node in (find(tree, way) for way in ways) if node.kind == "list"]
+    sets = [item.get("set") for node in lists for item in node.value]
+    return frozenset(name for node in sets if node and node.kind == "map" for name in node.value)
+
+
+def mentioned(value: Any) -> Iterator[str]:
+    """Every dotted name that templates and conditions inside a spec read."""
+    if isinstance(value, Template | Condition | Tree):
+        yield from value.mentions
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from mentioned(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from mentioned(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Node):
+        for item in dataclasses.fields(value):
+            yield from mentioned(getattr(value, item.name))
+
+
+def mentioned_templates(value: Any) -> Iterator[Template]:
+    """Every template inside a spec."""
+    if isinstance(value, Template):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from mentioned_templates(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Node):
+        for field_ in dataclasses.fields(value):
+            yield from mentioned_templates(getattr(value, field_.name))
+
+
+def value_names(mentions: Iterator[str] | frozenset[str]) -> Iterator[str]:
+    return (name.split(".")[1] for name in mentions if name.startswith("values."))
+
+
+def wanted_values(values: Mapping[str, ValuePlan], mentions: frozenset[str]) -> Iterator[str]:
+    """The values a request needs, in the order of the file; needed ones stand before."""
+    outside = set(value_names(mentions)) if "values" not in mentions else set(values)
+    for name in values:
+        if name in outside:
+            yield name
+
+
+def request_names(mentions: frozenset[str]) -> frozenset[str]:
+    if "req" in mentions:
+        return frozenset(FIELDS)
+    return frozenset(name.split(".")[1] for name in mentions if name.startswith("req."))
