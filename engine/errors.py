@@ -131,7 +131,7 @@ class Problem:
     length: int = 1
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}:{self.column}"
+        where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         head = f"{where}: {self.severity} {self.code}: {self.message}"
         if not self.excerpt:
             return head

@@ -67,7 +67,7 @@ def test_a_problem_shows_its_line_with_a_caret_under_it() -> None:
 
 def test_a_problem_of_a_whole_file_has_no_excerpt() -> None:
     problem = Problem("a.yaml", 0, 0, "W401", "shadowed", "warning")
-    assert str(problem) == "a.yaml:0:0: warning W401: shadowed"
+    assert str(problem) == "a.yaml: warning W401: shadowed"
 
 
 @pytest.mark.parametrize("length", [0, 1, 3])

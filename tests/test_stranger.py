@@ -330,7 +330,7 @@ def run(*args: str) -> tuple[int, str]:
 
 
 def test_check_has_nothing_to_say(desk: Path) -> None:
-    assert (0, "1 files checked: 0 errors, 0 warnings\n") == run("check", "--deny-warnings")
+    assert (0, "1 file checked: 0 errors, 0 warnings\n") == run("check", "--deny-warnings")
 
 
 def test_explain_shows_both_requests_and_no_secret(desk: Path) -> None:
@@ -443,7 +443,7 @@ def test_a_mistake_is_named_and_underlined(name: str, desk: Path) -> None:
         f"routes/heron.yaml:{made.place}: error {made.message}",
         f"{line:>6} | {broken.splitlines()[line - 1]}",
         f"       | {' ' * (column - 1)}{'^' * made.length}",
-        "1 files checked: 1 errors, 0 warnings",
+        "1 file checked: 1 error, 0 warnings",
     ]
     code, output = run("check")
     assert (1, expected) == (code, output.splitlines())

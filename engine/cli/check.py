@@ -133,7 +133,13 @@ def _print(problems: list[Problem], form: str, count: int) -> None:
     show_problems(problems)
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = len(problems) - errors
-    click.echo(f"{count} files checked: {errors} errors, {warnings} warnings")
+    click.echo(
+        f"{_many(count, 'file')} checked: {_many(errors, 'error')}, {_many(warnings, 'warning')}"
+    )
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _as_dict(problem: Problem) -> dict[str, object]:

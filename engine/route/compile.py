@@ -49,6 +49,7 @@ from .spec import (
     ValueSpec,
 )
 from .stages import Stage, context_of, make_transform
+from .transform_lint import NAME
 from .transforms import Loaded, load
 from .values import ValuePlan, compile_step, compile_ttl, fetch, produced
 
@@ -276,7 +277,7 @@ class _Compiler:
         if name in self.loaded:
             return self.loaded[name]
         self.loaded[name] = None
-        found = self.sources.transform(name)
+        found = self.sources.transform(name) if NAME.fullmatch(name) else None
         if found is None:
             known = getattr(self.sources.transform, "known", ())
             message = f"no transform `{name}`{did_you_mean(name, known)}"

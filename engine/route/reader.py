@@ -200,7 +200,7 @@ class Reader:
     def _one_variant(self, node: Node, kind: type, given: Mapping[str, Node], place: str) -> bool:
         for attribute, least in (("ONE_OF", 1), ("AT_MOST_ONE", 0)):
             rivals = getattr(kind, attribute, ())
-            written = [key for key in rivals if key in given]
+            written = [key for key in rivals if key in given and given[key].kind != "null"]
             if rivals and not least <= len(written) <= 1:
                 names = ", ".join(f"`{key}`" for key in rivals)
                 count = "exactly one" if least else "at most one"
@@ -390,8 +390,8 @@ class Reader:
     def _inside(self, node: Node, at: int) -> Mark:
         """The place of an offset in a scalar that stands on one line as it was written."""
         mark = node.mark
-        begin = mark.excerpt.find(node.value[:40], mark.column - 1) if node.value else -1
-        if begin < 0 or "\n" in node.value or self.resolver.of(node):
+        begin = mark.excerpt.find(node.text[:40], mark.column - 1) if node.text else -1
+        if begin < 0 or "\n" in node.text or self.resolver.of(node):
             return mark
         return dataclasses.replace(mark, column=begin + at + 1, length=1)
 

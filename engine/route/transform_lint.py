@@ -17,7 +17,7 @@ from engine.errors import OUTCOMES, ConfigError, Problem
 from engine.transform import METHODS
 
 MAX_BYTES = 256 * 1024
-NAME = re.compile(r"[a-z][a-z0-9_]*")
+NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Placed = ast.stmt | ast.expr | ast.alias
