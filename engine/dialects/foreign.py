@@ -60,9 +60,9 @@ def foreign_extras(request: ChatRequest, profile: Profile, dropped: list[str]) -
 
 
 def native(messages: list[Message], dialect: str) -> list[Message]:
-    """The messages without what other dialects added to them; empty system messages go."""
+    """The messages without what other dialects added to them; their empty system messages go."""
     kept = (m if m.dialect in ("", dialect) else _bare(m) for m in messages)
-    return [m for m in kept if m.parts or m.role not in _SYSTEM]
+    return [m for m in kept if m.parts or m.dialect or m.role not in _SYSTEM]
 
 
 def _bare(message: Message) -> Message:

@@ -154,7 +154,7 @@ class StreamDecoder:
         if self._finished and kind in _CONTENT:
             return []
         out = read(self, value)
-        if not self._started and kind in _CONTENT:
+        if out and not self._started and (kind in _CONTENT or kind == "message_delta"):
             self._started = True
             out.insert(0, Start())
         return out
@@ -385,5 +385,6 @@ def decode_whole(value: object, make_id: MakeId) -> list[Event]:
 
 
 def _told(value: Fields) -> Fields:
-    names = ("stop_reason", "stop_sequence", "stop_details")
-    return {name: value[name] for name in names if value.get(name)}
+    told = {name: value.get(name) for name in ("stop_sequence", "stop_details")}
+    raw = value.get("stop_reason")
+    return {**told, "stop_reason": raw} if raw and isinstance(raw, str) else told
