@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -18,25 +19,41 @@ from .errors import ExchangeError
 from .options import Secret
 from .ports import Line, Ports, StoreError
 from .route.route import Route
+from .route.template import RenderError
 from .route.values import MAX_BODY, Found, ValuePlan
-from .wire import HttpRequest, dumps, loads
+from .wire import JsonError, dumps, loads
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds between fetches that fail
-NO_ANSWER = ("connect", "timeout", "retryable", "truncated")
+MAX_SLOTS = 16_384  # values kept; the least recently used go first
+NO_ANSWER = ("connect", "timeout", "retryable", "truncated", "overloaded", "rate_limited")
 
 
 @dataclass(slots=True)
 class Slot:
-    """One value in one scope. expires is monotonic; failures count in a row."""
+    """One value in one scope. expires is monotonic; failures and misses count in a row."""
 
     found: Found | None = None
     expires: float | None = None
-    flight: asyncio.Future[None] | None = None
+    flight: asyncio.Future[Found | ExchangeError] | None = None
     error: ExchangeError | None = None
     wait_until: float = 0.0
     failures: int = 0
     misses: int = 0
     loaded: bool = False
+
+    def good(self, now: float) -> Found | None:
+        return self.found if self.expires is None or now < self.expires else None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A value that somebody wants: what it is, and what its requests are made with."""
+
+    route: Route
+    plan: ValuePlan
+    env: dict[str, object]
+    line: Line
+    key: str
 
 
 @dataclass(slots=True)
@@ -44,7 +61,7 @@ class Keyring:
     """Use it as an async context manager: it owns the tasks that fetch."""
 
     ports: Ports
-    slots: dict[str, Slot] = field(default_factory=dict)
+    slots: OrderedDict[str, Slot] = field(default_factory=OrderedDict)
     tasks: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     flights: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -71,118 +88,119 @@ class Keyring:
             plan = route.values[name]
             if plan.when is not None and not plan.when.test(env):
                 continue
-            got = await self._value(route, plan, env, line, scopes[plan.scope])
+            wish = Wish(route, plan, env, line, _key(route, plan, scopes[plan.scope]))
+            got = await (self._fetch(wish) if plan.scope == "request" else self._value(wish))
             found[name] = _masked(got, plan)
         return found
 
-    async def _value(
-        self, route: Route, plan: ValuePlan, env: dict[str, object], line: Line, scope: str
-    ) -> Found:
-        if plan.scope == "request":
-            return await self._fetch(route, plan, env, line)
-        key = _key(route, plan, scope)
-        slot = self.slots.setdefault(key, Slot())
-        if plan.persist and not slot.loaded:
-            await self._load(slot, key, route, plan)
+    async def _value(self, wish: Wish) -> Found:
+        slot = self._slot(wish.key)
         now = self.ports.clock.monotonic()
-        if slot.found is not None and (slot.expires is None or now < slot.expires):
-            if slot.expires is not None and now > slot.expires - plan.refresh_before:
-                self._start(slot, key, route, plan, env, line)
-            return slot.found
-        slot.found = None
-        if slot.flight is None and slot.error is not None and now < slot.wait_until:
-            raise slot.error
-        flight = self._start(slot, key, route, plan, env, line)
-        await asyncio.shield(flight)
-        if slot.found is None:
-            raise slot.error or ExchangeError("unavailable", f"value `{plan.name}` is not there")
-        return slot.found
+        found = slot.good(now)
+        resting = now < slot.wait_until  # after a fetch that failed
+        if found is not None:
+            due = slot.expires is not None and now > slot.expires - wish.plan.refresh_before
+            if due and not resting:
+                self._start(slot, wish)
+            return found
+        if slot.flight is None and slot.error is not None and resting:
+            raise _again(slot.error, slot.wait_until - now)
+        outcome = await asyncio.shield(self._start(slot, wish))
+        if isinstance(outcome, ExchangeError):
+            raise _again(outcome, slot.wait_until - self.ports.clock.monotonic())
+        return outcome
 
     def ahead(self, route: Route, names: list[str], env: dict[str, object], line: Line) -> None:
         """Fetch values of scope `route` before they are asked for, unless they are there."""
         for name in names:
             plan = route.values[name]
             if plan.scope == "route":
-                key = _key(route, plan, "")
-                slot = self.slots.setdefault(key, Slot())
-                if slot.found is None:
-                    self._start(slot, key, route, plan, env, line)
+                wish = Wish(route, plan, env, line, _key(route, plan, ""))
+                slot = self._slot(wish.key)
+                if slot.good(self.ports.clock.monotonic()) is None:
+                    self._start(slot, wish)
 
-    def _start(
-        self,
-        slot: Slot,
-        key: str,
-        route: Route,
-        plan: ValuePlan,
-        env: dict[str, object],
-        line: Line,
-    ) -> asyncio.Future[None]:
+    def _slot(self, key: str) -> Slot:
+        slot = self.slots.setdefault(key, Slot())
+        self.slots.move_to_end(key)
+        if len(self.slots) > MAX_SLOTS:
+            oldest = next(iter(self.slots))
+            if self.slots[oldest].flight is None:
+                del self.slots[oldest]
+        return slot
+
+    # ---- flights ----
+
+    def _start(self, slot: Slot, wish: Wish) -> asyncio.Future[Found | ExchangeError]:
         if slot.flight is None:
             slot.flight = asyncio.get_running_loop().create_future()
-            self.flights.add(
-                task := self.tasks.create_task(self._fly(slot, key, route, plan, {**env}, line))
-            )
+            task = self.tasks.create_task(self._fly(slot, wish))
+            self.flights.add(task)
             task.add_done_callback(self.flights.discard)
         return slot.flight
 
-    async def _fly(
-        self,
-        slot: Slot,
-        key: str,
-        route: Route,
-        plan: ValuePlan,
-        env: dict[str, object],
-        line: Line,
-    ) -> None:
-        clock = self.ports.clock
+    async def _fly(self, slot: Slot, wish: Wish) -> None:
+        """Fetch once, for all who wait. Never raises: it would take every other flight down."""
+        outcome: Found | ExchangeError = ExchangeError("unavailable", "the engine is stopping")
         try:
-            found = await self._fetch(route, plan, env, line)
-            slot.found, slot.error, slot.failures, slot.misses = found, None, 0, 0
-            slot.expires = (
-                None if found.expires_in is None else clock.monotonic() + found.expires_in
-            )
-            if plan.persist:
-                await self._save(key, found)
+            outcome = await self._had(slot, wish)
         except ExchangeError as error:
-            slot.error = error
-            wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0**slot.failures)
-            slot.failures += 1
-            slot.wait_until = clock.monotonic() + wait
+            outcome = error
+            wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(slot.failures, 10))
+            slot.error, slot.failures = error, slot.failures + 1
+            slot.wait_until = self.ports.clock.monotonic() + wait
         finally:
             flight, slot.flight = slot.flight, None
             if flight is not None and not flight.done():
-                flight.set_result(None)
+                flight.set_result(outcome)
 
-    async def _fetch(
-        self, route: Route, plan: ValuePlan, env: dict[str, object], line: Line
-    ) -> Found:
-        result, secrets = "failed", []
+    async def _had(self, slot: Slot, wish: Wish) -> Found:
+        """The value, out of the store at first if it is kept there, else fetched."""
+        found = None
+        if wish.plan.persist and not slot.loaded:
+            slot.loaded = True
+            found = await self._load(wish)
+        if found is None:
+            found = await self._fetch(wish)
+            if wish.plan.persist:
+                await self._save(wish.key, found)
+        lasts = found.expires_in
+        slot.found, slot.error, slot.wait_until = found, None, 0.0
+        slot.failures = slot.misses = 0
+        slot.expires = None if lasts is None else self.ports.clock.monotonic() + lasts
+        return found
+
+    async def _fetch(self, wish: Wish) -> Found:
+        route, plan = wish.route, wish.plan
+        result, secrets = "failed", list[Secret]()
         try:
-            found = await self._converse(route, plan, env, line)
+            found = await self._converse(wish)
             result, secrets = "ok", _secrets(found, plan)
             return found
         except ExchangeError as error:
             cls = "unavailable" if error.cls in NO_ANSWER else error.cls
             raise ExchangeError(cls, error.message, status=error.status) from error
+        except RenderError as error:
+            message = f"value `{plan.name}` cannot be rendered: {error}"
+            raise ExchangeError("fatal", message) from error
+        except Exception as error:  # a transform's mistake, or ours
+            raise ExchangeError("fatal", f"value `{plan.name}` could not be made") from error
         finally:
             self.ports.observer.saw(
                 "value_fetched", route=route.name, value=plan.name, result=result, secrets=secrets
             )
 
-    async def _converse(
-        self, route: Route, plan: ValuePlan, env: dict[str, object], line: Line
-    ) -> Found:
+    async def _converse(self, wish: Wish) -> Found:
         """Drive the flow: send what it yields, hand back the answers."""
-        env = {**env, "_now": self.ports.clock.now(), "_route": route.name}
-        flow = plan.flow(env)
+        plan, clock = wish.plan, self.ports.clock
+        flow = plan.flow({**wish.env, "_now": clock.now(), "_route": wish.route.name})
         try:
             request = next(flow)
             while True:
-                request = _absolute(route, request)
-                limit = request.timeout or float(route.spec.timeouts.first_byte)
+                limit = request.timeout or float(wish.route.spec.timeouts.first_byte)
                 try:
-                    async with self.ports.clock.deadline(limit):
-                        answer = await self.ports.upstream.fetch(request, line, MAX_BODY)
+                    async with clock.deadline(limit):
+                        answer = await self.ports.upstream.fetch(request, wish.line, MAX_BODY)
                 except TimeoutError:
                     message = f"value `{plan.name}`: no answer within {limit:g} s"
                     raise ExchangeError("timeout", message) from None
@@ -205,45 +223,45 @@ class Keyring:
     ) -> None:
         """Count failures in a row; `refresh_after` of them drop a value."""
         for name, plan in route.values.items():
-            if plan.refresh_after is None or plan.scope == "request":
+            if plan.refresh_after is None or plan.scope == "request" or name not in used:
                 continue
             slot = self.slots.get(_key(route, plan, scopes[plan.scope]))
             if slot is None:
                 continue
             slot.misses = slot.misses + 1 if failed else 0
             if slot.misses >= plan.refresh_after:
-                self._drop(route, plan, used.get(name), scopes)
+                self._drop(route, plan, used[name], scopes)
 
     def _drop(self, route: Route, plan: ValuePlan, used: object, scopes: Mapping[str, str]) -> None:
         slot = self.slots.get(_key(route, plan, scopes[plan.scope]))
         if slot is None or slot.found is None or _masked(slot.found, plan) != used:
             return
         slot.found, slot.misses = None, 0
+        slot.loaded = True  # what is in the store is no better
         if slot.flight is None:
             slot.error, slot.wait_until = None, 0.0
 
     # ---- persistence ----
 
-    async def _load(self, slot: Slot, key: str, route: Route, plan: ValuePlan) -> None:
-        slot.loaded = True
+    async def _load(self, wish: Wish) -> Found | None:
+        """What the store has kept, if it is still good."""
         try:
-            raw = await self.ports.durable.get(f"value/{key}")
-        except StoreError:
+            raw = await self.ports.durable.get(f"value/{wish.key}")
+            kept = loads(raw) if raw is not None else None
+        except (StoreError, JsonError):
             self.ports.observer.saw("store_error", store="durable")
-            return
-        if raw is None or slot.found is not None:
-            return
-        kept = loads(raw)
-        assert isinstance(kept, dict)
+            return None
+        if not isinstance(kept, dict) or not isinstance(kept.get("content"), str | dict):
+            return None
         until = kept.get("until")
-        left = None if until is None else until - self.ports.clock.now()
-        if left is None or left > 0:
-            slot.found = Found(kept["content"], left)
-            slot.expires = None if left is None else self.ports.clock.monotonic() + left
-            secrets = _secrets(slot.found, plan)
-            self.ports.observer.saw(
-                "value_kept", route=route.name, value=plan.name, secrets=secrets
-            )
+        left = until - self.ports.clock.now() if isinstance(until, int | float) else None
+        if left is not None and left <= 0:
+            return None
+        found = Found(kept["content"], left)
+        secrets = _secrets(found, wish.plan)
+        name = wish.plan.name
+        self.ports.observer.saw("value_kept", route=wish.route.name, value=name, secrets=secrets)
+        return found
 
     async def _save(self, key: str, found: Found) -> None:
         lasts = found.expires_in
@@ -260,6 +278,14 @@ def _key(route: Route, plan: ValuePlan, scope: str) -> str:
     return f"{route.name}/{plan.name}/{plan.fingerprint}/{scoped}"
 
 
+def _again(error: ExchangeError, wait: float) -> ExchangeError:
+    """The error of a fetch, to be raised once more: exceptions gather the frames they pass."""
+    after = wait if error.cls == "unavailable" and wait > 0 else None
+    told = ExchangeError(error.cls, error.message, status=error.status, retry_after=after)
+    told.__cause__ = error.__cause__
+    return told
+
+
 def _secrets(found: Found, plan: ValuePlan) -> list[Secret]:
     """What of a value must be known to the redactor."""
     masked = _masked(found, plan)
@@ -274,18 +300,3 @@ def _masked(found: Found, plan: ValuePlan) -> object:
     if isinstance(content, str):
         return Secret(content, name)
     return {key: Secret(text, f"{name}.{key}") for key, text in content.items()}
-
-
-def _absolute(route: Route, request: HttpRequest) -> HttpRequest:
-    """The request with a whole URL; other hosts than the route's own must be declared."""
-    base = (route.spec.base_url or "").rstrip("/")
-    if "://" not in request.url:
-        return HttpRequest(
-            request.method,
-            base + "/" + request.url.lstrip("/"),
-            request.headers,
-            request.query,
-            request.body,
-            request.timeout,
-        )
-    return request

@@ -25,7 +25,10 @@ class Backoff:
     jitter: bool
 
     def wait(self, number: int, random: Random) -> float:
-        wait = min(self.longest, self.initial * self.factor ** (number - 1))
+        try:
+            wait = min(self.longest, self.initial * self.factor ** (number - 1))
+        except OverflowError:
+            wait = self.longest
         return random.uniform(0, wait) if self.jitter else wait
 
 

@@ -108,9 +108,7 @@ def _wrong_url(url: str) -> str | None:
     except ValueError:
         known = None
     if not known or re.search(r"\s", url):
-        return (
-            f"must be an absolute http(s) URL such as `https://api.example.com/v1`, not `{url}`"
-        )
+        return f"must be an absolute http(s) URL such as `https://api.example.com/v1`, not `{url}`"
     return None
 
 

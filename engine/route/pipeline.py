@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from engine.errors import ExchangeError
+from engine.errors import OUTCOMES, ExchangeError
 from engine.events import (
     End,
     ErrorEvent,
@@ -268,7 +268,8 @@ class Pipeline:
             self.finish_event = self.finish_event or event
             self.over = True
         elif isinstance(event, ErrorEvent):
-            self.error = event
+            known = event.cls in OUTCOMES  # a transform may have made it
+            self.error = event if known else ErrorEvent("fatal", event.message)
         elif isinstance(event, StateSet):
             self.state.update(event.values)
         elif isinstance(event, Start):

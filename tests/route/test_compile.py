@@ -163,7 +163,7 @@ def test_a_transform_is_named_alone_with_options_or_with_a_condition() -> None:
         ("[{ think_tags: { outsde: drop } }]", "E101"),
         ("[{ think_tags: 5 }]", "E102"),
         ("[{ own: null, when: req.strea }]", "E302"),
-        ("[js_value]", "E422"),
+        ("[{ js_value: { name: x, read: $.a } }]", "E422"),
     ],
 )
 def test_what_is_wrong_with_an_item_is_told_at_its_place(items: str, code: str) -> None:

@@ -400,8 +400,10 @@ stream: { format: ndjson, events: [ { text: $.x, finish: $.f } ] }
 def own(*lines: str) -> str:
     return (
         '"""A transform of a test."""\n'
-        "from engine.transform import Context, ErrorEvent, Finish, Record, Refuse, TextDelta\nAPI = 1\n"
-        "class Transform:\n    def __init__(self, options: object, context: Context) -> None: self.held = ''\n"
+        "from engine.transform import Context, ErrorEvent, Finish, Record, Refuse, TextDelta\n"
+        "API = 1\n"
+        "class Transform:\n"
+        "    def __init__(self, options: object, context: Context) -> None: self.held = ''\n"
         + "".join(f"    {line}\n" for line in lines)
     )
 
@@ -426,6 +428,13 @@ def test_events_pass_the_transforms_from_top_to_bottom() -> None:
     assert read(text, sse(TEXT, TEXT, STOP), holds=HOLDS, upper=UPPER).reply.text == "<HIHI>"
     text = STREAM + "transforms: [ upper, holds ]"
     assert read(text, sse(TEXT, TEXT, STOP), holds=HOLDS, upper=UPPER).reply.text == "<HIHI>"
+
+
+def test_a_transform_may_end_an_answer_with_an_error() -> None:
+    ends = own("def feed(self, event): return [ErrorEvent('{}', 'no')]")
+    for cls, seen in (("challenge", "challenge"), ("no_such_class", "fatal")):
+        done = read(STREAM + "transforms: [ mine ]", sse(TEXT, STOP), mine=ends.format(cls))
+        assert done.verdict == ErrorEvent(seen, "no")
 
 
 def test_what_was_held_back_comes_before_the_end_even_of_a_failed_answer() -> None:

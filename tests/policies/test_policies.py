@@ -1,0 +1,17 @@
+"""The words of policies."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from engine.policies import Decision, Deliver, Fail, Retry
+
+
+def test_decisions_are_values() -> None:
+    assert Retry() == Retry(0.0, None)
+    assert Retry(1.0) != Retry(1.0, "stale")
+    assert Deliver() == Deliver()
+
+
+def test_there_are_three_decisions() -> None:
+    assert set(get_args(Decision)) == {Deliver, Retry, Fail}

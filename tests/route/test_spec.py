@@ -1,0 +1,64 @@
+"""The table of keys: what holds for every one of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from engine.errors import OUTCOMES
+from engine.options import key_of
+from engine.route import spec
+from engine.route.reader import fields_of
+from engine.route.spec import RouteSpec
+
+YAML11 = {"on", "off", "yes", "no", "y", "n", "true", "false", "null", "~"}
+
+
+def kinds(kind: Any, seen: set[Any]) -> Iterator[type]:
+    """Every option dataclass that is reached from one."""
+    for part in typing.get_args(kind):
+        yield from kinds(part, seen)
+    if not dataclasses.is_dataclass(kind) or kind in seen:
+        return
+    seen.add(kind)
+    if any("doc" in item.metadata for item in dataclasses.fields(kind)):
+        yield typing.cast("type", kind)
+        for hint in typing.get_type_hints(kind).values():
+            yield from kinds(hint, seen)
+
+
+ALL = list(kinds(RouteSpec, set()))
+FIELDS = [(kind, item) for kind in ALL for item in dataclasses.fields(kind)]
+
+
+@pytest.mark.parametrize(("kind", "item"), FIELDS, ids=lambda value: getattr(value, "__name__", ""))
+def test_every_key_is_documented_and_means_the_same_to_other_yaml_tools(
+    kind: type, item: dataclasses.Field[Any]
+) -> None:
+    key = key_of(item)
+    assert item.metadata["doc"], f"{kind.__name__}.{key} says nothing"
+    assert key not in YAML11
+    assert key[0].isalpha()
+    assert "_" not in (key[0], key[-1])
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
+def test_rules_about_several_keys_name_keys_that_exist(kind: type) -> None:
+    known = fields_of(kind)
+    for attribute in ("ONE_OF", "AT_MOST_ONE"):
+        assert set(getattr(kind, attribute, ())) <= set(known)
+    shorthand = getattr(kind, "SHORTHAND", None)
+    assert shorthand is None or shorthand in known
+
+
+def test_the_spec_exports_its_classes() -> None:
+    assert all(hasattr(spec, name) for name in spec.__all__)
+    assert len(ALL) > 25
+
+
+def test_outcome_classes_are_the_closed_set() -> None:
+    assert set(spec.CLASSES) == set(OUTCOMES)
