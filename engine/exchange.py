@@ -21,6 +21,7 @@ from .policies import Attempt as Seen
 from .policies import Deliver, Policy, Retry
 from .ports import Ports, Sink
 from .route.route import Route
+from .route.template import RenderError
 from .route.view import view
 from .sessions import Session, Sessions
 
@@ -67,6 +68,8 @@ class Exchange:
             outcome = Outcome(error=ErrorEvent("timeout", f"no whole answer within {total:g} s"))
         except ExchangeError as error:
             outcome = Outcome(error=_event(error), cause=error.__cause__)
+        except RenderError as error:
+            outcome = Outcome(error=ErrorEvent("fatal", f"the route cannot be rendered: {error}"))
         self.report.outcome = outcome
         await self._end(outcome, collected)
         return self.report
@@ -134,8 +137,8 @@ class Exchange:
         self.keyring.renew(self.route, cls, outcome.used, scopes)
         plan = self.route.session
         if cls == "session_lost" and plan is not None and self.session is not None:
-            await self.sessions.forget(plan, self.session)
-            await self._open_session(env)
+            self.session = await self.sessions.renew(plan, self.session, env)
+            env["session"] = self.session.variables()
 
     # ---- sessions ----
 
@@ -143,8 +146,7 @@ class Exchange:
         plan, asked = self.route.session, self.call.asked
         if plan is None:
             return
-        if self.session is None:
-            self.turns = asked.chat.messages
+        self.turns = asked.chat.messages
         session = await self.sessions.open(self.route, plan, asked, env)
         self.session = session
         env["session"] = session.variables()

@@ -23,7 +23,7 @@ from .route.template import RenderError
 from .route.values import MAX_BODY, Found, ValuePlan
 from .wire import JsonError, dumps, loads
 
-FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds between fetches that fail
+FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0  # seconds between fetches that fail
 MAX_SLOTS = 16_384  # values kept; the least recently used go first
 NO_ANSWER = ("connect", "timeout", "retryable", "truncated", "overloaded", "rate_limited")
 
@@ -104,10 +104,10 @@ class Keyring:
                 self._start(slot, wish)
             return found
         if slot.flight is None and slot.error is not None and resting:
-            raise _again(slot.error, slot.wait_until - now)
+            raise _again(slot.error)
         outcome = await asyncio.shield(self._start(slot, wish))
         if isinstance(outcome, ExchangeError):
-            raise _again(outcome, slot.wait_until - self.ports.clock.monotonic())
+            raise _again(outcome)
         return outcome
 
     def ahead(self, route: Route, names: list[str], env: dict[str, object], line: Line) -> None:
@@ -278,10 +278,9 @@ def _key(route: Route, plan: ValuePlan, scope: str) -> str:
     return f"{route.name}/{plan.name}/{plan.fingerprint}/{scoped}"
 
 
-def _again(error: ExchangeError, wait: float) -> ExchangeError:
+def _again(error: ExchangeError) -> ExchangeError:
     """The error of a fetch, to be raised once more: exceptions gather the frames they pass."""
-    after = wait if error.cls == "unavailable" and wait > 0 else None
-    told = ExchangeError(error.cls, error.message, status=error.status, retry_after=after)
+    told = ExchangeError(error.cls, error.message, status=error.status)
     told.__cause__ = error.__cause__
     return told
 

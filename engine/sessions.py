@@ -16,6 +16,7 @@ from typing import Any
 from .chat import ChatRequest, Message
 from .dialects.openai_chat.parse import parse_value
 from .dialects.openai_chat.render import messages as render_messages
+from .errors import RequestError
 from .options import Env
 from .ports import Ports, Store, StoreError
 from .route.route import Route, SessionPlan
@@ -28,14 +29,15 @@ _SYSTEM = ("system", "developer")
 
 @dataclass(slots=True)
 class Session:
-    """One session as a request sees it. key "" means one-shot."""
+    """One session as a request sees it. key "" means one-shot; id is what templates see."""
 
     key: str
     state: dict[str, object]
     history: list[Message] = field(default_factory=list)
+    id: str = ""
 
     def variables(self) -> dict[str, object]:
-        return {**self.state, "id": self.key.rpartition("/")[2] or "one-shot"}
+        return {**self.state, "id": self.id or self.key.rpartition("/")[2]}
 
     def extend(self, chat: ChatRequest) -> list[Message]:
         """The conversation to send: stored turns before the client's, unless it brought its own.
@@ -57,15 +59,15 @@ class Sessions:
     async def open(self, route: Route, plan: SessionPlan, asked: Asked, env: Env) -> Session:
         name = plan.name(asked)
         if not name:
-            return Session("", plan.state(env))
+            return Session("", plan.state(env), id=asked.id)
         key = _key(route, plan, asked.client, name)
         async with self._lock(key):
-            kept = await self._read(self._store(plan), key)
+            kept = await self._read(plan, key)
             if kept is None:
                 fresh = Session(key, plan.state(env))
                 await self._write(plan, fresh, [])  # so that parallel first requests share its ids
                 return fresh
-        return Session(key, kept["state"], _messages(kept["history"]))
+        return kept
 
     async def save(
         self,
@@ -83,32 +85,30 @@ class Sessions:
         if not session.key:
             return
         async with self._lock(session.key):
-            kept = await self._read(self._store(plan), session.key)
-            if kept is not None:
-                session = Session(session.key, kept["state"], _messages(kept["history"]))
-            history = [] if instead else session.history
-            state = {**session.state, **learned}
+            kept = await self._read(plan, session.key) or session
+            history = [] if instead else kept.history
+            state = {**kept.state, **learned}
             await self._write(plan, Session(session.key, state, history), turns)
 
-    async def forget(self, plan: SessionPlan, session: Session) -> None:
-        """The upstream lost the conversation: the next request starts a new one."""
+    async def renew(self, plan: SessionPlan, session: Session, env: Env) -> Session:
+        """The upstream lost the conversation: what it gave is forgotten, our turns are not."""
+        fresh = Session(session.key, plan.state(env), session.history, session.id)
         if session.key:
-            try:
-                await self._store(plan).delete(session.key)
-            except StoreError:
-                self.ports.observer.saw("store_error", store="sessions")
+            async with self._lock(session.key):
+                await self._write(plan, fresh, [])
+        return fresh
 
     def _store(self, plan: SessionPlan) -> Store:
         return self.ports.durable if plan.persist else self.ports.store
 
-    async def _read(self, store: Store, key: str) -> dict[str, Any] | None:
+    async def _read(self, plan: SessionPlan, key: str) -> Session | None:
         try:
-            raw = await store.get(key)
-        except StoreError:
+            raw = await self._store(plan).get(key)
+            kept: Any = loads(raw) if raw is not None else None
+            return None if kept is None else Session(key, kept["state"], _messages(kept["history"]))
+        except (StoreError, RequestError, ValueError, KeyError, TypeError):  # unreadable, too
             self.ports.observer.saw("store_error", store="sessions")
             return None
-        kept = loads(raw) if raw is not None else None
-        return kept if isinstance(kept, dict) else None
 
     async def _write(self, plan: SessionPlan, session: Session, turns: list[Message]) -> None:
         history = _joined(session.history, turns, plan.max_messages) if plan.server_history else []

@@ -144,7 +144,7 @@ class Tap(Observations):
             return taken.raw
         data = taken.data.strip()
         if data == b"[DONE]":
-            return self._terminate(taken.raw)
+            return self._terminate(DONE if b"\n" in taken.data else taken.raw)
         value, exact = decode(data) if data else (None, True)
         if isinstance(value, dict):
             if taken.event == b"error":

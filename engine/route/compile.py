@@ -217,6 +217,15 @@ class _Compiler:
         parts = [_resolved(part, self.resolver) for part in (node, base) if part]
         return hashlib.sha256(dumps(parts)).hexdigest()[:16]
 
+    def _owner(self, spec: ValueSpec, route: RouteSpec) -> str:
+        """A digest of the account a value belongs to, so that another one does not inherit it."""
+        reads = any(name.partition(".")[0] == "account" for name in mentioned(spec))
+        account = self._account(route) or {}
+        if not account or not (reads or spec.scope == "account" or spec.transform is not None):
+            return ""
+        parts = [f"{name}\0{part.reveal()}" for name, part in sorted(account.items())]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
     # ---- transforms ----
 
     def _stages(self, spec: RouteSpec) -> Iterator[Stage]:
@@ -307,7 +316,7 @@ class _Compiler:
             when=spec.when,
             secret=spec.secret,
             needs=frozenset(value_names(mentioned(spec))),
-            fingerprint=self._fingerprint("values", name),
+            fingerprint=self._fingerprint("values", name) + self._owner(spec, route),
             outputs=tuple(spec.extract) if isinstance(spec.extract, dict) else (),
         )
 

@@ -22,7 +22,7 @@ from engine.events import (
     Usage,
     UsageEvent,
 )
-from tests.grammar import check_chat_stream, check_events
+from tests.grammar import check_chat_stream, check_events, check_messages_stream
 
 START, STOP, TOOLS = Start(), Finish("stop"), Finish("tool_calls")
 TEXT: list[Event] = [Open(0, Text("")), TextDelta(0, "a"), Close(0)]
@@ -156,3 +156,121 @@ def test_a_usage_chunk_must_come_exactly_if_it_was_asked_for() -> None:
         check_chat_stream(stream(ROLE, END), usage=True)
     with pytest.raises(AssertionError):
         check_chat_stream(stream(ROLE, END, USAGE))
+
+
+# ---- Messages ----
+
+
+def named(*values: dict[str, Any], end: bytes = b"") -> bytes:
+    frames = (f"event: {v['type']}\ndata: {json.dumps(v)}\n\n".encode() for v in values)
+    return b"".join(frames) + end
+
+
+def block(index: int, kind: str, **more: Any) -> dict[str, Any]:
+    part = {"type": kind, **more}
+    return {"type": "content_block_start", "index": index, "content_block": part}
+
+
+def piece(index: int, kind: str, **more: Any) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": index, "delta": {"type": kind, **more}}
+
+
+def shut(index: int) -> dict[str, Any]:
+    return {"type": "content_block_stop", "index": index}
+
+
+def over(reason: str | None) -> dict[str, Any]:
+    delta = {"stop_reason": reason, "stop_sequence": None}
+    return {"type": "message_delta", "delta": delta, "usage": {"output_tokens": 1}}
+
+
+MESSAGE: dict[str, Any] = {
+    "id": "m", "type": "message", "role": "assistant", "model": "m", "content": [],
+    "stop_reason": None, "usage": {"input_tokens": 1, "output_tokens": 1},
+}  # fmt: skip
+FIRST: dict[str, Any] = {"type": "message_start", "message": MESSAGE}
+LAST: dict[str, Any] = {"type": "message_stop"}
+PING: dict[str, Any] = {"type": "ping"}
+SAID = [block(0, "text", text=""), piece(0, "text_delta", text="a"), shut(0)]
+USED = [block(0, "tool_use", id="i", name="f", input={}),
+        piece(0, "input_json_delta", partial_json="{}"), shut(0)]  # fmt: skip
+THOUGHT = [block(0, "thinking", thinking="", signature=""),
+           piece(0, "thinking_delta", thinking="a"),
+           piece(0, "signature_delta", signature=""), shut(0)]  # fmt: skip
+FAILED = {"type": "error", "error": {"type": "api_error", "message": "m"}}
+ENDED, CALLED = over("end_turn"), over("tool_use")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [FIRST, *SAID, ENDED, LAST],
+        [PING, FIRST, PING, *SAID, ENDED, PING, LAST],
+        [FIRST, *USED, CALLED, LAST],
+        [FIRST, *USED[:1], shut(0), over("max_tokens"), LAST],
+        [FIRST, *THOUGHT, ENDED, LAST],
+        [FIRST, block(0, "redacted_thinking", data="d"), shut(0), ENDED, LAST],
+        [FIRST, ENDED, LAST],
+        [FIRST, *SAID[:2], FAILED],
+        [FAILED],
+    ],
+)
+def test_good_messages_pass(values: list[dict[str, Any]]) -> None:
+    found = check_messages_stream(named(*values))
+    assert found == [value for value in values if value is not PING]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        named(FIRST),
+        named(*SAID, ENDED, LAST),
+        named(FIRST, FIRST, ENDED, LAST),
+        named(FIRST, *SAID, LAST),
+        named(FIRST, *SAID, ENDED),
+        named(FIRST, *SAID, ENDED, ENDED, LAST),
+        named(FIRST, *SAID, ENDED, LAST, PING, LAST),
+        named(FIRST, *SAID, ENDED, *SAID, LAST),
+        named(FIRST, *SAID, ENDED, FAILED),
+        named(FIRST, FAILED, LAST),
+        named(FIRST, *SAID[:2], ENDED, LAST),
+        named(FIRST, SAID[0], shut(0), ENDED, LAST),
+        named(FIRST, SAID[0], piece(0, "text_delta", text=""), shut(0), ENDED, LAST),
+        named(FIRST, SAID[1], ENDED, LAST),
+        named(FIRST, shut(0), ENDED, LAST),
+        named(FIRST, SAID[0], block(1, "text", text=""), ENDED, LAST),
+        named(FIRST, *SAID, *SAID, ENDED, LAST),
+        named(FIRST, SAID[0], piece(1, "text_delta", text="a"), shut(0), ENDED, LAST),
+        named(FIRST, *SAID[:2], shut(1), ENDED, LAST),
+        named(FIRST, SAID[0], piece(0, "thinking_delta", thinking="a"), shut(0), ENDED, LAST),
+        named(FIRST, *THOUGHT[:2], shut(0), ENDED, LAST),
+        named(FIRST, *THOUGHT[:3], THOUGHT[1], shut(0), ENDED, LAST),
+        named(FIRST, *USED, ENDED, LAST),
+        named(FIRST, *SAID, CALLED, LAST),
+        named(FIRST, block(0, "tool_use", id="", name="f", input={}), shut(0), CALLED, LAST),
+        named(FIRST, block(0, "tool_use", id="i", name="", input={}), shut(0), CALLED, LAST),
+        named(FIRST, block(0, "tool_use", id="i", name="f", input={"a": 1}), shut(0), CALLED, LAST),
+        named(
+            FIRST, *USED, block(1, "tool_use", id="i", name="f", input={}), shut(1), CALLED, LAST
+        ),
+        named(
+            FIRST, USED[0], piece(0, "input_json_delta", partial_json="["), shut(0), CALLED, LAST
+        ),
+        named(
+            FIRST, USED[0], piece(0, "input_json_delta", partial_json="[]"), shut(0), CALLED, LAST
+        ),
+        named(FIRST, *SAID, over(None), LAST),
+        named(FIRST, *SAID, over("tired"), LAST),
+        named({"type": "message_start", "message": {**MESSAGE, "stop_reason": "end_turn"}}, LAST),
+        named(FIRST, *SAID, ENDED, LAST).replace(b"event: message_stop\n", b""),
+        named(FIRST, *SAID, ENDED, LAST).replace(b"event: message_stop", b"event: stop"),
+        named(FIRST, *SAID, ENDED, LAST).replace(b"\n\n", b"\n\n\n", 1),
+        named(FIRST, *SAID, ENDED, LAST)[:-1],
+        named(FIRST, *SAID, ENDED, LAST, end=b"data: [DONE]\n\n"),
+        b"\n" + named(FIRST, *SAID, ENDED, LAST),
+    ],
+)
+def test_broken_messages_are_refused(data: bytes) -> None:
+    with pytest.raises((AssertionError, ValueError, KeyError)):
+        check_messages_stream(data)

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+from anthropic.types import ModelInfo
 from openai.types import Model
 
-from engine.dialects.listings import model, models
+from engine.dialects.listings import SHAPES, model, models
 
 
 def test_a_model_as_clients_know_it() -> None:
@@ -17,3 +18,25 @@ def test_the_list_names_each_model_once() -> None:
         "object": "list",
         "data": [model("a", "one", 7), model("one/a", "one", 7)],
     }
+
+
+def test_a_model_as_anthropic_clients_know_it() -> None:
+    shape = SHAPES["anthropic"]
+    found = shape.model("claude", "route-a", 7)
+    assert found == {
+        "type": "model", "id": "claude", "display_name": "claude", "lifecycle": "active",
+        "created_at": "1970-01-01T00:00:07Z",
+    }  # fmt: skip
+    ModelInfo.model_validate(found)
+
+
+def test_the_anthropic_list_is_one_page() -> None:
+    shape = SHAPES["anthropic"]
+    listed = shape.models([("a", "one"), ("b", "one"), ("a", "two")], 7)
+    assert listed == {
+        "data": [shape.model("a", "one", 7), shape.model("b", "one", 7)],
+        "has_more": False, "first_id": "a", "last_id": "b",
+    }  # fmt: skip
+    assert shape.models([], 7) == {
+        "data": [], "has_more": False, "first_id": None, "last_id": None,
+    }  # fmt: skip
