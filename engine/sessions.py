@@ -132,7 +132,7 @@ class Sessions:
 
 
 def _key(route: Route, plan: SessionPlan, client: str, name: str) -> str:
-    digest = hashlib.sha256(f"{client}\0{name}".encode()).hexdigest()[:32]
+    digest = hashlib.sha256(dumps([client, name])).hexdigest()[:32]
     return f"session/{route.name}/{plan.fingerprint}/{digest}"
 
 

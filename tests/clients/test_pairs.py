@@ -64,8 +64,6 @@ async def test_text_and_usage(
 @STREAMS
 async def test_thinking(served: World, client: str, route: str, stream: bool) -> None:
     found = await ask(served, client, f"{route}.thinks", stream)
-    if (client, route) == ("openai", "messages_passed") or route != "chat":
-        assert found.thinking == "well, 好"
     assert (TEXT, "well, 好") == (found.text, found.thinking)
     if client == "anthropic":
         assert found.signature == ("" if route == "chat" else SIGNATURE)
@@ -105,7 +103,7 @@ async def test_parallel_calls_and_their_results(
 @BY_BOTH
 @EVERYWHERE
 async def test_one_call_at_a_time(served: World, client: str, route: str) -> None:
-    single: dict[str, Any] = {
+    single: Any = {
         "openai": {"parallel_tool_calls": False},
         "anthropic": {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
     }[client]
@@ -176,7 +174,7 @@ async def test_images(served: World, client: str, route: str, url: str) -> None:
     source = {"type": "url", "url": url}
     if url == DATA:
         source = {"type": "base64", "media_type": "image/png", "data": PNG}
-    part: dict[str, Any] = {
+    part: Any = {
         "openai": {"type": "image_url", "image_url": {"url": url}},
         "anthropic": {"type": "image", "source": source},
     }[client]
@@ -209,7 +207,7 @@ async def test_system_prompts(served: World, client: str, route: str) -> None:
 @BY_BOTH
 @EVERYWHERE
 async def test_effort(served: World, client: str, route: str) -> None:
-    asked: dict[str, Any] = {
+    asked: Any = {
         "openai": {"reasoning_effort": "high"},
         "anthropic": {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}},
     }[client]
@@ -298,7 +296,7 @@ async def test_fields_that_were_left_out_are_named_at_the_head_of_a_stream(serve
 
 
 async def test_what_cannot_be_said_is_refused(served: World) -> None:
-    with pytest.raises(openai.BadRequestError, match="n: the upstream") as caught:
+    with pytest.raises(openai.BadRequestError, match="one answer at a time") as caught:
         await ask(served, "openai", "messages.talk", False, n=2)
     assert ("unsupported_parameter", "n") == (caught.value.code, caught.value.param)
     search = {"type": "web_search_20260318", "name": "web_search"}
@@ -408,6 +406,6 @@ async def test_tokens_are_counted_by_an_estimate(served: World) -> None:
         model="chat.talk", messages=hello, tools=TOOLS["anthropic"]
     )
     assert made.headers["x-penstock-token-count"] == "estimate"
-    assert 1000 < made.parse().input_tokens < 3000
+    assert 1000 < (await made.parse()).input_tokens < 3000
     with pytest.raises(anthropic.NotFoundError):
         await served.anthropic.messages.count_tokens(model="no-such-model", messages=hello)

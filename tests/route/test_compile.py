@@ -299,3 +299,19 @@ def test_a_config_error_tells_every_problem() -> None:
     found = compiled(ROUTE + "retry: { attempts: many }\nlimits: 5\n")
     told = str(ConfigError(found.problems))
     assert told.count("error E102") == 2
+
+
+def test_a_value_of_an_account_is_not_inherited_by_another() -> None:
+    def print_of(value: str, key: str) -> str:
+        text = (
+            f"{ROUTE}auth: {{ from: {{ env: K }} }}\n"
+            f"values: {{ v: {{ {value}, extract: [ {{ body: true }} ] }} }}\n"
+        )
+        return route_of(text, env={"K": key}).values["v"].fingerprint
+
+    for value in (
+        "scope: account, request: { path: /v }",
+        'request: { path: "/v/{{ account.key | urlpath }}" }',
+    ):
+        assert print_of(value, "a") == print_of(value, "a") != print_of(value, "b")
+    assert print_of("request: { path: /v }", "a") == print_of("request: { path: /v }", "b")
