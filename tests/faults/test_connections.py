@@ -145,7 +145,7 @@ async def test_no_connection_is_an_error_in_time(
 
 @asynccontextmanager
 async def early(home: Path) -> AsyncIterator[Stage]:
-    edits = {"early_headers: never": "early_headers: 1s", "first_byte: 600ms": "first_byte: 4s"}
+    edits = {"early_headers: never": "early_headers: 1s", "first_byte: 900ms": "first_byte: 4s"}
     async with stage(home, SCRIPTS, edits=edits) as made:
         yield made
 

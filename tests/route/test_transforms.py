@@ -83,7 +83,7 @@ def _forget_modules() -> Iterator[None]:
 
 
 def own(source: str = OWN, **how: bool) -> Loaded:
-    return load("own", source.encode(), "transforms/own.py", **how)
+    return load("lone", source.encode(), "transforms/lone.py", **how)
 
 
 def codes(source: str, **how: bool) -> list[tuple[str, int, int]]:
@@ -94,7 +94,7 @@ def codes(source: str, **how: bool) -> list[tuple[str, int, int]]:
 
 def test_everything_about_a_transform_is_told() -> None:
     loaded = own()
-    assert (loaded.name, loaded.path) == ("own", "transforms/own.py")
+    assert (loaded.name, loaded.path) == ("lone", "transforms/lone.py")
     assert loaded.doc == "Put a mark around what the model says."
     assert loaded.methods == {"feed", "finish"}
     assert loaded.hosts == ("auth.example.com",)
@@ -123,8 +123,8 @@ def test_instances_are_made_with_and_without_init() -> None:
 
 def test_the_same_bytes_are_one_module() -> None:
     assert own().make is own().make
-    assert load("own", OWN.encode(), "elsewhere/own.py").make is own().make
-    assert load("own", OWN.encode(), "elsewhere/own.py").path == "elsewhere/own.py"
+    assert load("lone", OWN.encode(), "elsewhere/own.py").make is own().make
+    assert load("lone", OWN.encode(), "elsewhere/own.py").path == "elsewhere/own.py"
     assert load("other", OWN.encode(), "transforms/other.py").make is not own().make
 
 
@@ -139,11 +139,11 @@ def test_an_edit_of_the_same_size_serves_the_new_code_at_once() -> None:
 def test_a_released_module_leaves_no_trace() -> None:
     loaded = own(PLAIN)
     module = loaded.make.__module__
-    assert module == f"penstock_transform_own_{loaded.digest[:12]}"
+    assert module == f"penstock_transform_lone_{loaded.digest[:12]}"
     assert module in sys.modules
     release(loaded.digest)
     assert module not in sys.modules
-    assert "transforms/own.py" not in linecache.cache
+    assert "transforms/lone.py" not in linecache.cache
     assert own(PLAIN).make is not loaded.make
     release("no such digest")
 
@@ -151,7 +151,7 @@ def test_a_released_module_leaves_no_trace() -> None:
 def test_a_release_leaves_the_source_of_the_newer_module() -> None:
     old, new = own(PLAIN), own(PLAIN.replace("old", "new"))
     release(old.digest)
-    assert linecache.getline("transforms/own.py", 4) == '        return "new"\n'
+    assert linecache.getline("transforms/lone.py", 4) == '        return "new"\n'
     assert new.make.__module__ in sys.modules
 
 
@@ -163,7 +163,7 @@ def test_a_traceback_shows_the_line_of_the_transform() -> None:
         made.feed(Ping())
     frame = traceback.extract_tb(caught.value.__traceback__)[-1]
     assert (frame.filename, frame.line) == (
-        "transforms/own.py", "raise LookupError(self.options.mark)"
+        "transforms/lone.py", "raise LookupError(self.options.mark)"
     )  # fmt: skip
 
 
@@ -186,7 +186,7 @@ def test_a_file_that_fails_when_executed_tells_the_line() -> None:
     problem = caught.value.problems[0]
     assert (problem.code, problem.line, problem.excerpt) == ("E413", 6, "X = re.compile('(')")
     assert problem.message.startswith("error: missing )")
-    assert not [name for name in sys.modules if name.startswith("penstock_transform_own_")]
+    assert not [name for name in sys.modules if name.startswith("penstock_transform_lone_")]
 
 
 def test_a_missing_package_is_told_by_name() -> None:
@@ -203,7 +203,7 @@ def test_nothing_is_executed_when_that_is_asked_for() -> None:
     loaded = own("import no_such_package\n" + PLAIN, execute=False)
     assert loaded.methods == {"finish"}
     assert loaded.make is object
-    assert not [name for name in sys.modules if name.startswith("penstock_transform_own_")]
+    assert not [name for name in sys.modules if name.startswith("penstock_transform_lone_")]
 
 
 def fields(options: type[Any] | None) -> dict[str, tuple[str, object, object]]:
