@@ -11,6 +11,7 @@ import openai
 import pytest
 import pytest_asyncio
 
+from . import openai_stub
 from .anthropic_stub import SIGNATURE
 from .openai_stub import CITIES, PERSON, TEXT
 from .pairs import CLIENTS, ROUTES, Said, World, ask_anthropic, ask_openai, world
@@ -164,6 +165,23 @@ async def test_row_23_images_and_failures_in_results(served: World, route: str) 
     ]  # fmt: skip
 
 
+async def test_f16_arguments_that_are_no_object_are_an_error_where_one_is_due(
+    served: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = {"name": "weather", "arguments": '{"city": '}
+    call = {"id": "call_0", "type": "function", "function": function}
+    monkeypatch.setattr(openai_stub, "calls_of", lambda body: [call])
+    with pytest.raises(anthropic.APIStatusError, match="no JSON object") as caught:
+        await ask(served, "anthropic", "chat.talk", False, tools=TOOLS["anthropic"])
+    assert caught.value.status_code == 502
+    hello: Any = [{"role": "user", "content": "hello"}]
+    made = await served.openai.chat.completions.create(
+        model="chat.talk", messages=hello, tools=TOOLS["openai"]
+    )
+    (found,) = made.to_dict()["choices"][0]["message"]["tool_calls"]  # type: ignore[index]
+    assert function == found["function"]
+
+
 # ---- what goes up ----
 
 
@@ -262,6 +280,58 @@ async def test_betas_go_along_and_the_version_is_the_routes(served: World, route
         served.messages.betas[-1], served.sent(route)["context_management"],
     )  # fmt: skip
     assert {"2023-06-01"} == set(served.messages.versions)
+
+
+CLAUDE_CODE: dict[str, Any] = {
+    "max_tokens": 32000,
+    "system": [
+        {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1; cc_entrypoint=cli;"},
+        {"type": "text", "text": "You are a tool.", "cache_control": {"type": "ephemeral"}},
+    ],
+    "thinking": {"type": "adaptive"},
+    "output_config": {"effort": "high"},
+    "metadata": {"user_id": '{"device_id":"d","session_id":"s"}'},
+    "tools": [{"name": "Bash", "description": "runs", "input_schema": SCHEMA}],
+    "messages": [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "hello", "cache_control": {"type": "ephemeral"}},
+            ],
+        },
+        {"role": "system", "content": "Be brief."},
+    ],
+    "extra_body": {
+        "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
+    },
+    "extra_headers": {
+        "anthropic-version": "2023-06-01",
+        "anthropic-beta": "claude-code-20250219,context-management-2025-06-27",
+        "X-Claude-Code-Session-Id": "s",
+        "x-app": "cli",
+    },
+    "extra_query": {"beta": "true"},
+}
+
+
+@EVERYWHERE
+async def test_a_turn_of_claude_code(served: World, route: str) -> None:
+    found = await ask(served, "anthropic", f"{route}.talk", True, **CLAUDE_CODE)
+    sent = served.sent(route)
+    assert TEXT == found.text
+    if route.startswith("messages"):
+        assert ["Bash", "Bash"] == [name for _, name, _ in found.calls]
+        given = {**CLAUDE_CODE, **CLAUDE_CODE["extra_body"], "model": "talk", "stream": True}
+        left = ("extra_body", "extra_headers", "extra_query")
+        assert {name: value for name, value in given.items() if name not in left} == sent
+        return
+    assert sent["messages"] == [
+        {"role": "system", "content": "You are a tool."},
+        {"role": "user", "content": "hello"},
+        {"role": "system", "content": "Be brief."},
+    ]
+    assert (32000, "high") == (sent["max_tokens"], sent["reasoning_effort"])
+    assert "metadata" not in sent
 
 
 # ---- what has no place ----

@@ -7,9 +7,9 @@ from engine.dialects import DIALECTS
 from engine.errors import RequestError
 from engine.events import Close, Finish, Open, Reply, Start, TextDelta, fold
 from engine.wire import Headers, Record, loads
-from tests.grammar import check_chat_stream
+from tests.grammar import check_chat_stream, check_messages_stream
 
-CHAT = DIALECTS["openai_chat"]
+CHAT, MESSAGES = DIALECTS["openai_chat"], DIALECTS["anthropic_messages"]
 LEGACY = b'{"model":"m","messages":[{"role":"user","content":"hi"}],"functions":[]}'
 CALL = Reply(parts=[ToolCall("a", "f", "{}")], finish="tool_calls")
 
@@ -44,3 +44,29 @@ def test_a_request_that_is_not_served() -> None:
     status, body = CHAT.refusal(RequestError("model_not_found", "no model x", param="model"), "r")
     error = json.loads(body)["error"]
     assert (status, error["code"], error["param"]) == (404, "model_not_found", "model")
+
+
+def test_an_answer_goes_through_the_table_of_messages() -> None:
+    request = MESSAGES.parse(
+        b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}', Headers()
+    )
+    encoder = MESSAGES.encoder("req_1", "m", 7, True, request)
+    data = encoder.feed([Start(), Open(0, Text("")), TextDelta(0, "a"), Close(0), Finish("stop")])
+    values = check_messages_stream(data)
+    assert values[0]["message"]["usage"]["input_tokens"] > 0
+    reader = MESSAGES.stream_reader({}, lambda: "made")
+    events = [event for value in values for event in reader.feed(Record("", b"", value))]
+    answer = fold(events)
+    assert (answer.text, answer.id) == ("a", "msg_1")
+    body = MESSAGES.reply(answer, "req_2", "m", 7)
+    whole = MESSAGES.whole_reader({}, lambda: "made").feed(Record("", body, loads(body)))
+    assert (fold(whole).text, fold(whole).id) == ("a", "msg_2")
+
+
+def test_a_stream_of_messages_passes_without_an_option_for_its_usage() -> None:
+    body = b'{"model":"m","stream":true,"messages":[]}'
+    found = MESSAGES.scan(body)
+    assert found is not None
+    assert (True, True) == (found.stream, found.include_usage)
+    assert MESSAGES.splice(body, found, "up", True) == body.replace(b'"m"', b'"up"')
+    assert MESSAGES.scan(b"[]") is None

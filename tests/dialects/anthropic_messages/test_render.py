@@ -366,6 +366,11 @@ def test_row_9_arguments_are_an_object_whatever_the_model_said() -> None:
     ]  # fmt: skip
 
 
+def test_what_a_custom_tool_was_given_goes_into_an_object() -> None:
+    (_, turn) = turns(HI, Message("assistant", [ToolCall("a", "patch", "*** x", "custom")]))
+    assert turn["content"][0]["input"] == {"input": "*** x"}
+
+
 def test_row_37_ids_get_the_letters_this_api_takes() -> None:
     one, two = "functions.x:0", "call_abc|fc_1"
     found = turns(
@@ -502,6 +507,7 @@ WAVE = coded(b"RIFF\x10\x00\x00\x00WAVEfmt ")
         ("image/x", "R0lGODlh", "image/gif"),
         ("image/png", WEBP, "image/webp"),
         ("image/png", WAVE, "image/png"),
+        ("image/png", "UklGR!", "image/png"),
     ],
 )
 def test_row_40_images_go_with_the_type_they_have(

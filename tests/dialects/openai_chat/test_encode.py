@@ -465,3 +465,12 @@ def test_what_was_encoded_is_decoded_again(made: list[Builder], usage: Usage, re
     assert shape(expected) == shape(fold(back))
     again = decode_whole(loads(reply(expected, "req_1", "m", 7)), lambda: "made")
     assert shape(expected) == shape(fold(again))
+
+
+def test_a_citation_of_a_place_in_a_document_has_no_annotation() -> None:
+    page = Citation("page_location", title="A", raw={"type": "page_location"})
+    assert deltas(*text("a")[:-1], CitationDelta(0, page), Close(0), Finish("stop")) == [
+        {"content": "a"}
+    ]
+    answer = Reply(parts=[Text("a", [page])], finish="stop")
+    assert b"annotations" not in reply(answer, "req_1", "m", 7)

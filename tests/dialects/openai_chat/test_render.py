@@ -315,3 +315,28 @@ def test_a_foreign_tool_has_the_shape_of_this_dialect() -> None:
 )
 def test_tool_choices(choice: ToolChoice, wanted: object) -> None:
     assert wanted == tool_choice(choice)
+
+
+def test_the_profile_leaves_the_effort_out_for_models_that_do_not_reason() -> None:
+    request = foreign(think=Think(effort="high"))
+    assert render(request, "m")["reasoning_effort"] == "high"
+    assert "reasoning_effort" not in render(request, "m", Profile(reasoning_effort="drop"))
+
+
+def test_row_31_later_system_messages_go_where_the_profile_says() -> None:
+    given = [Message("user", [Text("hi")]), Message("system", [Text("S")])]
+    user = {"role": "user", "content": "hi"}
+    system = {"role": "system", "content": "S"}
+    assert messages(given) == [user, system]
+    assert messages(given, Profile(later_system="lift")) == [system, user]
+    told = {"role": "user", "content": "<system>\nS\n</system>"}
+    assert messages(given, Profile(later_system="user")) == [user, told]
+
+
+def test_extras_and_hosted_tools_of_another_dialect_stay_behind() -> None:
+    text = Text("hi", extras={"cache_control": {}})
+    message = Message("user", [text], extras={"content": []}, dialect="anthropic_messages")
+    assert messages([message]) == [{"role": "user", "content": "hi"}]
+    hosted = Tool("web_search_2026", kind="hosted", raw={}, dialect="anthropic_messages")
+    with pytest.raises(RequestError, match="web_search_2026"):
+        tools([hosted])
