@@ -6,9 +6,11 @@ in the Outcome; what it sent to the client went through the sink.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -23,9 +25,10 @@ from .parsers import FramingError
 from .ports import Answer, Line, Ports, Sink, Watch
 from .route.pipeline import Pipeline
 from .route.route import Budget, Offer, Route, Splitter, Stage, shape
+from .route.sniff import sniff
 from .route.template import RenderError
 from .route.view import Asked, view
-from .wire import HttpRequest, HttpResponse
+from .wire import HttpRequest, HttpResponse, JsonError, loads
 
 ERROR_BODY = 1024**2  # bytes of an error answer that are read
 LINGER = 1.0  # seconds to wait for usage after the finish
@@ -149,24 +152,11 @@ class Attempt:
             self.outcome.status = answer.head.status
             if answer.head.status >= 300 or answer.head.status == 204:
                 await self._refused(answer, transforms)
-            elif streams and self._is_document(answer.head):
-                _ = self.call.asked.chat  # an estimate of its size may need it later
-                await self._read(answer, transforms, False, watch)
             elif self.passes:
-                await (self._pass_stream if streams else self._pass_whole)(answer, watch)
+                relay = self._pass_stream if streams else self._pass_whole
+                await relay(answer, transforms, watch)
             else:
                 await self._read(answer, transforms, streams, watch)
-
-    def _is_document(self, head: HttpResponse) -> bool:
-        """Server-sent events were asked for, and one JSON document comes that the route reads."""
-        stream = self.route.spec.stream
-        kind = stream.format.word if stream and stream.format else "sse"
-        found = head.header("content-type") or ""
-        return (
-            kind == "sse"
-            and self.route.whole_road is not None
-            and found.partition(";")[0].strip().lower() == "application/json"
-        )
 
     def _slow(self, transform: str, method: str, seconds: float) -> None:
         self.ports.observer.saw(
@@ -277,28 +267,73 @@ class Attempt:
 
     # ---- on bytes ----
 
-    async def _pass_stream(self, answer: Answer, watch: Watch) -> None:
+    async def _pass_stream(
+        self, answer: Answer, transforms: list[tuple[Stage, Any]], watch: Watch
+    ) -> None:
         """Frames of the same dialect, relayed as they came, watched by a tap."""
-        self.tap, self.splitter = tap, splitter = self._tap()
-        self.outcome.passed = True
-        forward, idle = self.sink.forward, float(self.route.spec.timeouts.idle)
-        over: bool | None = None
-        async for data in answer:
+        chunks, head = aiter(answer), b""
+        async for data in chunks:
+            head += data
+            if sniff(head) is not None:
+                break
+        if sniff(head) == "document":
+            await self._translate(Begun(answer.head, head, chunks), transforms, True, watch)
+        else:
+            self.tap, self.splitter = self._tap()
+            self.outcome.passed = True
+            refused = partial(self._refused_frame, answer.head, transforms)
+            await self._relay(head, chunks, refused, watch)
+
+    async def _relay(
+        self,
+        first: bytes,
+        chunks: AsyncIterator[bytes],
+        refused: Callable[[bytes], bool],
+        watch: Watch,
+    ) -> None:
+        tap, splitter, forward = self.tap, self.splitter, self.sink.forward
+        assert tap is not None
+        idle, over, judged = float(self.route.spec.timeouts.idle), None, False
+        data: bytes | None = first
+        while data is not None:
             frames = splitter.feed(data)
-            if not frames:
-                continue
-            out = tap.feed(frames)
+            judged = judged or any(map(refused, frames))
+            out = tap.feed(frames) if frames else b""
             if out:
                 watch.paused = True
                 await forward(out, tap.content)
                 watch.paused = False
             if tap.done or tap.error is not None:
                 return
-            if over is not (tap.finish is not None):
+            if frames and over is not (tap.finish is not None):
                 over = tap.finish is not None
                 watch.allow(LINGER if over else idle)
-            elif not over:
+            elif frames and not over:
                 watch.beat()
+            data = await anext(chunks, None)
+
+    def _refused_frame(
+        self, head: HttpResponse, transforms: list[tuple[Stage, Any]], frame: bytes
+    ) -> bool:
+        """Hold the first record against the error rules. False if the frame has none."""
+        road = self.route.stream_road
+        assert road is not None
+        records = road.parser().feed(frame)
+        for record in records[:1]:
+            response = HttpResponse(head.status, head.headers, record.data)
+            with contextlib.suppress(JsonError):
+                value = loads(record.data)
+                refused = self.route.classify(self.env, transforms, response, value)
+                if refused is not None:
+                    raise _exception(refused)
+        return bool(records)
+
+    async def _translate(
+        self, answer: Answer, transforms: list[tuple[Stage, Any]], streams: bool, watch: Watch
+    ) -> None:
+        """An answer of the other kind than was asked for cannot be relayed."""
+        _ = self.call.asked.chat  # an estimate of its size may need it when its bytes are gone
+        await self._read(answer, transforms, streams, watch)
 
     async def _end_tap(self, tap: Tap, failure: ExchangeError | None) -> None:
         outcome = self.outcome
@@ -322,19 +357,56 @@ class Attempt:
         optional = spec.stream is not None and spec.stream.finish_optional
         return dialect.tap(self.call.wants_usage, finish_optional=optional), splitter()
 
-    async def _pass_whole(self, answer: Answer, watch: Watch) -> None:
+    async def _pass_whole(
+        self, answer: Answer, transforms: list[tuple[Stage, Any]], watch: Watch
+    ) -> None:
         dialect = self.route.dialect
         assert dialect is not None
         assert dialect.check_whole is not None
         body = await answer.read(int(self.route.spec.limits.answer))
+        if sniff(body) == "stream":
+            await self._translate(Begun(answer.head, body, aiter(answer)), transforms, False, watch)
+            return
         response = HttpResponse(answer.head.status, answer.head.headers, body)
-        refused = self.route.classify(self.env, [], response)
+        refused = self.route.classify(self.env, transforms, response)
         seen = dialect.check_whole(body)
         self.outcome.error = refused or seen.error
         self.outcome.usage = seen.usage
         if self.outcome.error is None:
             self.outcome.finish = seen.finish or Finish("stop")
             self.outcome.whole = seen.body or body
+
+
+class Begun:
+    """An answer whose first bytes were read: they come again, then the rest."""
+
+    reused = False
+
+    def __init__(self, head: HttpResponse, first: bytes, rest: AsyncIterator[bytes]) -> None:
+        self.head = head
+        self._first = first
+        self._rest = rest
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        first, self._first = self._first, b""
+        return first or await anext(self._rest)
+
+    async def read(self, limit: int) -> bytes:
+        """The rest, whole; the first bytes were bounded by who read them."""
+        return b"".join([chunk async for chunk in self])
+
+
+def _exception(event: ErrorEvent) -> ExchangeError:
+    return ExchangeError(
+        event.cls,
+        event.message,
+        status=event.status,
+        code=event.code,
+        retry_after=event.retry_after,
+    )
 
 
 def _event(error: ExchangeError) -> ErrorEvent:

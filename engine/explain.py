@@ -13,15 +13,16 @@ import re
 import shlex
 from dataclasses import dataclass
 from random import Random
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import urlencode
 
-from .dialects import DIALECTS
+from .dialects import DIALECTS, Dialect
 from .errors import ExchangeError, RequestError
+from .masks import forms
 from .options import Secret
-from .route.references import SHORTEST
 from .route.route import Offer, Route, shape
+from .route.template import RenderError
 from .route.view import Asked, view
-from .wire import Headers, HttpRequest, dumps, loads
+from .wire import Headers, HttpRequest, loads
 
 _MASK = re.compile(r"«([^«»]+)»")
 _QUOTED_MASK = re.compile(r"%C2%AB([\w.:-]+)%C2%BB")  # as it stands in a form
@@ -47,16 +48,19 @@ def explain(
     route: Route, body: bytes, *, dialect: str = "openai_chat", now: float, seed: int = 0
 ) -> Explanation:
     """Raises RequestError or ExchangeError if the request would be refused."""
-    client = DIALECTS[dialect]
+    try:
+        return _explain(route, body, DIALECTS[dialect], now, Random(seed))
+    except RenderError as error:
+        raise ExchangeError("fatal", f"the route cannot be rendered: {error}") from None
+
+
+def _explain(route: Route, body: bytes, client: Dialect, now: float, random: Random) -> Explanation:
     chat = client.parse(body, Headers())
     offer = _offer(route, chat.model)
-    random = Random(seed)
     asked = Asked(f"req_{random.getrandbits(96):024x}", lambda: chat, chat.stream)
     env = route.variables(asked, offer, now, random)
     env["_mask"] = True
-    env["account"] = (
-        route.account if route.account is not None else {"key": Secret("", "client key")}
-    )
+    env["account"] = _stand_ins(route)
     if route.session is not None:
         env["session"] = {**route.session.state(env), "id": "«session»"}
     steps = list(_value_steps(route, env))
@@ -67,11 +71,18 @@ def explain(
     passes = route.passthrough and route.dialect is client
     scan = client.scan(body) if passes else None
     spliced = None if scan is None else client.splice(body, scan, offer.model.upstream, streams)
-    steps.append(Step("main", route.render(env, shaped, transforms, spliced)))
+    written = dataclasses.replace(shaped, stream=streams)
+    steps.append(Step("main", route.render(env, written, transforms, spliced)))
     return Explanation(
         [_masked(step, route) for step in steps],
-        list(_notes(route, offer, streams, spliced is not None, shaped.dropped)),
+        list(_notes(route, offer, streams, spliced is not None, written.dropped)),
     )
+
+
+def _stand_ins(route: Route) -> dict[str, Secret]:
+    """The account's parts under their names: a transform that reveals one gets no more."""
+    account = route.account if route.account is not None else {"key": Secret("", "client key")}
+    return {name: Secret(repr(secret), secret.name) for name, secret in account.items()}
 
 
 def _offer(route: Route, model: str) -> Offer:
@@ -93,29 +104,41 @@ def _value_steps(route: Route, env: dict[str, object]) -> list[Step]:
             continue
         with contextlib.suppress(StopIteration, ExchangeError):
             steps.append(Step(f"values.{name}", next(plan.flow(env))))
-        values[name] = Secret(f"«values.{name}»", f"values.{name}")
+        values[name] = _value(f"values.{name}", plan.outputs)
     return steps
 
 
+def _value(name: str, outputs: tuple[str, ...]) -> object:
+    if outputs:
+        return {part: _value(f"{name}.{part}", ()) for part in outputs}
+    return Secret(f"«{name}»", name)
+
+
 def _masked(step: Step, route: Route) -> Step:
-    """The step without what `vars`, `let` or a URL brought in from outside as plain text."""
+    """The step without what `vars`, a URL or a transform brought in from outside as plain text."""
     request = step.request
-    for secret in route.references.values():
-        if isinstance(secret, Secret) and len(secret.reveal()) >= SHORTEST:
+    for secret in (*route.references.values(), *(route.account or {}).values()):
+        if isinstance(secret, Secret):
             request = _without(secret, request)
     return Step(step.what, request)
 
 
 def _without(secret: Secret, request: HttpRequest) -> HttpRequest:
-    text, mask = secret.reveal(), repr(secret)
+    found = sorted(forms(secret.reveal()), key=len, reverse=True)
+
+    def clean(text: str) -> str:
+        for form in found:
+            text = text.replace(form.decode(), repr(secret))
+        return text
+
     body = request.body
-    for form in (text.encode(), dumps(text)[1:-1], quote_plus(text).encode()):
-        body = body.replace(form, mask.encode())
+    for form in found:
+        body = body.replace(form, repr(secret).encode())
     return dataclasses.replace(
         request,
-        url=request.url.replace(text, mask),
-        headers=tuple((name, value.replace(text, mask)) for name, value in request.headers),
-        query=tuple((name, value.replace(text, mask)) for name, value in request.query),
+        url=clean(request.url),
+        headers=tuple((name, clean(value)) for name, value in request.headers),
+        query=tuple((name, clean(value)) for name, value in request.query),
         body=body,
     )
 

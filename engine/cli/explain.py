@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from engine.dialects import DIALECTS
 from engine.errors import ExchangeError, RequestError
 from engine.explain import FORMATS, explain
 from engine.shell.clock import SystemClock
@@ -21,7 +22,12 @@ from .common import BAD, WRONG_USE, find, routes_option, show_problems
 @click.option("--request", "file", metavar="FILE", help="The client's JSON body; `-` reads stdin.")
 @click.option("--prompt", default="Hello", help="Without --request: ask this of the first model.")
 @click.option("--stream", is_flag=True, help="Without --request: ask for a stream.")
-@click.option("--dialect", default="openai_chat", help="The client's dialect.")
+@click.option(
+    "--dialect",
+    type=click.Choice(list(DIALECTS)),
+    default="openai_chat",
+    help="The client's dialect.",
+)
 @click.option("--as", "form", type=click.Choice(list(FORMATS)), default="http")
 def command(
     name: str,

@@ -8,7 +8,6 @@ import click
 
 from engine.errors import OUTCOMES
 from engine.route.filters import FILTERS, FUNCTIONS
-from engine.shell.bundle import bundled_presets
 
 from .common import library, routes_option
 
@@ -42,10 +41,8 @@ def _routes(folders: tuple[str, ...], bundled: bool) -> list[Row]:
 
 def _presets(folders: tuple[str, ...], bundled: bool) -> list[Row]:
     shelf = library(folders)
-    return [
-        (path.stem, (shelf.load(path).spec and shelf.load(path).spec.description) or "")  # type: ignore[union-attr]
-        for path in sorted(bundled_presets().glob("*.yaml"))
-    ]
+    specs = [(path.stem, shelf.load(path).spec) for path in shelf.presets()]
+    return [(name, (spec.description if spec else None) or "") for name, spec in specs]
 
 
 def _transforms(folders: tuple[str, ...], bundled: bool) -> list[Row]:

@@ -31,7 +31,7 @@ def command(name: str, folders: tuple[str, ...], origin: bool) -> None:
     hidden = _written_out(compiled)
     for line, node in lines(compiled.tree, 0):
         if node is not None and str(node.text) in hidden:
-            line = line.replace(scalar(node), repr(hidden[str(node.text)]))
+            line = line.removesuffix(scalar(node)) + repr(hidden[str(node.text)])
         where = f"  # {node.mark.file}:{node.mark.line}" if origin and node is not None else ""
         click.echo(f"{line:<60}{where}" if where else line)
 

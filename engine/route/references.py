@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from engine.errors import Problem
+from engine.masks import SHORTEST
 from engine.options import Secret
 
 from .nodes import Mark, Node
 
-SHORTEST = 6  # characters; what is shorter is a number or a word, not a secret
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}")
 _BODY = re.compile(r"(env|file|vars):(.+)", re.S)
 

@@ -12,18 +12,15 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from base64 import b64encode, urlsafe_b64encode
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, NamedTuple
-from urllib.parse import quote, quote_plus
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import orjson
 
+from engine.masks import forms
 from engine.options import Secret
 
-MIN_LENGTH = 6  # a shorter secret would take ordinary words out of the log
 MOST = 4096  # secrets; the least recently added goes first
 WORD = 8
 MASK = "«secret»".encode()
@@ -90,11 +87,11 @@ class Redactor:
             self._known.move_to_end(text)
             return
         mask = b"\xc2\xab%s\xc2\xbb" % orjson.dumps(secret.name)[1:-1]
-        forms = [Form(form, mask) for form in _forms(text)]
-        if not forms:
+        found = [Form(form, mask) for form in forms(text)]
+        if not found:
             return
-        self._known[text] = forms
-        for form in forms:
+        self._known[text] = found
+        for form in found:
             for bucket in self._buckets(form):
                 bucket.append(form)
         if len(self._known) > self._most:
@@ -129,30 +126,3 @@ def _first_words(form: bytes) -> set[int]:
     if len(form) < 2 * WORD - 1:
         return set()
     return {int.from_bytes(form[at : at + WORD], sys.byteorder) for at in range(WORD)}
-
-
-def _forms(text: str) -> set[bytes]:
-    """Every way the secret may stand in a line, as UTF-8; none if it is too short to look for."""
-    raw = text.encode("utf-8", "replace")
-    if len(raw) < MIN_LENGTH:
-        return set()
-    once = orjson.dumps(raw.decode())[1:-1]
-    forms = {raw, once, orjson.dumps(once.decode())[1:-1]}
-    quoted = {make(form) for form in forms for make in _QUOTES}
-    quoted |= {make(form) for form in quoted for make in _QUOTES}
-    lower = {re.sub("%..", lambda hit: hit.group().lower(), form) for form in quoted}
-    forms |= {form.encode() for form in quoted | lower}
-    forms |= {raw.hex().encode(), raw.hex().upper().encode()}
-    forms |= {core for encode in (b64encode, urlsafe_b64encode) for core in _cores(raw, encode)}
-    return {form for form in forms if len(form) >= MIN_LENGTH}
-
-
-_QUOTES: tuple[Callable[[Any], str], ...] = (quote, partial(quote, safe=""), quote_plus)
-
-
-def _cores(raw: bytes, encode: Callable[[bytes], bytes]) -> Iterator[bytes]:
-    """Of the base64 of the text at each alignment, the characters that depend on it alone."""
-    for shift, head in ((0, 0), (1, 2), (2, 3)):
-        coded = encode(bytes(shift) + raw)
-        bare = coded.rstrip(b"=")
-        yield bare[head:] if bare == coded else bare[head:-1]

@@ -125,16 +125,21 @@ class Seen:
     """What a client makes of an answer.
 
     wrong     everything that is not as the dialect wants it
+    said      pieces of the text
     called    arguments of the tool call, joined
     """
 
-    text: str = ""
+    said: list[str] = field(default_factory=list)
     finishes: list[str] = field(default_factory=list)
     error: dict[str, Any] | None = None
     terminated: bool = False
     called: str = ""
     usage: dict[str, Any] | None = None
     wrong: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +225,7 @@ def _read_chunk(payload: bytes, seen: Seen) -> None:
         if seen.finishes:
             seen.wrong.append(f"a choice after the finish: {payload[:80]!r}")
         delta = choice["delta"]
-        seen.text += delta.get("content") or ""
+        seen.said.append(delta.get("content") or "")
         for made in delta.get("tool_calls") or ():
             seen.called += made["function"].get("arguments") or ""
         if choice["finish_reason"] is not None:
@@ -236,7 +241,7 @@ def _read_chat_whole(data: bytes) -> Seen:
     except (ValueError, KeyError, TypeError) as error:
         seen.wrong.append(f"not a completion: {error!r} in {data[:100]!r}")
         return seen
-    seen.text = message.get("content") or ""
+    seen.said.append(message.get("content") or "")
     seen.finishes.append(choice["finish_reason"])
     seen.usage = value.get("usage")
     for made in message.get("tool_calls") or ():

@@ -1,0 +1,51 @@
+"""The forms in which a secret may stand in text."""
+
+from __future__ import annotations
+
+import base64
+from urllib.parse import quote, quote_plus
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.masks import SHORTEST, forms
+
+
+def hidden(secret: str, data: bytes) -> bool:
+    return any(form in data for form in forms(secret))
+
+
+@pytest.mark.parametrize("secret", ["sk-plain-1234", 'p"\\ä/+ b&c=', "a b+c/d:e@f"])
+def test_a_secret_is_found_however_it_is_written(secret: str) -> None:
+    raw = secret.encode()
+    for text in (
+        secret,
+        quote(secret),
+        quote(secret, safe=""),
+        quote_plus(secret),
+        quote(quote(secret, safe=""), safe=""),
+        orjson.dumps(secret).decode(),
+        orjson.dumps(orjson.dumps(secret).decode()).decode(),
+        quote(secret, safe="").lower(),
+        raw.hex(),
+        raw.hex().upper(),
+    ):
+        if text.lower() == text or secret.lower() == secret:
+            assert hidden(secret, text.encode()), text
+
+
+@given(st.text(min_size=9, max_size=30), st.binary(max_size=7), st.binary(max_size=7))
+def test_a_secret_inside_base64_is_found_at_any_alignment(
+    secret: str, before: bytes, after: bytes
+) -> None:
+    raw = before + secret.encode() + after
+    assert hidden(secret, base64.b64encode(raw))
+    assert hidden(secret, base64.urlsafe_b64encode(raw))
+
+
+@pytest.mark.parametrize("secret", ["", "a", "12345"])
+def test_what_is_short_is_no_secret(secret: str) -> None:
+    assert forms(secret) == set()
+    assert all(len(form) >= SHORTEST for form in forms("123456"))
