@@ -22,7 +22,8 @@ ELSEWHERE = {
     "cli/serve.py": "tests/shell/test_reload_live.py",
     "dialects/anthropic_messages/blocks.py": "tests/dialects/anthropic_messages/test_parse.py",
     "dialects/anthropic_messages/turns.py": "tests/dialects/anthropic_messages/test_render.py",
-    "dialects/frames.py": "tests/dialects/test_tap.py",
+    "dialects/contract.py": "tests/dialects/test_dialects.py",
+    "dialects/frames.py": "tests/dialects/openai_chat/test_tap.py",
     "parsers/bounds.py": "tests/parsers/test_parsers.py",
     "parsers/prefixed.py": "tests/parsers/test_frames.py",
     "ports.py": "tests/kit.py",  # protocols only

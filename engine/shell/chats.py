@@ -17,7 +17,7 @@ from aiohttp import web
 
 from engine.attempt import Call
 from engine.chat import Message
-from engine.dialects import Dialect
+from engine.dialects import Dialect, Target
 from engine.errors import ExchangeError, RequestError
 from engine.exchange import Exchange, Report
 from engine.keyring import Keyring
@@ -80,10 +80,15 @@ class Chats:
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def ask(
-        self, dialect: Dialect, request: web.BaseRequest, body: bytes, caller: Caller
+        self,
+        dialect: Dialect,
+        target: Target,
+        request: web.BaseRequest,
+        body: bytes,
+        caller: Caller,
     ) -> web.StreamResponse:
         """Raises RequestError for what cannot be served."""
-        route, call, name = self._read(dialect, body, caller)
+        route, call, name = self._read(dialect, target, body, caller)
         opened = self._open(route, call, self._client(request, route, call, name))
         self._begin(opened)
         try:
@@ -93,10 +98,12 @@ class Chats:
         assert opened.sink.response is not None
         return opened.sink.response
 
-    def _read(self, dialect: Dialect, body: bytes, caller: Caller) -> tuple[Route, Call, str]:
+    def _read(
+        self, dialect: Dialect, target: Target, body: bytes, caller: Caller
+    ) -> tuple[Route, Call, str]:
         """The route, what is asked of it, and the model as the client names it."""
-        scan = dialect.scan(body)
-        parse = partial(dialect.parse, body, caller.headers)
+        scan = dialect.scan(body, target)
+        parse = partial(dialect.parse, body, caller.headers, target)
         if scan is None:
             chat = parse()
             name, streams, usage = chat.model, chat.stream, chat.want_usage

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from engine.dialects import DIALECTS, Dialect, listings
+from engine.dialects import DIALECTS, HERE, Dialect, Target, listings
 from engine.dialects.tokens import estimate
 from engine.errors import RequestError
 from engine.options import Secret
@@ -25,6 +25,7 @@ from .chats import Caller, Chats, id_headers, no_model
 from .settings import ClientKeys, Settings
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Action = Callable[[Dialect, Target, web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 @dataclass(slots=True)
@@ -37,6 +38,7 @@ class Server:
     ready: Callable[[], bool] = lambda: True
     since: int = 0
     _handlers: dict[tuple[str, str], Handler] = field(default_factory=dict)
+    _actions: dict[str, Action] = field(default_factory=dict)
 
     # ---- dispatch ----
 
@@ -44,11 +46,11 @@ class Server:
         """Any request. Never raises but CancelledError."""
         path = request.path
         handler = self._handlers.get((request.method, path))
-        dialect = _DIALECT_BY_PATH.get(path) or _dialect_of(request)
+        dialect = _dialect_at(path) or _dialect_of(request)
         try:
             self._check_host(request)
             if handler is None:
-                handler = self._search(request.method, path)
+                handler = self._search(request)
             return await handler(request)
         except RequestError as error:
             return self._refuse(request, dialect, error)
@@ -59,6 +61,12 @@ class Server:
             return self._refuse(request, dialect, RequestError("internal", "internal error"))
 
     def __post_init__(self) -> None:
+        self._actions |= {
+            "chat": self.chat,
+            "count_tokens": self.count_tokens,
+            "models": self.models,
+            "model": self.model,
+        }
         self._handlers.update(self._table())
 
     def extend(self, handlers: Mapping[tuple[str, str], Handler]) -> None:
@@ -67,9 +75,12 @@ class Server:
 
     def _table(self) -> dict[tuple[str, str], Handler]:
         return {
-            **{("POST", path): partial(self.chat, kind) for path, kind in _CHATS.items()},
-            ("POST", _COUNT_TOKENS): self.count_tokens,
-            ("GET", "/v1/models"): self.models,
+            **{
+                place: partial(self._actions[action], dialect, HERE)
+                for dialect in DIALECTS.values()
+                for place, action in dialect.endpoints.items()
+            },
+            ("GET", "/v1/models"): self._own_models,
             ("GET", "/healthz"): self.health,
             ("GET", "/health"): self.health,
             ("GET", "/readyz"): self.readiness,
@@ -78,10 +89,17 @@ class Server:
             ("HEAD", "/"): self.hello,
         }
 
-    def _search(self, method: str, path: str) -> Handler:
+    def _search(self, request: web.BaseRequest) -> Handler:
         """What no fixed path matches: a model, another method, or nothing."""
+        method, path = request.method, request.path
         if method == "GET" and path.startswith("/v1/models/"):
-            return partial(self.model, path.removeprefix("/v1/models/"))
+            target = Target(unquote(path.removeprefix("/v1/models/")))
+            return partial(self.model, _dialect_of(request), target)
+        dialect = _dialect_at(path)
+        if dialect is not None and dialect.locate is not None:
+            found = dialect.locate(method, path.removeprefix(dialect.prefix))
+            if found is not None:
+                return partial(self._actions[found[0]], dialect, found[1])
         methods = sorted(known for known, where in self._handlers if where == path)
         if methods:
             raise RequestError("method", f"{path} takes {', '.join(methods)}")
@@ -130,20 +148,25 @@ class Server:
             {"status": "ok" if good else "not ready"}, status=200 if good else 503
         )
 
-    async def models(self, request: web.BaseRequest) -> web.Response:
+    async def _own_models(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await self.models(_dialect_of(request), HERE, request)
+
+    async def models(
+        self, dialect: Dialect, target: Target, request: web.BaseRequest
+    ) -> web.StreamResponse:
         self._client(Headers(request.headers))
         entries = [(name, offer.owned_by) for name, _, offer in self.chats.book().listed]
-        shape = listings.SHAPES[_dialect_of(request).family]
-        return _json(shape.models(entries, self.since))
+        return _json(listings.SHAPES[dialect.family].models(entries, self.since))
 
-    async def model(self, name: str, request: web.BaseRequest) -> web.Response:
+    async def model(
+        self, dialect: Dialect, target: Target, request: web.BaseRequest
+    ) -> web.StreamResponse:
         self._client(Headers(request.headers))
-        name = unquote(name)
-        found = self.chats.book().find(name)
+        found = self.chats.book().find(target.model)
         if found is None:
-            raise no_model(name)
-        shape = listings.SHAPES[_dialect_of(request).family]
-        return _json(shape.model(name, found[1].owned_by, self.since))
+            raise no_model(target.model)
+        shape = listings.SHAPES[dialect.family]
+        return _json(shape.model(target.model, found[1].owned_by, self.since))
 
     # ---- chat ----
 
@@ -158,20 +181,24 @@ class Server:
             raise RequestError("auth", "Invalid API key provided")
         return Caller(known, secret, headers)
 
-    async def chat(self, dialect: Dialect, request: web.BaseRequest) -> web.StreamResponse:
+    async def chat(
+        self, dialect: Dialect, target: Target, request: web.BaseRequest
+    ) -> web.StreamResponse:
         headers = Headers(request.headers)
         if self.chats.draining:
             raise RequestError("unavailable", "the server is shutting down")
         caller = self._client(headers)
         body = await read_body(request, int(self.settings.limits.request))
-        return await self.chats.ask(dialect, request, body, caller)
+        return await self.chats.ask(dialect, target, request, body, caller)
 
-    async def count_tokens(self, request: web.BaseRequest) -> web.Response:
+    async def count_tokens(
+        self, dialect: Dialect, target: Target, request: web.BaseRequest
+    ) -> web.StreamResponse:
         """How long a conversation is, by an estimate."""
         headers = Headers(request.headers)
         self._client(headers)
         body = await read_body(request, int(self.settings.limits.request))
-        chat = _DIALECT_BY_PATH[_COUNT_TOKENS].parse(body, headers)
+        chat = dialect.parse(body, headers, target)
         if self.chats.book().find(chat.model) is None:
             raise no_model(chat.model)
         answer = _json({"input_tokens": estimate(chat)})
@@ -179,12 +206,16 @@ class Server:
         return answer
 
 
-_CHATS = {
-    "/v1/chat/completions": DIALECTS["openai_chat"],
-    "/v1/messages": DIALECTS["anthropic_messages"],
-}
-_COUNT_TOKENS = "/v1/messages/count_tokens"
-_DIALECT_BY_PATH = {**_CHATS, _COUNT_TOKENS: DIALECTS["anthropic_messages"]}
+_BY_PATH = {path: found for found in DIALECTS.values() for _, path in found.endpoints}
+_PREFIXES = tuple((found.prefix, found) for found in DIALECTS.values() if found.prefix)
+
+
+def _dialect_at(path: str) -> Dialect | None:
+    """The dialect whose path this is."""
+    known = _BY_PATH.get(path)
+    if known is not None:
+        return known
+    return next((found for prefix, found in _PREFIXES if path.startswith(prefix)), None)
 
 
 def _dialect_of(request: web.BaseRequest) -> Dialect:

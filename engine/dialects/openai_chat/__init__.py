@@ -1,1 +1,51 @@
-"""OpenAI Chat Completions: client side (parse, encode) and upstream side (render, decode)."""
+"""OpenAI Chat Completions: parse, encode; render, decode; and tap for what passes through."""
+
+from __future__ import annotations
+
+from engine.chat import ChatRequest
+from engine.dialects import outcomes
+from engine.dialects.contract import HERE, Dialect, Encoder
+from engine.dialects.splice import scan, splice
+from engine.events import Reply
+
+from . import decode, encode, parse, render, tap
+
+
+def _encoder(
+    id: str, model: str, created: int, include_usage: bool, request: ChatRequest | None = None
+) -> Encoder:
+    legacy = request is not None and parse.legacy_tools(request)
+    return encode.Encoder(id, model, created, include_usage, legacy=legacy)
+
+
+def _reply(
+    answer: Reply, id: str, model: str, created: int, request: ChatRequest | None = None
+) -> bytes:
+    legacy = request is not None and parse.legacy_tools(request)
+    return encode.reply(answer, id, model, created, legacy=legacy)
+
+
+DIALECT = Dialect(
+    name="openai_chat",
+    family="openai",
+    path="/chat/completions",
+    endpoints={("POST", "/v1/chat/completions"): "chat"},
+    framing="sse",
+    done=("[DONE]",),
+    parse=lambda body, headers, target=HERE: parse.parse(body, headers),
+    render=render.render,
+    messages=render.messages,
+    tools=render.tools,
+    tool_choice=render.tool_choice,
+    stream_reader=lambda env, make_id: decode.StreamDecoder(make_id),
+    whole_reader=lambda env, make_id: decode.WholeDecoder(make_id),
+    encoder=_encoder,
+    reply=_reply,
+    failure=encode.failure,
+    stream_failure=encode.stream_failure,
+    error_from=outcomes.error_from,
+    scan=lambda body, target=HERE: scan(body),
+    splice=splice,
+    tap=tap.Tap,
+    check_whole=tap.check_whole,
+)

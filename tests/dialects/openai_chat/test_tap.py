@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.dialects.tap import Tap, check_whole
+from engine.dialects.openai_chat.tap import Tap, check_whole
 from engine.events import ErrorEvent, Finish, Usage
 from engine.parsers.sse import SseFrames
 from engine.wire import loads

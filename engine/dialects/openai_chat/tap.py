@@ -13,13 +13,19 @@ from typing import Any
 
 import orjson
 
+from engine.dialects.frames import NOT_JSON, Observations, decode, junk, take_apart
+from engine.dialects.outcomes import (
+    UpstreamError,
+    bare_error,
+    classify_text,
+    error_event,
+    read_error,
+)
 from engine.events import ErrorEvent, Finish, UsageEvent, merge_usage
 from engine.wire import dumps
 
-from .frames import NOT_JSON, Observations, decode, junk, take_apart
-from .openai_chat.decode import FAILURES, FINISHES, decode_whole, failed_finish, read_usage
-from .openai_chat.encode import DONE, stream_failure
-from .outcomes import UpstreamError, bare_error, classify_text, error_event, read_error
+from .decode import FAILURES, FINISHES, decode_whole, failed_finish, read_usage
+from .encode import DONE, stream_failure
 
 _CONTENT_KEYS = (
     "content", "reasoning_content", "reasoning", "reasoning_details", "tool_calls", "refusal",
