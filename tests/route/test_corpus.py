@@ -99,7 +99,7 @@ def test_a_bomb_is_refused_at_once(name: str) -> None:
     source, code = BOMBS[name]
     started = time.process_time()
     compiled = compile_bytes(source, "bomb.yaml", HERE)
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 2  # a bomb that goes off takes minutes
     assert compiled.route is None
     assert code in {problem.code for problem in compiled.problems}
 
