@@ -21,10 +21,12 @@ from engine.chat import (
     Text,
     Tool,
     ToolCall,
+    ToolChoice,
     ToolResult,
 )
 from engine.errors import RequestError
 
+from .custom import as_function, calls_as_functions
 from .profile import Profile
 
 # Left out without a word: hints, and what only repeats in one dialect's spelling what the model
@@ -38,9 +40,16 @@ _SILENT = frozenset(
         "function_call", "functions", "logprobs", "max_tokens", "n", "response_format", "stop",
         "stream", "stream_options", "top_logprobs",
         "output_config", "thinking",
+        "access_programs", "reasoning", "text",
     }
 )  # fmt: skip
-_REFUSED = frozenset({"audio", "background", "container", "inference_geo", "mcp_servers"})
+_REFUSED = frozenset(
+    {"audio", "background", "container", "conversation", "inference_geo", "mcp_servers",
+     "previous_response_id", "prompt"}
+)  # fmt: skip
+# Dialects whose clients offer the provider's own tools as a matter of course (Codex: web_search in
+# every request): what nobody can run is left out and named.
+_OFFERS_HOSTED = frozenset({"openai_responses"})
 
 _SYSTEM = ("system", "developer")
 
@@ -51,7 +60,9 @@ def foreign_extras(request: ChatRequest, profile: Profile, dropped: list[str]) -
     for name, value in request.extras.items():
         if name in profile.forward_extras:
             kept[name] = value
-        elif name in _REFUSED or (name == "modalities" and value != ["text"]):
+        elif (name in _REFUSED and value is not False) or (
+            name == "modalities" and value != ["text"]
+        ):
             message = f"{name}: the upstream of this model cannot do this"
             raise RequestError("unsupported", message, param=name)
         elif name not in _SILENT and name != "modalities":
@@ -101,6 +112,57 @@ def _bare_tool(tool: Tool) -> Tool:
         message = f"tools: the upstream of this model does not run the tool `{tool.name}`"
         raise RequestError("unsupported", message, param="tools")
     return replace(tool, extras={})
+
+
+def understood(request: ChatRequest, dialect: str, dropped: list[str]) -> ChatRequest:
+    """The request with tools, calls and choice in words that every dialect has.
+
+    Of another dialect's request custom tools become functions, the provider's own tools go where
+    that is the custom, and a choice among some tools leaves only these.
+    """
+    if request.dialect == dialect:
+        return request
+    tools = [tool for tool in request.tools if not _goes(tool)]
+    dropped += [tool.name for tool in request.tools if _goes(tool)]
+    choice = request.tool_choice
+    if choice is not None and choice.mode == "other":
+        tools, choice = _chosen(tools, choice, request.dialect in _OFFERS_HOSTED)
+    elif choice is not None and choice.mode == "named":
+        choice = ToolChoice("named", choice.names)
+    return replace(
+        request,
+        tools=[as_function(tool) if tool.kind == "custom" else tool for tool in tools],
+        tool_choice=choice,
+        messages=[calls_as_functions(message) for message in request.messages],
+    )
+
+
+def _goes(tool: Tool) -> bool:
+    return tool.kind == "hosted" and tool.dialect in _OFFERS_HOSTED
+
+
+def _chosen(tools: list[Tool], choice: ToolChoice, hosted: bool) -> tuple[list[Tool], ToolChoice]:
+    """What is left of a choice that only its own dialect has."""
+    raw = choice.raw if isinstance(choice.raw, dict) else {}
+    kind = raw.get("type")
+    if kind == "allowed_tools":
+        held = raw.get(kind)
+        allowed = held if isinstance(held, dict) else raw
+        listed = allowed.get("tools")
+        names: list[object] = [*choice.names] or [_name(tool) for tool in listed or []]
+        kept = [tool for tool in tools if tool.name in names] if names else tools
+        return kept, ToolChoice("required" if allowed.get("mode") == "required" else "auto")
+    if hosted and isinstance(kind, str):
+        message = f"tool_choice: the upstream of this model does not run the tool `{kind}`"
+        raise RequestError("unsupported", message, param="tool_choice")
+    return tools, choice
+
+
+def _name(tool: object) -> object:
+    """The name in an entry of `allowed_tools`, flat or nested."""
+    fields = tool if isinstance(tool, dict) else {}
+    inner = fields.get(fields.get("type"))
+    return (inner if isinstance(inner, dict) else fields).get("name")
 
 
 def settle_system(messages: list[Message], later: Literal["keep", "user", "lift"]) -> list[Message]:

@@ -141,6 +141,7 @@ class Chats:
             release=call.release,
             clean=self.clean,
             chat=chat,
+            now=self.ports.clock.now,
         )
 
     def _open(self, route: Route, call: Call, client: Client) -> Open:

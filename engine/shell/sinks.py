@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import web
@@ -32,6 +32,7 @@ from engine.events import (
     UsageEvent,
 )
 from engine.route.view import Asked
+from engine.wire import loads
 
 _CONTENT = frozenset(CONTENT)
 _ODD = re.compile(r"[^A-Za-z0-9_.-]")  # a client may name its fields as it likes
@@ -44,6 +45,8 @@ class Client:
     release  called when the answer begins: nothing is tried again
     clean    takes secrets out of what an error says: some upstreams repeat the key
     chat     the parsed request, None where it is passed through
+    now      epoch seconds
+    keep     given the answer as one document before its client has seen its end
     """
 
     request: web.BaseRequest
@@ -56,6 +59,8 @@ class Client:
     release: Callable[[], None] = lambda: None
     clean: Callable[[bytes], bytes] = bytes
     chat: ChatRequest | None = None
+    now: Callable[[], float] = lambda: 0.0
+    keep: Callable[[object], Awaitable[None]] | None = None
 
     @property
     def told(self) -> dict[str, str]:
@@ -107,7 +112,7 @@ class PlainSink:
         raise AssertionError("a whole answer is never forwarded in pieces")
 
     async def finish(self, finish: Finish, usage: Usage | None) -> None:
-        self.folder.feed([finish])
+        self.folder.feed([replace(finish, at=int(self.client.now()))])
         reply = self.folder.done()
         reply.usage = usage or estimated(self.client.asked, reply.text + reply.reasoning)
         client = self.client
@@ -118,6 +123,8 @@ class PlainSink:
         except ExchangeError as error:  # the dialect has no words for it
             await self.fail(error)
         else:
+            if client.keep is not None:
+                await client.keep(loads(body))
             self._reply(200, body)
 
     async def fail(self, error: ExchangeError, frames: bytes = b"") -> None:
@@ -151,6 +158,7 @@ class StreamSink:
         self._waiting: list[bytes] = []
         self._lock = asyncio.Lock()
         self._length = 0
+        self._passed = False
         self._counts = client.wants_usage
         self.folder: Folder | None = None
 
@@ -193,6 +201,7 @@ class StreamSink:
         return [Start(client.asked.id, client.model, client.created), *held]
 
     async def forward(self, data: bytes, content: bool) -> None:
+        self._passed = True
         if not self.committed:
             self._waiting.append(data)
             if not content:
@@ -212,7 +221,10 @@ class StreamSink:
         if usage is not None:
             events.append(UsageEvent(usage))
         self.committed = True
-        await self._write(self.encoder.feed([*events, finish]))
+        data = self.encoder.feed([*events, replace(finish, at=int(self.client.now()))])
+        if self.client.keep is not None:
+            await self.client.keep(getattr(self.encoder, "document", None))
+        await self._write(data)
         await self._close()
 
     async def end(self) -> None:
@@ -226,7 +238,11 @@ class StreamSink:
             self.status = response.status
             return
         event = ErrorEvent(error.cls, error.message, error.status, error.code, error.retry_after)
-        frames = frames or self.client.dialect.stream_failure(event)
+        if not frames:
+            passed = self._passed
+            frames = (
+                self.client.dialect.stream_failure(event) if passed else self.encoder.feed([event])
+            )
         await self._write(self.client.clean(frames))
         await self._close()
 

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from engine.chat import Reasoning
+from engine.dialects import DIALECTS
+from engine.dialects.profile import Profile
+from engine.dialects.seal import MARK, seal, unseal
+from engine.events import Close, Finish, Open, ReasoningDelta, SignatureDelta, Start, fold
+from engine.wire import Headers, dumps, loads
+from tests.grammar import check_messages_stream
+
+SIGNED = Reasoning("hm", signature="s+/=", origin="anthropic_messages")
+SECRET = Reasoning("hm", encrypted="e", id="rs_1", origin="openai_responses")
+
+
+@pytest.mark.parametrize("part", [SIGNED, SECRET])
+def test_what_is_sealed_is_found_again(part: Reasoning) -> None:
+    sealed = seal(part)
+    assert sealed.startswith(MARK)
+    assert part == unseal(sealed, Reasoning("hm", encrypted=sealed, origin="other"))
+
+
+def test_what_has_nothing_to_hide_is_not_sealed() -> None:
+    assert "" == seal(Reasoning("hm", origin="x")) == seal(Reasoning("hm", signature="s"))
+
+
+def test_strings_of_others_are_left_alone() -> None:
+    assert SIGNED is unseal("other", SIGNED)
+
+
+@pytest.mark.parametrize("rest", ["", "!", "AAAA", "é", "W10"])
+def test_a_broken_seal_holds_nothing(rest: str) -> None:
+    assert Reasoning("hm") == unseal(MARK + rest, SIGNED)
+
+
+@pytest.mark.parametrize("text", ["hm", ""])
+def test_a_secret_of_responses_travels_through_a_messages_client(text: str) -> None:
+    messages, responses = DIALECTS["anthropic_messages"], DIALECTS["openai_responses"]
+    part = Reasoning(id="rs_1", origin="openai_responses", encrypted=None if text else "e")
+    events = [Start(), Open(0, part)]
+    if text:
+        events += [ReasoningDelta(0, text), SignatureDelta(0, encrypted="e")]  # type: ignore[list-item]
+    events += [Close(0), Finish("stop")]  # type: ignore[list-item]
+    check_messages_stream(messages.encoder("req_1", "m", 7, True).feed(events))  # type: ignore[arg-type]
+    body = loads(messages.reply(fold(events), "req_1", "m", 7))  # type: ignore[arg-type]
+    assert isinstance(body, dict)
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": body["content"]}]
+    asked = {"model": "m", "max_tokens": 9, "messages": turns}
+    again = messages.parse(dumps(asked), Headers())
+    item = responses.render(again, "m", Profile())["input"][1]  # type: ignore[index]
+    assert ("reasoning", "rs_1", "e") == (item["type"], item["id"], item["encrypted_content"])
+    own = messages.render(again, "m", Profile())
+    assert "penstock" not in str(own)
