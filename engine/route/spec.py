@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from engine.auth.static import Accounts, Basic
 from engine.dialects import DIALECTS
-from engine.dialects.profile import Profile
+from engine.dialects.profile import Profile, Unsupported
 from engine.errors import OUTCOMES
 from engine.options import (
     Condition,
@@ -368,6 +368,14 @@ class RouteSpec:
         choices=tuple(DIALECTS),
     )  # fmt: skip
     profile: Profile = option(Profile(), "what this upstream can and cannot do")
+    profiles: dict[str, Profile] = option(
+        {}, "the same for models whose name fits (`kimi-k2*`), laid over `profile` key by key"
+    )
+    on_unsupported: Unsupported | None = option(
+        None,
+        "what becomes of fields the upstream cannot be told: left out and named (warn), refused, "
+        "left out (silent); default: warn, and refuse where the meaning would change",
+    )
     base_url: str | None = option(None, "scheme and host, perhaps a path; no templates")
     models: list[ModelSpec] = option([], "what the route offers")
     variants: list[VariantSpec] = option([], "further names for every model")
