@@ -91,13 +91,31 @@ class Clock(Protocol):
 
 
 class Store(Protocol):
-    """Small values under names. A store that fails raises StoreError; nothing else."""
+    """Small values under names. A store that fails raises StoreError; nothing else.
+
+    A name is a path, `kind/…/one`; `trim` takes a prefix that ends with `/` and has no further `/`
+    below it. Times to live are in seconds; None is for ever.
+    """
 
     async def get(self, key: str) -> bytes | None: ...
     async def put(self, key: str, value: bytes, ttl: float | None = None) -> None: ...
     async def delete(self, key: str) -> None: ...
     async def trim(self, prefix: str, most: int) -> int:
         """Forget the least recently written under a prefix until `most` are left."""
+        ...
+
+    async def add(self, key: str, by: int, ttl: float | None = None) -> int:
+        """Count: the sum with `by` in it. `ttl` runs from the first addition on."""
+        ...
+
+    async def swap(
+        self, key: str, old: bytes | None, new: bytes | None, ttl: float | None = None
+    ) -> bool:
+        """Put `new` (None: delete) if `old` (None: nothing) stands there; whether it did."""
+        ...
+
+    async def keys(self, prefix: str, most: int = 10_000) -> list[str]:
+        """Names under any prefix, in no order, at most so many."""
         ...
 
 
