@@ -26,6 +26,7 @@ from engine.wire import HttpRequest, HttpResponse, dumps, loads
 from .classify import Classifier
 from .pipeline import Pipeline, Road
 from .render import Pairs, Plan
+from .signing import Signer
 from .spec import RouteSpec
 from .stages import (
     Budget,
@@ -118,6 +119,7 @@ class Route:
     fixed: Pairs | None
     queries: Callable[[Env], Pairs]
     cookies: Callable[[Env], Pairs]
+    signer: Signer | None
     account: Mapping[str, Secret] | None
     values: Mapping[str, ValuePlan]
     wanted: tuple[str, ...]
@@ -205,7 +207,7 @@ class Route:
             return self.plan.quick(env, content, self.fixed, self.cookies(env), self.queries(env))
         request = self.plan.render(env, content)
         request = self._placed(patch(transforms, request), env)
-        return sign(transforms, request)
+        return self.signer.sign(request, env) if self.signer else sign(transforms, request)
 
     def _body(
         self, env: Env, chat: ChatRequest | None, body: bytes | None
