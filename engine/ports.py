@@ -164,9 +164,12 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
+    """shared: other processes serve the same routes on the same stores."""
+
     upstream: Upstream
     clock: Clock
     store: Store
     durable: Store
     observer: Observer
     random: Random
+    shared: bool = False
