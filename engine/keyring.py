@@ -21,6 +21,7 @@ from .ports import Line, Ports, StoreError
 from .route.route import Route
 from .route.template import RenderError
 from .route.values import MAX_BODY, Found, ValuePlan
+from .skew import Skews
 from .wire import JsonError, dumps, loads
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0  # seconds between fetches that fail
@@ -64,6 +65,7 @@ class Keyring:
     slots: OrderedDict[str, Slot] = field(default_factory=OrderedDict)
     tasks: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     flights: set[asyncio.Task[None]] = field(default_factory=set)
+    skews: Skews = field(default_factory=Skews)
 
     async def __aenter__(self) -> Self:
         await self.tasks.__aenter__()

@@ -6,7 +6,7 @@ The shell implements them (`engine/shell/`); fixtures implement some of them ane
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from random import Random
@@ -14,6 +14,7 @@ from typing import Protocol
 
 from .errors import ExchangeError
 from .events import Event, Finish, Usage
+from .options import Secret
 from .wire import HttpRequest, HttpResponse
 
 
@@ -122,6 +123,21 @@ class StoreError(Exception):
     """The store cannot be reached or written."""
 
 
+class Aws(Protocol):
+    """AWS's own chain of credentials: environment, profiles, roles."""
+
+    async def keys(self) -> Mapping[str, Secret]:
+        """`access_key`, `secret_key`, perhaps `session_token`, good now. Raises ExchangeError."""
+        ...
+
+
+class NoAws:
+    """Where nothing of the machine's may be used."""
+
+    async def keys(self) -> Mapping[str, Secret]:
+        raise ExchangeError("unavailable", "there are no AWS credentials here")
+
+
 class Observer(Protocol):
     """How the exchange reaches log and metrics. Never raises, never blocks."""
 
@@ -172,4 +188,5 @@ class Ports:
     durable: Store
     observer: Observer
     random: Random
+    aws: Aws = NoAws()
     shared: bool = False

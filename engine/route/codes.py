@@ -73,6 +73,8 @@ CODES: dict[str, str] = {
     "E519": "an unknown finish reason or outcome class",
     "E520": "an error rule that would fit every answer",
     "E521": "a header, query parameter, cookie or path that does not fit on one line",
+    "E530": "a route signs twice, or two of its keys write the same header",
+    "E532": "a package that this route needs is not installed",
     "E599": "the compiler failed, which is a bug of the engine",
     "E601": "no client key, and nothing says that none is wanted",
     "E602": "a key that is too weak to keep anybody out",

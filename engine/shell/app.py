@@ -21,6 +21,7 @@ from engine.route.book import RouteBook
 from engine.sessions import Sessions
 
 from .admin import Admin
+from .aws import BotocoreAws
 from .chats import Chats
 from .clock import SystemClock
 from .keys import ClientKeys
@@ -99,8 +100,16 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     stack.push_async_callback(upstream.close)
     stores = open_stores(settings, clock, observer)
     stack.push_async_callback(stores.close)
-    random = Random(SystemRandom().getrandbits(128))
-    ports = Ports(upstream, clock, stores.passing, stores.durable, observer, random, stores.shared)
+    ports = Ports(
+        upstream,
+        clock,
+        stores.passing,
+        stores.durable,
+        observer,
+        Random(SystemRandom().getrandbits(128)),
+        BotocoreAws(redactor.add),
+        stores.shared,
+    )
     keyring = await stack.enter_async_context(Keyring(ports))
     keeper = RouteKeeper(
         library,
