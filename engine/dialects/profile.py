@@ -112,6 +112,9 @@ class Profile:
         "how Messages requests ask for thinking; as_sent: as the client, or adaptive where it "
         "speaks another dialect",
     )
+    think_levels: bool = option(
+        False, "Ollama requests say how much to think, not only that; gpt-oss models take it"
+    )
     unsigned_thinking: Literal["drop", "send"] = option(
         "drop", "what becomes of earlier thinking without a signature in Messages requests"
     )
