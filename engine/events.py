@@ -115,14 +115,15 @@ class Finish:
 
     stop     the stop sequence that ended the answer, if it was one and it was told
     details  what the upstream says of its reason, in its own shape
-    at       when it came, in epoch seconds; 0 if nobody looked at a clock
+    seconds  how long the answer took, `waited` of them before its first words; 0: nobody measured
     """
 
     reason: str
     raw: str = ""
     stop: str | None = None
     details: JSON = None
-    at: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
 
 
 @dataclass(slots=True)
@@ -198,7 +199,8 @@ class Reply:
     logprobs: list[JSON] = field(default_factory=list)
     stop: str | None = None
     details: JSON = None
-    completed: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
 
     @property
     def text(self) -> str:
@@ -275,9 +277,10 @@ class Folder:
                 reply.usage = merge_usage(reply.usage, usage)
             case Start(id, model, created):
                 reply.id, reply.model, reply.created = id, model, created
-            case Finish(reason, raw, stop, details, at):
+            case Finish(reason, raw, stop, details, seconds, waited):
                 reply.finish, reply.raw_finish = reason, raw
-                reply.stop, reply.details, reply.completed = stop, details, at
+                reply.stop, reply.details = stop, details
+                reply.seconds, reply.waited = seconds, waited
             case ErrorEvent():
                 reply.error = event
             case Annotation(value):

@@ -15,12 +15,10 @@ table.
 
 from __future__ import annotations
 
-from . import anthropic_messages, openai_chat, openai_responses
+from . import anthropic_messages, ollama, openai_chat, openai_responses
 from .contract import HERE, Decoder, Dialect, Encoder, Target
 
-DIALECTS: dict[str, Dialect] = {
-    found.name: found
-    for found in (openai_chat.DIALECT, openai_responses.DIALECT, anthropic_messages.DIALECT)
-}
+_ALL = (openai_chat.DIALECT, openai_responses.DIALECT, anthropic_messages.DIALECT, ollama.DIALECT)
+DIALECTS: dict[str, Dialect] = {found.name: found for found in _ALL}
 
 __all__ = ["DIALECTS", "HERE", "Decoder", "Dialect", "Encoder", "Target"]

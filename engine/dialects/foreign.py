@@ -2,7 +2,7 @@
 
 `render` of every dialect comes here first: extras belong to the dialect they came in and go no
 further, fields whose loss would change what is meant are refused, all others are named in
-`dropped`, and hints are left out without a word.
+`dropped`, and hints are left out without a word. What comes of a refusal `losses.py` decides.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from engine.chat import (
 )
 from engine.errors import RequestError
 
-from .custom import as_function, calls_as_functions
+from .losses import Lost
 from .profile import Profile
 
 # Left out without a word: hints, and what only repeats in one dialect's spelling what the model
@@ -39,6 +39,7 @@ _SILENT = frozenset(
         "verbosity", "workspace_id",
         "function_call", "functions", "logprobs", "max_tokens", "n", "response_format", "stop",
         "stream", "stream_options", "top_logprobs",
+        "keep_alive",
         "output_config", "thinking",
         "access_programs", "reasoning", "text",
     }
@@ -50,6 +51,8 @@ _REFUSED = frozenset(
 # Dialects whose clients offer the provider's own tools as a matter of course (Codex: web_search in
 # every request): what nobody can run is left out and named.
 _OFFERS_HOSTED = frozenset({"openai_responses"})
+# The same, where other dialects have no such field.
+_SILENT_OF = {"ollama": frozenset({"format", "generate", "think"})}
 
 _SYSTEM = ("system", "developer")
 
@@ -57,12 +60,13 @@ _SYSTEM = ("system", "developer")
 def foreign_extras(request: ChatRequest, profile: Profile, dropped: list[str]) -> Extras:
     """Top-level extras of another dialect that the profile sends on; the others are named."""
     kept: Extras = {}
+    said = _SILENT_OF.get(request.dialect, frozenset())
     for name, value in request.extras.items():
+        if name in said or (name in _REFUSED and value is False):
+            continue
         if name in profile.forward_extras:
             kept[name] = value
-        elif (name in _REFUSED and value is not False) or (
-            name == "modalities" and value != ["text"]
-        ):
+        elif name in _REFUSED or (name == "modalities" and value != ["text"]):
             message = f"{name}: the upstream of this model cannot do this"
             raise RequestError("unsupported", message, param=name)
         elif name not in _SILENT and name != "modalities":
@@ -96,7 +100,7 @@ def _plain(part: Part) -> Part:
 def _plain_media(part: Media) -> Media:
     if part.data is None and part.url is None:
         message = f"{part.kind} by file id cannot be sent to the upstream of this model"
-        raise RequestError("unsupported", message)
+        raise RequestError("unsupported", message, about=part)
     named = part.name is not None or part.mime != "application/pdf"
     return replace(part, extras={}, name=part.name if named else "document.pdf")
 
@@ -110,31 +114,24 @@ def native_tools(tools: list[Tool], dialect: str) -> list[Tool]:
 def _bare_tool(tool: Tool) -> Tool:
     if tool.kind == "hosted":
         message = f"tools: the upstream of this model does not run the tool `{tool.name}`"
-        raise RequestError("unsupported", message, param="tools")
+        raise RequestError("unsupported", message, param="tools", about=tool)
     return replace(tool, extras={})
 
 
 def understood(request: ChatRequest, dialect: str, dropped: list[str]) -> ChatRequest:
-    """The request with tools, calls and choice in words that every dialect has.
+    """The request with tools and choice in words that every dialect has.
 
-    Of another dialect's request custom tools become functions, the provider's own tools go where
-    that is the custom, and a choice among some tools leaves only these.
+    Of another dialect's request the provider's own tools go where it is the custom to offer them,
+    and a choice among some tools leaves only these.
     """
     if request.dialect == dialect:
         return request
     tools = [tool for tool in request.tools if not _goes(tool)]
-    dropped += [tool.name for tool in request.tools if _goes(tool)]
+    dropped += [Lost(f"tools.{tool.name}") for tool in request.tools if _goes(tool)]
     choice = request.tool_choice
     if choice is not None and choice.mode == "other":
         tools, choice = _chosen(tools, choice, request.dialect in _OFFERS_HOSTED)
-    elif choice is not None and choice.mode == "named":
-        choice = ToolChoice("named", choice.names)
-    return replace(
-        request,
-        tools=[as_function(tool) if tool.kind == "custom" else tool for tool in tools],
-        tool_choice=choice,
-        messages=[calls_as_functions(message) for message in request.messages],
-    )
+    return replace(request, tools=tools, tool_choice=choice)
 
 
 def _goes(tool: Tool) -> bool:

@@ -8,9 +8,10 @@ in-band. A sink writes once per batch; awaiting the write is the back-pressure.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -45,7 +46,6 @@ class Client:
     release  called when the answer begins: nothing is tried again
     clean    takes secrets out of what an error says: some upstreams repeat the key
     chat     the parsed request, None where it is passed through
-    now      epoch seconds
     keep     given the answer as one document before its client has seen its end
     """
 
@@ -59,7 +59,6 @@ class Client:
     release: Callable[[], None] = lambda: None
     clean: Callable[[bytes], bytes] = bytes
     chat: ChatRequest | None = None
-    now: Callable[[], float] = lambda: 0.0
     keep: Callable[[object], Awaitable[None]] | None = None
 
     @property
@@ -94,8 +93,12 @@ class PlainSink:
         self.response: web.Response | None = None
         self.status = 0
         self.first_event: float | None = None
+        self._now = asyncio.get_running_loop().time
+        self._begun = self._now()
+        self._spoke: float | None = None
 
     async def send(self, events: list[Event]) -> None:
+        self._spoke = self._spoke or self._now()
         self.folder.feed(events)
 
     def restart(self) -> None:
@@ -112,7 +115,7 @@ class PlainSink:
         raise AssertionError("a whole answer is never forwarded in pieces")
 
     async def finish(self, finish: Finish, usage: Usage | None) -> None:
-        self.folder.feed([replace(finish, at=int(self.client.now()))])
+        self.folder.feed([_timed(finish, self._begun, self._spoke, self._now())])
         reply = self.folder.done()
         reply.usage = usage or estimated(self.client.asked, reply.text + reply.reasoning)
         client = self.client
@@ -221,7 +224,8 @@ class StreamSink:
         if usage is not None:
             events.append(UsageEvent(usage))
         self.committed = True
-        data = self.encoder.feed([*events, replace(finish, at=int(self.client.now()))])
+        finish = _timed(finish, self.begun, self.first_event, self.now())
+        data = self.encoder.feed([*events, finish])
         if self.client.keep is not None:
             await self.client.keep(getattr(self.encoder, "document", None))
         await self._write(data)
@@ -286,6 +290,11 @@ class StreamSink:
         idle = transport is not None and transport.get_write_buffer_size() == 0
         if data and idle and self.response is not None and not self._lock.locked():
             await self.response.write(data)
+
+
+def _timed(finish: Finish, begun: float, spoke: float | None, now: float) -> Finish:
+    """The finish with the time that the answer took; all are loop times."""
+    return dataclasses.replace(finish, seconds=now - begun, waited=(spoke or now) - begun)
 
 
 def estimated(asked: Asked, text: str) -> Usage:

@@ -6,7 +6,7 @@ from engine.chat import Reasoning
 from engine.dialects import DIALECTS
 from engine.dialects.profile import Profile
 from engine.dialects.seal import MARK, seal, unseal
-from engine.events import Close, Finish, Open, ReasoningDelta, SignatureDelta, Start, fold
+from engine.events import Close, Event, Finish, Open, ReasoningDelta, SignatureDelta, Start, fold
 from engine.wire import Headers, dumps, loads
 from tests.grammar import check_messages_stream
 
@@ -38,12 +38,12 @@ def test_a_broken_seal_holds_nothing(rest: str) -> None:
 def test_a_secret_of_responses_travels_through_a_messages_client(text: str) -> None:
     messages, responses = DIALECTS["anthropic_messages"], DIALECTS["openai_responses"]
     part = Reasoning(id="rs_1", origin="openai_responses", encrypted=None if text else "e")
-    events = [Start(), Open(0, part)]
+    events: list[Event] = [Start(), Open(0, part)]
     if text:
-        events += [ReasoningDelta(0, text), SignatureDelta(0, encrypted="e")]  # type: ignore[list-item]
-    events += [Close(0), Finish("stop")]  # type: ignore[list-item]
-    check_messages_stream(messages.encoder("req_1", "m", 7, True).feed(events))  # type: ignore[arg-type]
-    body = loads(messages.reply(fold(events), "req_1", "m", 7))  # type: ignore[arg-type]
+        events += [ReasoningDelta(0, text), SignatureDelta(0, encrypted="e")]
+    events += [Close(0), Finish("stop")]
+    check_messages_stream(messages.encoder("req_1", "m", 7, True).feed(events))
+    body = loads(messages.reply(fold(events), "req_1", "m", 7))
     assert isinstance(body, dict)
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": body["content"]}]
     asked = {"model": "m", "max_tokens": 9, "messages": turns}

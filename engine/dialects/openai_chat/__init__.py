@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from engine.chat import ChatRequest
 from engine.dialects import outcomes
 from engine.dialects.contract import HERE, Dialect, Encoder
-from engine.dialects.custom import Restoring, custom_names, restore
+from engine.dialects.names import Limits, Rule
 from engine.dialects.splice import scan, splice
 from engine.events import Reply
 
@@ -18,17 +16,13 @@ def _encoder(
     id: str, model: str, created: int, include_usage: bool, request: ChatRequest | None = None
 ) -> Encoder:
     legacy = request is not None and parse.legacy_tools(request)
-    encoder = encode.Encoder(id, model, created, include_usage, legacy=legacy)
-    if request is None or not custom_names(request):
-        return encoder
-    return Restoring(encoder, request)
+    return encode.Encoder(id, model, created, include_usage, legacy=legacy)
 
 
 def _reply(
     answer: Reply, id: str, model: str, created: int, request: ChatRequest | None = None
 ) -> bytes:
     legacy = request is not None and parse.legacy_tools(request)
-    answer = replace(answer, parts=restore(answer.parts, request))
     return encode.reply(answer, id, model, created, legacy=legacy)
 
 
@@ -53,6 +47,7 @@ DIALECT = Dialect(
     error_from=outcomes.error_from,
     scan=lambda body, target=HERE: scan(body),
     splice=splice,
+    limits=Limits(ids=Rule(most=40)),
     tap=tap.Tap,
     check_whole=tap.check_whole,
 )

@@ -11,6 +11,7 @@ from dataclasses import replace
 from engine.chat import ChatRequest
 from engine.dialects import outcomes
 from engine.dialects.contract import HERE, Dialect, Encoder, Target
+from engine.dialects.names import Limits, Rule
 from engine.dialects.splice import Scan, scan, splice
 from engine.events import Reply
 
@@ -61,4 +62,5 @@ DIALECT = Dialect(
     tap=tap.Tap,
     check_whole=tap.check_whole,
     headers=("openai-beta",),
+    limits=Limits(ids=Rule(most=64)),
 )

@@ -18,7 +18,6 @@ from engine.chat import (
     Text,
     ToolCall,
 )
-from engine.dialects.custom import restore
 from engine.dialects.outcomes import Answer, answer_for, message_for
 from engine.dialects.seal import seal
 from engine.errors import ExchangeError, RequestError
@@ -99,10 +98,11 @@ def ended(response: Fields, finish: Finish, output: list[object], usage: Usage |
     if finish.reason == "content_filter" and _refused(output):
         reason = None
     created = response["created_at"]
+    assert isinstance(created, int)
     return {
         **response,
         "status": "incomplete" if reason else "completed",
-        "completed_at": None if reason else finish.at or created,
+        "completed_at": None if reason else int(created + finish.seconds),
         "incomplete_details": {"reason": reason} if reason else None,
         "output": output,
         "usage": counts(usage),
@@ -277,14 +277,14 @@ def reply(
     status = "incomplete" if answer.finish == "length" else "completed"
     told = [found for piece in answer.logprobs for found in logprobs_of(piece)]
     output: list[object] = []
-    for part in restore(answer.parts, request):
+    for part in answer.parts:
         if isinstance(part, Text) and told:
             part.extras, told = {**part.extras, "logprobs": told}, []
         last = part is answer.parts[-1]
         made = maker.item(part, len(output), status if last else "completed")
         if made is not None:
             output.append(made)
-    finish = Finish(answer.finish, answer.raw_finish, at=answer.completed)
+    finish = Finish(answer.finish, answer.raw_finish, seconds=answer.seconds)
     return dumps(ended(head(request_id, model, created, request), finish, output, answer.usage))
 
 

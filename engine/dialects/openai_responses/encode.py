@@ -16,7 +16,6 @@ from dataclasses import replace
 from typing import Any
 
 from engine.chat import ChatRequest, Part, Reasoning, Refusal, Text, ToolCall
-from engine.dialects.custom import Restorer
 from engine.events import (
     ArgsDelta,
     CitationDelta,
@@ -74,7 +73,6 @@ class Encoder:
     ) -> None:
         self._response = answer.head(request_id, model, created, request)
         self._maker = Maker(request_id, request)
-        self._restorer = Restorer(request)
         self._number = 0
         self._started = self._over = False
         self._open: dict[int, _Item] = {}
@@ -87,7 +85,7 @@ class Encoder:
         if self._over:
             return b""
         out: list[bytes] = []
-        for event in self._restorer.feed(events):
+        for event in events:
             if type(event) is TextDelta and event.logprobs is None:
                 item = self._open[event.block]
                 if item.middle:

@@ -7,7 +7,6 @@ named as dropped.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +31,6 @@ from .items import NAME
 from .parse import INSTRUCTIONS
 
 _SYSTEM = ("system", "developer")
-_LONGEST_ID = 64
 
 
 def prompt(
@@ -101,7 +99,7 @@ def _result(part: ToolResult, custom: bool, lost: list[str]) -> Extras:
     output: object = _contents(parts, lost)
     if "output" not in part.extras and all(map(_bare, parts)):
         output = "".join(found.text for found in parts if isinstance(found, Text))
-    return {"type": kind, **extras, "call_id": _ident(part.call_id), "output": output}
+    return {"type": kind, **extras, "call_id": part.call_id, "output": output}
 
 
 def _text(part: Text) -> object:
@@ -211,17 +209,10 @@ def _call(part: ToolCall) -> object:
     space, name = extras.get("namespace"), part.name
     if isinstance(space, str):
         name = name.removeprefix(f"{space}__")
-    out = {**extras, "call_id": _ident(part.id), "name": name}
+    out = {**extras, "call_id": part.id, "name": name}
     if part.kind == "custom":
         return {"type": "custom_tool_call", **out, "input": part.args}
     return {"type": "function_call", **out, "arguments": part.args or "{}"}
-
-
-def _ident(call_id: str) -> str:
-    """The id of a call as this API takes it; the same for the call and its result."""
-    if len(call_id) <= _LONGEST_ID:
-        return call_id
-    return "call_" + hashlib.sha256(call_id.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 _CONTENTS: dict[type, Callable[[Any], object]] = {

@@ -41,15 +41,15 @@ def read(*values: dict[str, Any]) -> list[Event]:
     return events + decoder.finish()
 
 
-def of(kind: str, index: int = 0, **fields: Any) -> dict[str, Any]:
+def of(kind: str, index: Any = 0, **fields: Any) -> dict[str, Any]:
     return {"type": f"response.{kind}", "output_index": index, "sequence_number": 1, **fields}
 
 
-def added(index: int = 0, **item: Any) -> dict[str, Any]:
+def added(index: Any = 0, **item: Any) -> dict[str, Any]:
     return of("output_item.added", index, item=item)
 
 
-def done(index: int = 0, **item: Any) -> dict[str, Any]:
+def done(index: Any = 0, **item: Any) -> dict[str, Any]:
     return of("output_item.done", index, item=item)
 
 
@@ -323,7 +323,7 @@ def said(parts: list[Part], size: int) -> list[Event]:
         whole = part.args if isinstance(part, ToolCall) else getattr(part, "text", "")
         kind: Any = {Text: TextDelta, Refusal: RefusalDelta, Reasoning: ReasoningDelta,
                      ToolCall: ArgsDelta}[type(part)]  # fmt: skip
-        empty = {
+        empty: Any = {
             Text: Text(""), Refusal: Refusal(""),
             Reasoning: Reasoning(id="rs_1", origin=NAME,
                                  encrypted=None if whole else getattr(part, "encrypted", None)),

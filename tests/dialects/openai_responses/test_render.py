@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,6 +25,7 @@ from engine.dialects import DIALECTS
 from engine.dialects.openai_responses.parse import parse_value
 from engine.dialects.openai_responses.render import messages, render, tool_choice, tools
 from engine.dialects.profile import Profile
+from engine.dialects.written import write
 from engine.errors import RequestError
 
 from .bodies import ANSWER, CODEX, FUNCTION, PATCH, SEARCH, SPACE, THOUGHT, call, result, said, text
@@ -168,10 +168,8 @@ def test_media_that_cannot_be_sent_are_refused(media: Media) -> None:
 
 def test_row_37_an_id_that_is_too_long_is_shortened_alike() -> None:
     long = "x" * 65
-    first, second = messages([Message("assistant", [ToolCall(long, "f", "")]),
-                              Message("tool", [ToolResult(long, [])])])  # fmt: skip
-    assert isinstance(first, dict)
-    assert isinstance(second, dict)
+    turns = [Message("assistant", [ToolCall(long, "f", "")]), Message("tool", [ToolResult(long)])]
+    first, second = written("openai_responses", ChatRequest("openai_chat", "m", turns))["input"]
     assert first["call_id"] == second["call_id"]
     assert len(first["call_id"]) <= 64
     assert first["arguments"] == "{}"
@@ -245,10 +243,14 @@ def test_choices_of_others(choice: ToolChoice, expected: object) -> None:
 # ---- its clients elsewhere ----
 
 
+def written(name: str, request: ChatRequest) -> Any:
+    return write(DIALECTS[name], request, "up", Profile()).body
+
+
 def test_codex_is_sent_to_a_chat_upstream() -> None:
     request = parse_value(CODEX)
-    body: Any = DIALECTS["openai_chat"].render(request, "up", Profile())
-    assert ["web_search", "client_metadata"] == request.dropped
+    body: Any = written("openai_chat", request)
+    assert ["tools.web_search", "client_metadata"] == request.dropped
     names = [tool["function"]["name"] for tool in body["tools"]]
     assert ["read", "patch", "agents__spawn", "agents__wait"] == names
     patch = body["tools"][1]["function"]
@@ -264,7 +266,7 @@ def test_codex_is_sent_to_a_chat_upstream() -> None:
 
 def test_codex_is_sent_to_a_messages_upstream() -> None:
     request = parse_value(CODEX)
-    body: Any = DIALECTS["anthropic_messages"].render(request, "up", Profile())
+    body: Any = written("anthropic_messages", request)
     names = [tool["name"] for tool in body["tools"]]
     assert ["read", "patch", "agents__spawn", "agents__wait"] == names
     assert ["user", "assistant", "user"] == [message["role"] for message in body["messages"]]
@@ -282,14 +284,14 @@ def test_what_nobody_could_do_is_refused(name: str) -> None:
     ):
         request = parse_value({**CODEX, **fields})
         with pytest.raises(RequestError) as caught:
-            DIALECTS[name].render(request, "up", Profile())
+            written(name, request)
         assert (("unsupported", next(iter(fields)))) == (caught.value.kind, caught.value.param)
-    DIALECTS[name].render(parse_value({**CODEX, "background": False}), "up", Profile())
+    written(name, parse_value({**CODEX, "background": False}))
 
 
 def test_thoughts_alone_are_no_turn_elsewhere() -> None:
     request = parse_value({"model": "m", "input": [said("user", text("a")), THOUGHT]})
-    body: Any = DIALECTS["openai_chat"].render(request, "up", Profile())
+    body: Any = written("openai_chat", request)
     assert 1 == len(body["messages"])
 
 
@@ -297,7 +299,7 @@ def test_a_choice_among_some_tools_leaves_these() -> None:
     allowed = {"type": "allowed_tools", "mode": "required",
                "tools": [{"type": "function", "name": "read"}]}  # fmt: skip
     request = parse_value({**CODEX, "tool_choice": allowed})
-    body: Any = DIALECTS["openai_chat"].render(replace(request), "up", Profile())
+    body: Any = written("openai_chat", request)
     assert (["read"], "required") == (
         [tool["function"]["name"] for tool in body["tools"]], body["tool_choice"],
     )  # fmt: skip

@@ -9,15 +9,15 @@ from engine.chat import Text
 from engine.dialects import DIALECTS
 from engine.dialects.openai_responses.encode import Encoder
 from engine.dialects.openai_responses.tap import Tap, check_whole
-from engine.events import Close, Finish, Open, Start, TextDelta, Usage, UsageEvent
+from engine.events import Close, Event, Finish, Open, Start, TextDelta, Usage, UsageEvent
 from engine.wire import dumps
 from tests.grammar import check_responses_stream, named_payloads
 
-EVENTS = [
+EVENTS: list[Event] = [
     Start(), Open(0, Text("")), TextDelta(0, "Hi"), TextDelta(0, " you"), Close(0),
     UsageEvent(Usage(input=3, output=2)), Finish("stop"),
 ]  # fmt: skip
-WHOLE = Encoder("req_1", "up", 7).feed(EVENTS)  # type: ignore[arg-type]
+WHOLE = Encoder("req_1", "up", 7).feed(EVENTS)
 FRAMES = [frame + b"\n\n" for frame in WHOLE.split(b"\n\n")[:-1]]
 
 
@@ -159,4 +159,4 @@ def test_the_table_lets_bodies_pass() -> None:
     assert (True, True) == (found.stream, found.include_usage)
     assert body.replace(b'"m"', b'"up"') == dialect.splice(body, found, "up", True)
     encoder = dialect.encoder("req_1", "m", 7, True, None)
-    check_responses_stream(encoder.feed(EVENTS))  # type: ignore[arg-type]
+    check_responses_stream(encoder.feed(EVENTS))
