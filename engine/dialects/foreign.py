@@ -118,8 +118,8 @@ def _bare_tool(tool: Tool) -> Tool:
     return replace(tool, extras={})
 
 
-def understood(request: ChatRequest, dialect: str, dropped: list[str]) -> ChatRequest:
-    """The request with tools and choice in words that every dialect has.
+def understood(request: ChatRequest, dialect: str) -> ChatRequest:
+    """The request with tools and choice in words that every dialect has. Fills `dropped`.
 
     Of another dialect's request the provider's own tools go where it is the custom to offer them,
     and a choice among some tools leaves only these.
@@ -127,7 +127,8 @@ def understood(request: ChatRequest, dialect: str, dropped: list[str]) -> ChatRe
     if request.dialect == dialect:
         return request
     tools = [tool for tool in request.tools if not _goes(tool)]
-    dropped += [Lost(f"tools.{tool.name}") for tool in request.tools if _goes(tool)]
+    gone = [Lost(f"tools.{tool.name}") for tool in request.tools if _goes(tool)]
+    request.dropped += [name for name in gone if name not in request.dropped]
     choice = request.tool_choice
     if choice is not None and choice.mode == "other":
         tools, choice = _chosen(tools, choice, request.dialect in _OFFERS_HOSTED)

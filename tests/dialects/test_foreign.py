@@ -130,16 +130,16 @@ F, G = Tool("f"), Tool("g")
 
 
 def settled(choice: ToolChoice | None, dialect: str = "openai_responses") -> tuple[Any, Any, Any]:
-    dropped: list[str] = []
     request = ChatRequest(dialect, "m", [], [F, G, SEARCH], choice)
-    found = understood(request, "mine", dropped)
-    return found.tools, found.tool_choice, dropped
+    found = understood(request, "mine")
+    assert found == understood(request, "mine")
+    return found.tools, found.tool_choice, request.dropped
 
 
 def test_what_a_client_offers_as_a_matter_of_course_is_left_out_and_named() -> None:
     assert ([F, G], None, ["tools.web_search"]) == settled(None)
     request = ChatRequest("mine", "m", [], [SEARCH])
-    assert request is understood(request, "mine", [])
+    assert request is understood(request, "mine")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from engine.chat import (
     ToolCall,
     ToolChoice,
 )
-from engine.dialects.foreign import foreign_extras, native_tools, understood
+from engine.dialects.foreign import foreign_extras, native_tools
 from engine.dialects.profile import PROFILE, Profile
 from engine.errors import RequestError
 
@@ -38,7 +38,6 @@ def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict
     """
     own = request.dialect == NAME
     dropped: list[str] = []
-    request = understood(request, NAME, dropped)
     body: dict[str, object] = {"model": model, "max_tokens": _most(request.out, profile)}
     if own:
         body |= {k: v for k, v in request.extras.items() if k not in SPELLINGS}

@@ -32,7 +32,6 @@ from engine.dialects.foreign import (
     native,
     native_tools,
     settle_system,
-    understood,
 )
 from engine.dialects.profile import PROFILE, Profile
 from engine.errors import RequestError
@@ -49,7 +48,6 @@ def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict
     """
     own = request.dialect == _NAME
     dropped: list[str] = []
-    request = understood(request, _NAME, dropped)
     body: dict[str, object] = {
         "model": model,
         "messages": messages(request.messages, profile, dropped),
