@@ -150,7 +150,7 @@ async def test_a_thousand_requests_on_an_expired_token_make_one_refresh(
 ) -> None:
     async with two(tmp_path, upstream, server) as (one, other, session):
         first = await asyncio.gather(one.ask(session), other.ask(session))
-        assert (first, upstream.tokens) == ([200, 200], 1)
+        assert (*first, upstream.tokens) == (200, 200, 1)
         upstream.good = "another"
         asked = [each.ask(session) for _ in range(500) for each in (one, other)]
         answers = await asyncio.gather(*asked)
