@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from .auth.accounts import Account
 from .errors import ExchangeError
 from .options import Secret
+from .pools import Pools
 from .ports import Line, Ports, StoreError
 from .route.route import Route
 from .route.template import RenderError
@@ -64,6 +66,10 @@ class Keyring:
     slots: OrderedDict[str, Slot] = field(default_factory=OrderedDict)
     tasks: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     flights: set[asyncio.Task[None]] = field(default_factory=set)
+    pools: Pools = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pools = Pools(self.ports, self.log_in)
 
     async def __aenter__(self) -> Self:
         await self.tasks.__aenter__()
@@ -93,6 +99,19 @@ class Keyring:
             found[name] = _masked(got, plan)
         return found
 
+    async def value(
+        self,
+        route: Route,
+        name: str,
+        env: dict[str, object],
+        line: Line,
+        scopes: Mapping[str, str],
+    ) -> object:
+        """One value of the route, masked like those of `values`."""
+        plan = route.values[name]
+        wish = Wish(route, plan, env, line, _key(route, plan, scopes[plan.scope]))
+        return _masked(await self._value(wish), plan)
+
     async def _value(self, wish: Wish) -> Found:
         slot = self._slot(wish.key)
         now = self.ports.clock.monotonic()
@@ -119,6 +138,9 @@ class Keyring:
                 slot = self._slot(wish.key)
                 if slot.good(self.ports.clock.monotonic()) is None:
                     self._start(slot, wish)
+
+    def log_in(self, route: Route, accounts: tuple[Account, ...]) -> None:
+        """Fetch anew what these accounts have fetched; who is in is back in the pool."""
 
     def _slot(self, key: str) -> Slot:
         slot = self.slots.setdefault(key, Slot())

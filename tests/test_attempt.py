@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from engine.attempt import Attempt, line_of
+from engine.attempt import Attempt
 from engine.errors import ExchangeError
 from engine.events import Finish, Usage
+from engine.lines import line_of
 from engine.options import Secret
 from engine.ports import Line
 from engine.route.route import Route

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
+from engine.auth.pool import Roster
 from engine.chat import ChatRequest
 from engine.dialects import Dialect
 from engine.events import ErrorEvent
@@ -110,7 +111,7 @@ class Route:
     fixed: Pairs | None
     queries: Callable[[Env], Pairs]
     cookies: Callable[[Env], Pairs]
-    account: Mapping[str, Secret] | None
+    roster: Roster
     values: Mapping[str, ValuePlan]
     wanted: tuple[str, ...]
     names: frozenset[str]
@@ -131,6 +132,12 @@ class Route:
     def __repr__(self) -> str:
         """Name and digest only: some headers are rendered already, with what is secret in them."""
         return f"Route({self.name!r}, {self.digest[:12]!r})"
+
+    @property
+    def account(self) -> Mapping[str, Secret] | None:
+        """The parts of the first account, as an example of all; None if each client brings one."""
+        accounts = self.roster.accounts
+        return None if self.roster.client else accounts[0].parts if accounts else {}
 
     # ---- one request ----
 

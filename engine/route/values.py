@@ -15,6 +15,7 @@ from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
+from engine.auth.accounts import Fetching
 from engine.errors import ExchangeError
 from engine.options import Condition, Env
 from engine.transform import Extracted, Value
@@ -88,6 +89,30 @@ def fetch(
         return Found(content, expires if expires is not None else lasts)
 
     return flow
+
+
+def fetched(name: str, source: Fetching) -> ValuePlan:
+    """The value behind accounts whose parts are fetched."""
+
+    def flow(env: Env) -> Flow:
+        granted = yield from source.flow(env)
+        return Found(granted.parts, granted.expires_in)
+
+    return ValuePlan(
+        name=name,
+        scope="account",
+        flow=flow,
+        refresh_for=source.refresh_for,
+        refresh_before=source.refresh_before,
+        refresh_after=None,
+        prefetch=False,
+        persist=source.persist,
+        when=None,
+        secret=True,
+        needs=frozenset(),
+        fingerprint=source.fingerprint,
+        outputs=source.outputs,
+    )
 
 
 def _outputs(

@@ -5,8 +5,8 @@ A fetch that fails is only noted: the first request tries again.
 
 from __future__ import annotations
 
-from engine.attempt import line_of
 from engine.keyring import Keyring
+from engine.lines import line_of
 from engine.route.route import Route
 
 _SCOPES = {"route": "", "account": "", "session": "", "request": ""}
