@@ -19,7 +19,7 @@ from .keyring import Keyring
 from .options import Secret
 from .policies import Attempt as Seen
 from .policies import Deliver, Policy, Retry
-from .pools import Lease
+from .pools import Hold
 from .ports import Ports, Sink
 from .route.route import Route
 from .route.template import RenderError
@@ -58,7 +58,7 @@ class Exchange:
         self.report = Report()
         self.session: Session | None = None
         self.turns: list[Message] = []
-        self.lease = Lease(NOBODY)
+        self.hold = Hold(NOBODY)
 
     async def run(self, collected: Callable[[], list[Message]] = list) -> Report:
         """collected() gives the assistant turns of the delivered answer, for `history: server`."""
@@ -73,7 +73,7 @@ class Exchange:
         except RenderError as error:
             outcome = Outcome(error=ErrorEvent("fatal", f"the route cannot be rendered: {error}"))
         finally:
-            self.lease.release()
+            self.hold.release()
         self.report.outcome = outcome
         await self._end(outcome, collected)
         return self.report
@@ -97,10 +97,10 @@ class Exchange:
                     renewed, previous = renewed | {cls}, cls
                     self.sink.restart()
                 case Retry(after=after, rotate=rotate):
-                    self.lease.release()
+                    self.hold.release()
                     await clock.sleep(after)
                     if rotate:
-                        tried, renewed = tried | {self.lease.account.digest}, frozenset()
+                        tried, renewed = tried | {self.hold.account.digest}, frozenset()
                     await self._take(tried, left - after)
                     number, previous = number + 1, (outcome.error.cls if outcome.error else None)
                     self.sink.restart()
@@ -110,7 +110,7 @@ class Exchange:
     async def _take(self, tried: frozenset[str], left: float) -> None:
         """An account for the next attempt. Raises ExchangeError when none is free in time."""
         key = self.session.key if self.session else ""
-        self.lease = await self.keyring.pools.take(
+        self.hold = await self.keyring.pools.take(
             self.route, self.call.client_key, key, tried, left
         )
 
@@ -125,7 +125,7 @@ class Exchange:
             self.keyring,
             self.sink,
             scopes,
-            self.lease.account,
+            self.hold.account,
         )
         outcome = await attempt.run(number, previous)
         self._saw(outcome, scopes)
@@ -141,7 +141,7 @@ class Exchange:
     ) -> Seen:
         """What the policies may know of it."""
         others = outcome.error is not None and self.keyring.pools.others(
-            self.route, self.lease, tried
+            self.route, self.hold, tried
         )
         committed, random = self.sink.committed, self.ports.random
         return Seen(number, outcome.error, committed, renewed, left, random, others)
@@ -156,7 +156,7 @@ class Exchange:
             self.keyring.report(self.route, error is not None, outcome.used, scopes)
         cls, after = (error.cls, error.retry_after) if error else (None, None)
         self.keyring.pools.report(
-            self.route, self.lease, cls, retry_after=after, login=outcome.login
+            self.route, self.hold, cls, retry_after=after, login=outcome.login
         )
         self.ports.observer.saw(
             "attempt",
@@ -204,7 +204,7 @@ class Exchange:
 
     def _scopes(self) -> dict[str, str]:
         """Who shares a value: what an upstream keeps of a conversation belongs to the account."""
-        digest, request = self.lease.account.digest, self.call.asked.id
+        digest, request = self.hold.account.digest, self.call.asked.id
         session = self.session.key if self.session and self.session.key else request
         own = f"{session}|{digest}" if len(self.route.roster.accounts) > 1 else session
         return {"route": "", "account": digest, "session": own, "request": request}

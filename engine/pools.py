@@ -27,7 +27,7 @@ LogIn = Callable[[Route, tuple[Account, ...]], None]
 
 
 @dataclass(slots=True)
-class Lease:
+class Hold:
     """An account in use. `release` it, once or more often."""
 
     account: Account
@@ -76,7 +76,7 @@ class Pools:
         session: str = "",
         tried: Collection[str] = (),
         left: float = 0.0,
-    ) -> Lease:
+    ) -> Hold:
         """An account of the route for one attempt.
 
         key: the client's own; session: its conversation; tried: accounts to take only if no other
@@ -84,15 +84,15 @@ class Pools:
         """
         roster = route.roster
         if roster.client:
-            return Lease(_own(key))
+            return Hold(_own(key))
         if not roster.accounts:
-            return Lease(NOBODY)
+            return Hold(NOBODY)
         pool, clock = self.of(route), self.ports.clock
         until = clock.monotonic() + min(left, roster.rules.wait)
         while True:
             found = pool.choose(clock.monotonic(), self.ports.random, session, tried)
             if isinstance(found, Account):
-                return Lease(found, pool, lambda: self.wake(route.name))
+                return Hold(found, pool, lambda: self.wake(route.name))
             self._log_in(route, found)
             rest = until - clock.monotonic()
             if rest <= 0 or (found.seconds > rest and not self._may_be_freed(pool, found)):
@@ -137,14 +137,14 @@ class Pools:
     def report(
         self,
         route: Route,
-        lease: Lease,
+        hold: Hold,
         cls: str | None,
         *,
         retry_after: float | None = None,
         login: bool = False,
     ) -> None:
         """Count how an attempt ended, and start what follows."""
-        account, pool = lease.account, lease.pool
+        account, pool = hold.account, hold.pool
         if pool is None:
             return
         now = self.ports.clock.monotonic()
@@ -161,11 +161,16 @@ class Pools:
         if work.refresh:
             self.log_in(route, work.refresh)
 
-    def others(self, route: Route, lease: Lease, tried: Collection[str]) -> bool:
+    def others(self, route: Route, hold: Hold, tried: Collection[str]) -> bool:
         """Whether an account is free that the request has not tried."""
-        if lease.pool is None:
+        if hold.pool is None:
             return False
-        return lease.pool.others({*tried, lease.account.digest}, self.ports.clock.monotonic())
+        return hold.pool.others({*tried, hold.account.digest}, self.ports.clock.monotonic())
+
+    def refused(self, route: Route, account: Account, cls: str) -> None:
+        """A login that nobody waited for failed."""
+        if self.of(route).seat(account.digest) is not None:
+            self.report(route, Hold(account, self.of(route)), cls, login=True)
 
     def revive(self, route: Route, account: Account) -> None:
         """The account is good again: its login went well, or an operator says so."""

@@ -53,4 +53,7 @@ def accounts_of(spec: Accounts, reach: Reach) -> list[Account]:
 
 def union(found: Sequence[Account]) -> tuple[Account, ...]:
     """Each account once, in order."""
-    return tuple({each.digest: each for each in reversed(found)}.values())[::-1]
+    firsts: dict[str, Account] = {}
+    for each in found:
+        firsts.setdefault(each.digest, each)
+    return tuple(firsts.values())

@@ -89,8 +89,7 @@ class Pool:
         self.rules = rules
         self.bench = bench
         self.seats = [
-            Seat(each, bench.healths.setdefault(each.digest, Health()))
-            for each in {each.digest: each for each in accounts}.values()
+            Seat(each, bench.healths.setdefault(each.digest, Health())) for each in accounts
         ]
         self._by_digest = {seat.account.digest: seat for seat in self.seats}
 

@@ -2,7 +2,7 @@
 
 `render` of every dialect comes here first: extras belong to the dialect they came in and go no
 further, fields whose loss would change what is meant are refused, all others are named in
-`dropped`, and hints are left out without a word.
+`dropped`, and hints are left out without a word. What comes of a refusal `losses.py` decides.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _plain(part: Part) -> Part:
 def _plain_media(part: Media) -> Media:
     if part.data is None and part.url is None:
         message = f"{part.kind} by file id cannot be sent to the upstream of this model"
-        raise RequestError("unsupported", message)
+        raise RequestError("unsupported", message, about=part)
     named = part.name is not None or part.mime != "application/pdf"
     return replace(part, extras={}, name=part.name if named else "document.pdf")
 
@@ -99,7 +99,7 @@ def native_tools(tools: list[Tool], dialect: str) -> list[Tool]:
 def _bare_tool(tool: Tool) -> Tool:
     if tool.kind == "hosted":
         message = f"tools: the upstream of this model does not run the tool `{tool.name}`"
-        raise RequestError("unsupported", message, param="tools")
+        raise RequestError("unsupported", message, param="tools", about=tool)
     return replace(tool, extras={})
 
 

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from engine.auth.pool import Roster
 from engine.chat import ChatRequest
 from engine.dialects import Dialect
+from engine.dialects.profile import PROFILE, Profile
+from engine.dialects.written import write
 from engine.events import ErrorEvent
 from engine.options import OMIT, Env, Secret
 from engine.policies import Policy
@@ -25,6 +27,7 @@ from engine.wire import HttpRequest, HttpResponse, dumps, loads
 from .classify import Classifier
 from .pipeline import Pipeline, Road
 from .render import Pairs, Plan
+from .signing import Signer
 from .spec import RouteSpec
 from .stages import (
     Budget,
@@ -55,12 +58,18 @@ class Splitter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A model as clients name it, with the route's `vars` as they are for it."""
+    """A model as clients name it, with the route's `vars` as they are for it.
+
+    profile  what its upstream can and cannot do
+    passes   a client of the same dialect may be served on bytes, as far as the profile goes
+    """
 
     model: Model
     vars: Mapping[str, object] = field(repr=False)
     owned_by: str
     known: Mapping[str, object]  # what templates see as `model`
+    profile: Profile = PROFILE
+    passes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,7 @@ class Route:
     fixed: Pairs | None
     queries: Callable[[Env], Pairs]
     cookies: Callable[[Env], Pairs]
+    signer: Signer | None
     roster: Roster
     values: Mapping[str, ValuePlan]
     wanted: tuple[str, ...]
@@ -161,6 +171,7 @@ class Route:
             "vars": offer.vars,
             "_ref": self.references,
             "_route": self.name,
+            "_profile": offer.profile,
             "_now": now,
             "_random": random,
         }
@@ -172,6 +183,20 @@ class Route:
                 if value is not OMIT:
                     let[name] = value
         return env
+
+    def unasked(
+        self, account: Mapping[str, Secret], now: float, random: Random
+    ) -> dict[str, object]:
+        """The roots of templates where no request stands behind a fetch."""
+        return {
+            "account": account,
+            "values": {},
+            "vars": self.spec.vars,
+            "_ref": self.references,
+            "_route": self.name,
+            "_now": now,
+            "_random": random,
+        }
 
     def context(self, asked: Asked, env: Env, attempt: int, previous: str | None) -> Context:
         """What the transforms of one attempt may know."""
@@ -203,7 +228,7 @@ class Route:
             return self.plan.quick(env, content, self.fixed, self.cookies(env), self.queries(env))
         request = self.plan.render(env, content)
         request = self._placed(patch(transforms, request), env)
-        return sign(transforms, request)
+        return self.signer.sign(request, env) if self.signer else sign(transforms, request)
 
     def _body(
         self, env: Env, chat: ChatRequest | None, body: bytes | None
@@ -218,10 +243,9 @@ class Route:
             model = env["model"]
             assert isinstance(model, dict)
             assert chat is not None
-            profile, most = self.spec.profile, model.get("max_output")
-            if most is not None:
-                profile = dataclasses.replace(profile, max_output=most)
-            tree = self.dialect.render(chat, model["upstream"], profile)
+            profile = env.get("_profile", self.spec.profile)
+            assert isinstance(profile, Profile)
+            tree = write(self.dialect, chat, model["upstream"], profile)
         return dumps(self.patch(tree, env) if self.patch else tree), "application/json"
 
     def _patched(self, env: Env) -> tuple[bytes, str] | None:

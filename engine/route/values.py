@@ -26,6 +26,7 @@ from .spec import StepSpec, TtlSpec, ValueSpec
 
 MAX_BODY = 2 * 1024**2
 MAX_REQUESTS = 10
+REFUSED = (400, 401, 403, 422)  # a login so answered has wrong credentials
 
 Flow = Generator[HttpRequest, HttpResponse, "Found"]
 Step = Callable[[HttpResponse, Env], Extracted | None]
@@ -69,14 +70,17 @@ def fetch(
     plan: Plan,
     steps: dict[str, list[Step]] | list[Step],
     ttl: Callable[[HttpResponse, str | dict[str, str], float], float | None],
+    *,
+    login: bool = False,
 ) -> Callable[[Env], Flow]:
-    """The flow of a value with one request."""
+    """The flow of a value with one request. login: who is refused has wrong credentials."""
 
     def flow(env: Env) -> Flow:
         response = yield plan.render(env)
         if response.status >= 400:
+            refused = login and response.status in REFUSED
             raise ExchangeError(
-                "unavailable",
+                "auth_invalid" if refused else "unavailable",
                 f"value `{name}` could not be fetched: status {response.status}",
                 status=response.status,
             )

@@ -22,6 +22,7 @@ from engine.route.book import RouteBook
 from engine.sessions import Sessions
 
 from .admin import Admin
+from .aws import BotocoreAws
 from .chats import Chats
 from .clock import SystemClock
 from .keys import ClientKeys
@@ -101,7 +102,13 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     stack.push_async_callback(durable.close)
     store = MemoryStore(clock.monotonic) if settings.store == "memory" else durable
     ports = Ports(
-        upstream, clock, store, durable, observer, Random(SystemRandom().getrandbits(128))
+        upstream,
+        clock,
+        store,
+        durable,
+        observer,
+        Random(SystemRandom().getrandbits(128)),
+        BotocoreAws(redactor.add),
     )
     keyring = await stack.enter_async_context(Keyring(ports))
     keeper = RouteKeeper(

@@ -16,12 +16,6 @@ def prefetch(keyring: Keyring, route: Route) -> None:
     """Start the fetches of a route's `prefetch: true` values; they go on by themselves."""
     names = [name for name in route.wanted if route.values[name].prefetch]
     if names:
-        env: dict[str, object] = {
-            "account": route.account or {},
-            "values": {},
-            "vars": route.spec.vars,
-            "_ref": route.references,
-            "_now": keyring.ports.clock.now(),
-            "_random": keyring.ports.random,
-        }
+        now, random = keyring.ports.clock.now(), keyring.ports.random
+        env = route.unasked(route.account or {}, now, random)
         keyring.ahead(route, names, env, line_of(route, _SCOPES))
