@@ -308,7 +308,9 @@ class Attempt:
             head += data
             if sniff(head) is not None:
                 break
-        if sniff(head) == "document":
+        road = self.route.stream_road
+        assert road is not None
+        if road.unlike and sniff(head) == road.unlike:
             await self._translate(Begun(answer.head, head, chunks), transforms, True, watch)
         else:
             self.tap, self.splitter = self._tap()

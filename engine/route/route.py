@@ -33,6 +33,7 @@ from .stages import (
     Budget,
     Measured,
     Stage,
+    Step,
     Working,
     classify,
     context_of,
@@ -217,7 +218,7 @@ class Route:
 
     def render(
         self,
-        env: Env,
+        env: dict[str, object],
         chat: ChatRequest | None,
         transforms: Working,
         body: bytes | None,
@@ -231,7 +232,7 @@ class Route:
         return self.signer.sign(request, env) if self.signer else sign(transforms, request)
 
     def _body(
-        self, env: Env, chat: ChatRequest | None, body: bytes | None
+        self, env: dict[str, object], chat: ChatRequest | None, body: bytes | None
     ) -> tuple[bytes, str] | None:
         if self.dialect is None or self.plan.body is not None:
             return self._patched(env)
@@ -245,7 +246,9 @@ class Route:
             assert chat is not None
             profile = env.get("_profile", self.spec.profile)
             assert isinstance(profile, Profile)
-            tree = write(self.dialect, chat, model["upstream"], profile)
+            written = write(self.dialect, chat, model["upstream"], profile)
+            tree = written.body
+            env["_undo"] = written.undo
         return dumps(self.patch(tree, env) if self.patch else tree), "application/json"
 
     def _patched(self, env: Env) -> tuple[bytes, str] | None:
@@ -290,7 +293,7 @@ class Route:
             new_id,
             judge=judge,
             records=record_steps(transforms),
-            events=event_steps(transforms),
+            events=[*undone(env), *event_steps(transforms)],
             other=other if road.whole else other or self.no_road,
         )
 
@@ -303,6 +306,13 @@ class Route:
         """
         refused = classify(transforms, response) if transforms else None
         return refused or self.classifier.whole(response, env, _now(env), value)
+
+
+def undone(env: Mapping[str, object]) -> list[tuple[Step, None]]:
+    """What the answer to a written request goes through before the route's own transforms."""
+    undo = env.get("_undo", ())
+    assert isinstance(undo, tuple)
+    return [(step, None) for step in undo]
 
 
 def _now(env: Env) -> float:
