@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from .errors import ExchangeError
@@ -26,7 +27,7 @@ PATIENCE = 150.0  # seconds, after which who waits fetches for itself
 GRACE = 30 * 86400.0  # seconds a value stays after it expired: it may tell how to renew it
 
 Fits = Callable[[Found], bool]
-Fetch = Callable[[], Awaitable[Found]]
+Fetch = Callable[[Found | None], Awaitable[Found]]  # given what the store has
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ async def obtain(ports: Ports, place: Place, fits: Fits, fetch: Fetch) -> Found:
         pause = look * ports.random.uniform(0.5, 1.0)
         await ports.clock.sleep(pause)
         waited, look = waited + pause, min(look * 2, LONGEST_LOOK)
-    return await fetch()
+    return await fetch(None)
 
 
 async def _under(ports: Ports, lease: Lease, place: Place, fits: Fits, fetch: Fetch) -> Found:
@@ -75,15 +76,16 @@ async def _under(ports: Ports, lease: Lease, place: Place, fits: Fits, fetch: Fe
         entry = await _read(ports, place)
         if entry.found is not None and fits(entry.found):
             return entry.found
-        return await _save(ports, place, entry, await _beating(lease, fetch), fits)
+        found = await _beating(lease, partial(fetch, entry.found))
+        return await _save(ports, place, entry, found, fits)
     except StoreError:
         ports.observer.saw("store_error", store="values", op="get")
-        return await fetch()
+        return await fetch(None)
     finally:
         await _let_go(lease)
 
 
-async def _beating(lease: Lease, fetch: Fetch) -> Found:
+async def _beating(lease: Lease, fetch: Callable[[], Awaitable[Found]]) -> Found:
     """The fetch, the lease being extended as long as it lasts."""
     failed: ExchangeError | None = None
     async with asyncio.TaskGroup() as group:

@@ -11,14 +11,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
+from .auth.accounts import Account
 from .errors import ExchangeError
 from .kept import Place, obtain
+from .lines import line_of
 from .options import Secret
+from .pools import Pools
 from .ports import Line, Ports
 from .route.route import Route
 from .route.template import RenderError
@@ -34,10 +37,12 @@ NO_ANSWER = ("connect", "timeout", "retryable", "truncated", "overloaded", "rate
 class Slot:
     """One value in one scope. expires is monotonic; failures and misses count in a row.
 
+    kept      what was fetched last, even if it is no longer good
     refused   what a request found to be no longer good: the store may still hold it
     """
 
     found: Found | None = None
+    kept: str | dict[str, str] | None = field(default=None, repr=False)
     expires: float | None = None
     flight: asyncio.Future[Found | ExchangeError] | None = None
     error: ExchangeError | None = None
@@ -70,6 +75,11 @@ class Keyring:
     tasks: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     flights: set[asyncio.Task[None]] = field(default_factory=set)
     skews: Skews = field(default_factory=Skews)
+    logging_in: set[str] = field(default_factory=set)
+    pools: Pools = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pools = Pools(self.ports, self.log_in)
 
     async def __aenter__(self) -> Self:
         await self.tasks.__aenter__()
@@ -99,6 +109,19 @@ class Keyring:
             found[name] = _masked(got, plan)
         return found
 
+    async def value(
+        self,
+        route: Route,
+        name: str,
+        env: dict[str, object],
+        line: Line,
+        scopes: Mapping[str, str],
+    ) -> object:
+        """One value of the route, masked like those of `values`."""
+        plan = route.values[name]
+        wish = Wish(route, plan, env, line, _key(route, plan, scopes[plan.scope]))
+        return _masked(await self._value(wish), plan)
+
     async def _value(self, wish: Wish) -> Found:
         slot = self._slot(wish.key)
         now = self.ports.clock.monotonic()
@@ -126,6 +149,45 @@ class Keyring:
                 if slot.good(self.ports.clock.monotonic()) is None:
                     self._start(slot, wish)
 
+    def log_in(self, route: Route, accounts: tuple[Account, ...]) -> None:
+        """Fetch anew what these accounts have fetched; who is in is back in the pool."""
+        for account in accounts:
+            name = f"{route.name}|{account.digest}"
+            if name not in self.logging_in and _logins(route, account):
+                self.logging_in.add(name)
+                self._go(self._log_in(route, account, name))
+
+    async def _log_in(self, route: Route, account: Account, name: str) -> None:
+        """What is there stays until all that is new is there. Never raises."""
+        try:
+            await self._anew(route, account)
+            self.pools.revive(route, account)
+        except ExchangeError as error:
+            self.pools.refused(route, account, error.cls)
+        finally:
+            self.logging_in.discard(name)
+
+    async def _anew(self, route: Route, account: Account) -> None:
+        env = route.unasked(account.parts, self.ports.clock.now(), self.ports.random)
+        scopes = {"route": "", "account": account.digest, "session": "", "request": ""}
+        line, values = line_of(route, scopes), dict[str, object]()
+        env["values"] = values
+        for name in _logins(route, account):
+            plan = route.values[name]
+            if plan.when is not None and not plan.when.test(env):
+                continue
+            wish = Wish(route, plan, env, line, _key(route, plan, scopes[plan.scope]))
+            if plan.scope == "route":
+                values[name] = _masked(await self._value(wish), plan)
+                continue
+            slot = self._slot(wish.key)
+            outcome = await asyncio.shield(self._start(slot, wish))
+            if isinstance(outcome, ExchangeError):
+                raise _again(outcome)
+            values[name] = _masked(outcome, plan)
+            if name == account.fetched:
+                env["account"] = {**account.parts, **parts_of(values[name])}
+
     def _slot(self, key: str) -> Slot:
         slot = self.slots.setdefault(key, Slot())
         self.slots.move_to_end(key)
@@ -140,10 +202,13 @@ class Keyring:
     def _start(self, slot: Slot, wish: Wish) -> asyncio.Future[Found | ExchangeError]:
         if slot.flight is None:
             slot.flight = asyncio.get_running_loop().create_future()
-            task = self.tasks.create_task(self._fly(slot, wish))
-            self.flights.add(task)
-            task.add_done_callback(self.flights.discard)
+            self._go(self._fly(slot, wish))
         return slot.flight
+
+    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.tasks.create_task(work)
+        self.flights.add(task)
+        task.add_done_callback(self.flights.discard)
 
     async def _fly(self, slot: Slot, wish: Wish) -> None:
         """Fetch once, for all who wait. Never raises: it would take every other flight down."""
@@ -164,16 +229,13 @@ class Keyring:
         """The value, out of the store if it is kept there and still good, else fetched."""
         place = self._place(wish)
         if place is None:
-            found = await self._fetch(wish)
+            found = await self._fetch(wish, slot.kept)
         else:
-            found = await obtain(
-                self.ports,
-                place,
-                partial(self._fits, slot, wish),
-                partial(self._fetch, wish),
-            )
+            fits, renew = partial(self._fits, slot, wish), partial(self._renewed, slot, wish)
+            found = await obtain(self.ports, place, fits, renew)
         lasts = found.expires_in
         slot.found, slot.error, slot.wait_until = found, None, 0.0
+        slot.kept = found.content
         slot.failures, slot.misses, slot.refused = 0, 0, None
         slot.expires = None if lasts is None else self.ports.clock.monotonic() + lasts
         return found
@@ -187,26 +249,32 @@ class Keyring:
         return None
 
     def _fits(self, slot: Slot, wish: Wish, kept: Found) -> bool:
-        """Whether what the store has may be used. Before its time is up a value is only renewed."""
+        """Whether what the store has may be used. What is good here is only fetched to be new."""
         left, good = kept.expires_in, slot.good(self.ports.clock.monotonic())
         due = wish.plan.refresh_before if good is not None else 0.0
         if kept.content == slot.refused or (left is not None and left <= due):
             return False
         if good is not None and good.content == kept.content:
             return False
-        self.ports.observer.saw(
-            "value_kept",
-            route=wish.route.name,
-            value=wish.plan.name,
-            secrets=_secrets(kept, wish.plan),
-        )
+        self._tell_kept(wish, kept)
         return True
 
-    async def _fetch(self, wish: Wish) -> Found:
+    async def _renewed(self, slot: Slot, wish: Wish, stored: Found | None) -> Found:
+        """Fetched anew; what the store has may tell how, though it is no longer good."""
+        if stored is None:
+            return await self._fetch(wish, slot.kept)
+        self._tell_kept(wish, stored)
+        return await self._fetch(wish, stored.content)
+
+    def _tell_kept(self, wish: Wish, kept: Found) -> None:
+        name, secrets = wish.plan.name, _secrets(kept, wish.plan)
+        self.ports.observer.saw("value_kept", route=wish.route.name, value=name, secrets=secrets)
+
+    async def _fetch(self, wish: Wish, kept: str | dict[str, str] | None = None) -> Found:
         route, plan = wish.route, wish.plan
         result, secrets = "failed", list[Secret]()
         try:
-            found = await self._converse(wish)
+            found = await self._converse(wish, kept)
             result, secrets = "ok", _secrets(found, plan)
             return found
         except ExchangeError as error:
@@ -222,10 +290,11 @@ class Keyring:
                 "value_fetched", route=route.name, value=plan.name, result=result, secrets=secrets
             )
 
-    async def _converse(self, wish: Wish) -> Found:
+    async def _converse(self, wish: Wish, kept: str | dict[str, str] | None) -> Found:
         """Drive the flow: send what it yields, hand back the answers."""
         plan, clock = wish.plan, self.ports.clock
-        flow = plan.flow({**wish.env, "_now": clock.now(), "_route": wish.route.name})
+        own = {"_now": clock.now(), "_route": wish.route.name, "_kept": kept}
+        flow = plan.flow({**wish.env, **own})
         try:
             request = next(flow)
             while True:
@@ -271,6 +340,22 @@ class Keyring:
         slot.refused, slot.found, slot.misses = slot.found.content, None, 0
         if slot.flight is None:
             slot.error, slot.wait_until = None, 0.0
+
+
+def _logins(route: Route, account: Account) -> list[str]:
+    """The values that an account's logins fetch, with what they need; [] if it has none."""
+    names = [account.fetched] if account.fetched else []
+    names += [name for name in route.wanted if name not in names]
+    kinds = {name: route.values[name].scope for name in names}
+    wanted = [name for name in names if kinds[name] in ("route", "account")]
+    return wanted if "account" in kinds.values() else []
+
+
+def parts_of(value: object) -> Mapping[str, Secret]:
+    """A fetched value as parts of an account: its outputs, or its text as `key`."""
+    if isinstance(value, Secret):
+        return {"key": value}
+    return value if isinstance(value, dict) else {}
 
 
 def _key(route: Route, plan: ValuePlan, scope: str) -> str:

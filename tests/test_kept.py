@@ -32,11 +32,13 @@ class Source:
     def __init__(self, *contents: str, lasts: float | None = None) -> None:
         self.contents, self.lasts = list(contents), lasts
         self.asked = 0
+        self.stored: list[object] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def __call__(self) -> Found:
+    async def __call__(self, stored: Found | None) -> Found:
         self.asked += 1
+        self.stored.append(stored and stored.content)
         await self.gate.wait()
         if not self.contents:
             raise ExchangeError("unavailable", "no more")
@@ -135,6 +137,7 @@ async def test_what_does_not_fit_is_replaced_and_an_expired_value_stays_for_a_wh
     assert kept is not None
     assert b'"one"' in kept
     assert await had(world, source) == "two"
+    assert source.stored == ["bad", "one"]  # how to renew it may stand in it
 
 
 class Broken(MemoryStore):
