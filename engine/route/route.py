@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
+from engine.auth.pool import Roster
 from engine.chat import ChatRequest
 from engine.dialects import Dialect
 from engine.dialects.profile import PROFILE, Profile
@@ -121,7 +122,7 @@ class Route:
     queries: Callable[[Env], Pairs]
     cookies: Callable[[Env], Pairs]
     signer: Signer | None
-    account: Mapping[str, Secret] | None
+    roster: Roster
     values: Mapping[str, ValuePlan]
     wanted: tuple[str, ...]
     names: frozenset[str]
@@ -142,6 +143,12 @@ class Route:
     def __repr__(self) -> str:
         """Name and digest only: some headers are rendered already, with what is secret in them."""
         return f"Route({self.name!r}, {self.digest[:12]!r})"
+
+    @property
+    def account(self) -> Mapping[str, Secret] | None:
+        """The parts of the first account, as an example of all; None if each client brings one."""
+        accounts = self.roster.accounts
+        return None if self.roster.client else accounts[0].parts if accounts else {}
 
     # ---- one request ----
 
@@ -177,6 +184,20 @@ class Route:
                 if value is not OMIT:
                     let[name] = value
         return env
+
+    def unasked(
+        self, account: Mapping[str, Secret], now: float, random: Random
+    ) -> dict[str, object]:
+        """The roots of templates where no request stands behind a fetch."""
+        return {
+            "account": account,
+            "values": {},
+            "vars": self.spec.vars,
+            "_ref": self.references,
+            "_route": self.name,
+            "_now": now,
+            "_random": random,
+        }
 
     def context(self, asked: Asked, env: Env, attempt: int, previous: str | None) -> Context:
         """What the transforms of one attempt may know."""
