@@ -38,9 +38,17 @@ _SILENT = frozenset(
         "function_call", "functions", "logprobs", "max_tokens", "n", "response_format", "stop",
         "stream", "stream_options", "top_logprobs",
         "output_config", "thinking",
+        "generationConfig.format", "generationConfig.thinkingConfig", "labels", "serviceTier",
     }
 )  # fmt: skip
-_REFUSED = frozenset({"audio", "background", "container", "inference_geo", "mcp_servers"})
+_REFUSED = frozenset(
+    {"audio", "background", "cachedContent", "container", "inference_geo", "mcp_servers"}
+)
+# What an answer is to be made of, where it is no text.
+_MODALITIES: dict[str, object] = {
+    "modalities": ["text"],
+    "generationConfig.responseModalities": ["TEXT"],
+}
 
 _SYSTEM = ("system", "developer")
 
@@ -51,10 +59,10 @@ def foreign_extras(request: ChatRequest, profile: Profile, dropped: list[str]) -
     for name, value in request.extras.items():
         if name in profile.forward_extras:
             kept[name] = value
-        elif name in _REFUSED or (name == "modalities" and value != ["text"]):
+        elif name in _REFUSED or _MODALITIES.get(name, value) != value:
             message = f"{name}: the upstream of this model cannot do this"
             raise RequestError("unsupported", message, param=name)
-        elif name not in _SILENT and name != "modalities":
+        elif name not in _SILENT and name not in _MODALITIES:
             dropped.append(name)
     return kept
 

@@ -15,13 +15,14 @@ from typing import Any
 
 from engine.dialects import DIALECTS
 from engine.errors import ConfigError, Problem
-from engine.options import OMIT, Condition, Env, Secret, Template
+from engine.options import OMIT, Condition, Env, Secret
 from engine.policies.retry import Backoff, RetryPolicy
 from engine.transform import METHODS
 from engine.wire import HttpRequest, dumps
 
 from .checks import check_nodes, check_spec, check_stages
 from .classify import Classifier
+from .endpoint import own_request
 from .extends import Find, expand
 from .line_checks import check_lines
 from .mentions import (
@@ -42,7 +43,6 @@ from .roads import no_road, passes, splitter, stream_road, whole_road
 from .route import Route, SessionPlan
 from .spec import (
     HttpSpec,
-    RequestSpec,
     RouteSpec,
     SessionSpec,
     StepSpec,
@@ -165,10 +165,9 @@ class _Compiler:
         values = {key: self._value(key, value, spec) for key, value in spec.values.items()}
         if self._failed():
             return None
-        request = spec.request or (
-            RequestSpec(path=_constant(dialect.path)) if dialect else RequestSpec()
-        )
-        mentions = frozenset(mentioned((spec, [(stage.options, stage.when) for stage in stages])))
+        request = spec.request or own_request(dialect)
+        staged = [(stage.options, stage.when) for stage in stages]
+        mentions = frozenset(mentioned((spec, request, staged)))
         placed = placements(spec.auth)
         return Route(
             name=name,
@@ -444,10 +443,6 @@ def _retry(spec: RouteSpec, values: Mapping[str, ValuePlan]) -> RetryPolicy:
             float(backoff.initial), backoff.factor, float(backoff.max), backoff.jitter == "full"
         ),
     )
-
-
-def _constant(source: str) -> Template:
-    return Template(source, lambda env: source, constant=True)
 
 
 def _resolved(node: Node, resolver: Resolver) -> Any:

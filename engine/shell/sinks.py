@@ -17,6 +17,7 @@ from aiohttp import web
 
 from engine.chat import ChatRequest
 from engine.dialects import Dialect, Encoder
+from engine.dialects.contract import Reframe
 from engine.dialects.outcomes import retry_headers
 from engine.dialects.tokens import estimate, estimate_text
 from engine.errors import ExchangeError
@@ -44,6 +45,7 @@ class Client:
     release  called when the answer begins: nothing is tried again
     clean    takes secrets out of what an error says: some upstreams repeat the key
     chat     the parsed request, None where it is passed through
+    reframe  writes a stream in the form that the client asked for, None for the dialect's own
     """
 
     request: web.BaseRequest
@@ -56,6 +58,7 @@ class Client:
     release: Callable[[], None] = lambda: None
     clean: Callable[[bytes], bytes] = bytes
     chat: ChatRequest | None = None
+    reframe: Reframe | None = None
 
     @property
     def told(self) -> dict[str, str]:
@@ -233,9 +236,11 @@ class StreamSink:
     async def _start(self) -> web.StreamResponse:
         async with self._lock:
             if self.response is None:
+                form = self.client.reframe
+                kind = form.content_type if form else self.client.dialect.stream_type
                 headers = {
                     **self.client.told,
-                    "Content-Type": self.client.dialect.stream_type,
+                    "Content-Type": kind,
                     "Cache-Control": "no-cache",
                     "X-Accel-Buffering": "no",
                 }
@@ -249,13 +254,16 @@ class StreamSink:
         response = self.response
         if response is None or self._lock.locked():
             response = await self._start()
+        if self.client.reframe is not None:
+            data = self.client.reframe.feed(data)
         if data:
             self.silent_since = self.now()
             await response.write(data)
 
     async def _close(self) -> None:
         if self.response is not None:
-            await self.response.write_eof()
+            form = self.client.reframe
+            await self.response.write_eof(form.end() if form else b"")
 
     async def early(self) -> None:
         """Headers and a ping, though nothing has been said yet. The true status is given up."""
