@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint type unit cover docs bench image build clean
+.PHONY: help setup run test lint type unit test-rows cover docs bench image build clean
 
 help:
 	@echo "make run    serve the demo on 127.0.0.1:8080 (no key, no network needed)"
@@ -37,6 +37,11 @@ unit: setup
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test: lint type unit
+
+# What is taken over from the proxies that the examples replace, row by row.
+test-rows: setup
+	$(BIN)/python -m tests.rows --write
+	$(BIN)/python -m pytest -q tests/test_rows.py
 
 cover: setup
 	$(BIN)/coverage run -m pytest -q

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from .chat import ChatRequest
 from .dialects import Dialect
+from .dialects.adapt import counted
 from .dialects.frames import Tap
 from .errors import ExchangeError
 from .events import ErrorEvent, Finish, Usage
@@ -25,6 +26,7 @@ from .parsers import FramingError
 from .ports import Answer, Line, Ports, Sink, Watch
 from .route.pipeline import Pipeline
 from .route.route import Budget, Offer, Route, Splitter, Stage, shape
+from .route.signing import Signer
 from .route.sniff import sniff
 from .route.template import RenderError
 from .route.view import Asked, view
@@ -101,7 +103,10 @@ class Attempt:
         self.pipeline: Pipeline | None = None
         self.tap: Tap | None = None
         self.passes = (
-            route.passthrough and call.dialect is route.dialect and call.splice is not None
+            route.passthrough
+            and call.offer.passes
+            and call.dialect is route.dialect
+            and call.splice is not None
         )
 
     async def run(self, number: int, previous: str | None) -> Outcome:
@@ -145,18 +150,39 @@ class Attempt:
             context = route.context(self.call.asked, env, number, previous)
             budget = Budget(self.ports.clock.monotonic, self._slow)
             transforms = route.transforms(env, context, budget)
+        if route.signer is not None:
+            await self._prepare_signature(route.signer)
         streams = route.streams(self.call.wants_stream)
         watch.allow(float(route.spec.timeouts.first_byte) + line.connect)
         # No name for the request: its body should not be held while an answer lasts.
         async with self.ports.upstream.stream(self._render(transforms, streams), line) as answer:
             self.outcome.status = answer.head.status
+            moved = route.signer is not None and self._learn_time(answer.head)
             if answer.head.status >= 300 or answer.head.status == 204:
                 await self._refused(answer, transforms)
+                if moved:
+                    self._signed_too_late()
             elif self.passes:
                 relay = self._pass_stream if streams else self._pass_whole
                 await relay(answer, transforms, watch)
             else:
                 await self._read(answer, transforms, streams, watch)
+
+    # ---- signatures ----
+
+    async def _prepare_signature(self, signer: Signer) -> None:
+        self.env["_skew"] = self.keyring.skews.of(self.route.name)
+        if signer.chain:
+            self.env["_aws"] = await self.ports.aws.keys()
+
+    def _learn_time(self, head: HttpResponse) -> bool:
+        return self.keyring.skews.learn(self.route.name, head, self.ports.clock.now())
+
+    def _signed_too_late(self) -> None:
+        """The request was refused, and its signature had a wrong time: that may be why."""
+        error = self.outcome.error
+        if error is not None and error.cls in ("auth_expired", "auth_invalid"):
+            self.outcome.error = dataclasses.replace(error, cls="stale")
 
     def _slow(self, transform: str, method: str, seconds: float) -> None:
         self.ports.observer.saw(
@@ -261,7 +287,7 @@ class Attempt:
         else:
             outcome.error = verdict
         outcome.cause = pipeline.cause or (failure.__cause__ if failure else None)
-        outcome.usage = pipeline.usage
+        outcome.usage = counted(pipeline.usage, self.call.offer.profile)
         outcome.state = pipeline.state
         outcome.unmatched = dict(pipeline.unmatched)
 
@@ -276,7 +302,9 @@ class Attempt:
             head += data
             if sniff(head) is not None:
                 break
-        if sniff(head) == "document":
+        road = self.route.stream_road
+        assert road is not None
+        if road.unlike and sniff(head) == road.unlike:
             await self._translate(Begun(answer.head, head, chunks), transforms, True, watch)
         else:
             self.tap, self.splitter = self._tap()

@@ -21,6 +21,7 @@ from .ports import Line, Ports, StoreError
 from .route.route import Route
 from .route.template import RenderError
 from .route.values import MAX_BODY, Found, ValuePlan
+from .skew import Skews
 from .wire import JsonError, dumps, loads
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0  # seconds between fetches that fail
@@ -64,6 +65,7 @@ class Keyring:
     slots: OrderedDict[str, Slot] = field(default_factory=OrderedDict)
     tasks: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     flights: set[asyncio.Task[None]] = field(default_factory=set)
+    skews: Skews = field(default_factory=Skews)
 
     async def __aenter__(self) -> Self:
         await self.tasks.__aenter__()
@@ -249,7 +251,7 @@ class Keyring:
             raw = await self.ports.durable.get(f"value/{wish.key}")
             kept = loads(raw) if raw is not None else None
         except (StoreError, JsonError):
-            self.ports.observer.saw("store_error", store="durable")
+            self.ports.observer.saw("store_error", store="values", op="get")
             return None
         if not isinstance(kept, dict) or not isinstance(kept.get("content"), str | dict):
             return None
@@ -270,7 +272,7 @@ class Keyring:
             value = dumps({"content": found.content, "until": until})
             await self.ports.durable.put(f"value/{key}", value, lasts)
         except StoreError:
-            self.ports.observer.saw("store_error", store="durable")
+            self.ports.observer.saw("store_error", store="values", op="put")
 
 
 def _key(route: Route, plan: ValuePlan, scope: str) -> str:

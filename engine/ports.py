@@ -6,7 +6,7 @@ The shell implements them (`engine/shell/`); fixtures implement some of them ane
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from random import Random
@@ -14,6 +14,7 @@ from typing import Protocol
 
 from .errors import ExchangeError
 from .events import Event, Finish, Usage
+from .options import Secret
 from .wire import HttpRequest, HttpResponse
 
 
@@ -90,7 +91,11 @@ class Clock(Protocol):
 
 
 class Store(Protocol):
-    """Small values under names. A store that fails raises StoreError; nothing else."""
+    """Small values under names. A store that fails raises StoreError; nothing else.
+
+    A name is a path, `kind/…/one`; `trim` takes a prefix that ends with `/` and has no further `/`
+    below it. Times to live are in seconds; None is for ever.
+    """
 
     async def get(self, key: str) -> bytes | None: ...
     async def put(self, key: str, value: bytes, ttl: float | None = None) -> None: ...
@@ -99,9 +104,38 @@ class Store(Protocol):
         """Forget the least recently written under a prefix until `most` are left."""
         ...
 
+    async def add(self, key: str, by: int, ttl: float | None = None) -> int:
+        """Count: the sum with `by` in it. `ttl` runs from the first addition on."""
+        ...
+
+    async def swap(
+        self, key: str, old: bytes | None, new: bytes | None, ttl: float | None = None
+    ) -> bool:
+        """Put `new` (None: delete) if `old` (None: nothing) stands there; whether it did."""
+        ...
+
+    async def keys(self, prefix: str, most: int = 10_000) -> list[str]:
+        """Names under any prefix, in no order, at most so many."""
+        ...
+
 
 class StoreError(Exception):
     """The store cannot be reached or written."""
+
+
+class Aws(Protocol):
+    """AWS's own chain of credentials: environment, profiles, roles."""
+
+    async def keys(self) -> Mapping[str, Secret]:
+        """`access_key`, `secret_key`, perhaps `session_token`, good now. Raises ExchangeError."""
+        ...
+
+
+class NoAws:
+    """Where nothing of the machine's may be used."""
+
+    async def keys(self) -> Mapping[str, Secret]:
+        raise ExchangeError("unavailable", "there are no AWS credentials here")
 
 
 class Observer(Protocol):
@@ -146,9 +180,13 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
+    """shared: other processes serve the same routes on the same stores."""
+
     upstream: Upstream
     clock: Clock
     store: Store
     durable: Store
     observer: Observer
     random: Random
+    aws: Aws = NoAws()
+    shared: bool = False

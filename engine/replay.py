@@ -7,7 +7,7 @@ replay through sockets shares the judging (`engine/shell/testing.py`).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -163,6 +163,14 @@ class World:
     observer: Observer
 
 
+class PlayedAws:
+    """The keys of AWS's own examples, whatever the machine holds."""
+
+    async def keys(self) -> Mapping[str, Secret]:
+        secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+        return {"access_key": Secret("AKIDEXAMPLE"), "secret_key": Secret(secret)}
+
+
 async def play(
     route: Route, fixture: Fixture, world: World, recorded: Recorded | None = None
 ) -> list[Seen]:
@@ -178,6 +186,7 @@ async def play(
         world.store(clock),
         world.observer,
         Random(fixture.spec.seed),
+        PlayedAws(),
     )
     out: list[Seen] = []
     async with Keyring(ports) as keyring:

@@ -262,7 +262,7 @@ def test_the_page_of_commands_has_every_option(verb: str) -> None:
 
 
 def _targets() -> set[str]:
-    return set(re.findall(r"^(\w+):", text_of("Makefile"), re.M))
+    return set(re.findall(r"^([\w-]+):", text_of("Makefile"), re.M))
 
 
 @pytest.mark.parametrize("name", NAMES)

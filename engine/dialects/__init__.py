@@ -15,7 +15,7 @@ table.
 
 from __future__ import annotations
 
-from . import anthropic_messages, gemini, openai_chat
+from . import anthropic_messages, gemini, ollama, openai_chat
 from .contract import HERE, Decoder, Dialect, Encoder, Target
 
 DIALECTS: dict[str, Dialect] = {
@@ -23,6 +23,7 @@ DIALECTS: dict[str, Dialect] = {
     for found in (
         openai_chat.DIALECT,
         anthropic_messages.DIALECT,
+        ollama.DIALECT,
         gemini.DIALECT,
     )
 }

@@ -13,7 +13,8 @@ from engine.wire import Headers, HttpResponse, Record
 
 from . import outcomes
 from .frames import Observations, Tap
-from .profile import Profile
+from .names import Limits
+from .profile import Profile, SchemaProfile
 from .splice import Scan
 
 
@@ -125,6 +126,7 @@ class Dialect:
     path            of the endpoint, under an upstream's base URL: a template
     query           parameters that go with it: templates
     endpoints       what clients call: (method, path) -> action, a name in `engine/shell/server.py`
+    constants       (method, path) -> a JSON body that is always the same
     locate          what other paths mean: (method, path) -> action and Target, or None
     prefix          paths below it are its own: what is not found there is told in its words
     framing         parser of its streams; done: payloads that end them
@@ -143,6 +145,7 @@ class Dialect:
     headers         names of a client's headers that go on to an upstream of the same dialect
     tap             makes the watcher of a stream that passes through; None: it never does
     check_whole     the same for a whole answer
+    limits, schemas  names, ids and JSON Schema of tools, as far as foreign ones must be changed
     """
 
     name: str
@@ -154,6 +157,7 @@ class Dialect:
     content_type: str = "application/json"
     stream_type: str = "text/event-stream"
     endpoints: Mapping[tuple[str, str], str]
+    constants: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
     prefix: str = ""
     locate: Callable[[str, str], tuple[str, Target] | None] | None = None
     parse: Parse
@@ -175,6 +179,8 @@ class Dialect:
     tap: Callable[..., Tap] | None = None
     check_whole: Callable[[bytes], Observations] | None = None
     headers: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    schemas: SchemaProfile = "jsonschema"
 
     def refusal(self, error: RequestError, request_id: str = "") -> tuple[int, bytes]:
         """Status and body for a request that is not served."""

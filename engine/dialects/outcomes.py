@@ -17,7 +17,7 @@ from engine.errors import ExchangeError
 from engine.events import ErrorEvent
 from engine.wire import HttpResponse, JsonError, loads
 
-Family = Literal["openai", "anthropic", "gemini"]
+Family = Literal["openai", "anthropic", "ollama", "gemini"]
 
 CLIENT_KINDS: dict[str, str] = {
     "bad_request": "the request is malformed",
@@ -54,6 +54,11 @@ _GOOGLE = {
 class Row:
     openai: Answer
     anthropic: Answer
+
+    @property
+    def ollama(self) -> Answer:
+        """Its errors are a status and words: the status is the one of the OpenAI API."""
+        return self.openai
 
     @property
     def gemini(self) -> Answer:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from engine.auth.aws_sigv4 import EXTRA
 from engine.dialects import DIALECTS
 from engine.errors import ConfigError, Problem
 from engine.options import OMIT, Condition, Env, Secret
@@ -35,12 +36,15 @@ from .mentions import (
 )
 from .nodes import Mark, Node, read
 from .offers import offers_of
+from .places import key_mark
 from .placing import placements
+from .profiles import profiles_of
 from .reader import REFERENCES, WRONG, Reader, did_you_mean
 from .references import Outside, Resolver
 from .render import Pairs, compile_patches, compile_request, pairs, without_case
 from .roads import no_road, passes, splitter, stream_road, whole_road
 from .route import Route, SessionPlan
+from .signing import Signer, compile_signer
 from .spec import (
     HttpSpec,
     RouteSpec,
@@ -176,7 +180,7 @@ class _Compiler:
             files=tuple(dict.fromkeys([*self.files, *self.sources.outside.files])),
             priority=spec.priority,
             spec=spec,
-            offers=offers_of(name, spec),
+            offers=offers_of(name, spec, profiles_of(spec, self.tree, self.reader)),
             dialect=dialect,
             plan=compile_request(request, spec.base_url or "", spec.upstream.headers, "POST"),
             patch=compile_patches(request.patch) if request.patch else None,
@@ -184,6 +188,7 @@ class _Compiler:
             fixed=self._fixed(spec, request, placed),
             queries=pairs(spec.auth.query, "query parameter"),
             cookies=pairs(spec.auth.cookie, "cookie"),
+            signer=self._signer(spec),
             account=self._account(spec),
             values=values,
             wanted=tuple(wanted_values(values, mentions)),
@@ -369,8 +374,10 @@ class _Compiler:
         """All headers of a request, when nothing but references stands in them."""
         templates = [*spec.upstream.headers.values(), *request.headers.values()]
         mentions = set(mentioned((templates, spec.auth)))
-        if spec.auth.from_ is not None or any(
-            name.split(".")[0] != REFERENCES for name in mentions
+        if (
+            spec.auth.from_ is not None
+            or spec.auth.sign is not None
+            or any(name.split(".")[0] != REFERENCES for name in mentions)
         ):
             return None
         constant = [t for t in mentioned_templates((templates, spec.auth)) if not t.constant]
@@ -380,6 +387,16 @@ class _Compiler:
         layers = without_case(spec.upstream.headers, request.headers)
         plain = HttpRequest("", "", pairs(layers, "header")(env))
         return plain.with_headers(dict(placed(env))).headers
+
+    def _signer(self, spec: RouteSpec) -> Signer | None:
+        if spec.auth.sign is None:
+            return None
+        try:
+            return compile_signer(spec.auth.sign)
+        except ImportError:
+            mark = key_mark(self.tree, ("auth", "sign", "aws_sigv4"))
+            self.problems.append(mark.problem("E532", EXTRA))
+            return None
 
     def _account(self, spec: RouteSpec) -> Mapping[str, Secret] | None:
         source = spec.auth.from_
@@ -435,6 +452,8 @@ def _retry(spec: RouteSpec, values: Mapping[str, ValuePlan]) -> RetryPolicy:
     renewable = {cls for plan in values.values() for cls in plan.refresh_for}
     if spec.session is not None:
         renewable.add("session_lost")
+    if spec.auth.sign is not None:
+        renewable.add("stale")  # signed by a clock that was wrong
     return RetryPolicy(
         spec.retry.attempts,
         None if spec.retry.for_ is None else frozenset(spec.retry.for_),

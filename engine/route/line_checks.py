@@ -71,5 +71,7 @@ def _header_names(spec: RouteSpec) -> Iterator[Way]:
         (("upstream", "headers"), spec.upstream.headers),
         (("auth", "header"), spec.auth.header),
     ]
+    hmac = spec.auth.sign.hmac if spec.auth.sign is not None else None
+    places += [(("auth", "sign", "hmac", "headers"), hmac.headers)] if hmac is not None else []
     places += [((*way, "headers"), request.headers) for way, request in requests_of(spec)]
     return ((*way, name) for way, headers in places for name in headers)

@@ -335,13 +335,18 @@ class Reader:
     # ---- expressions ----
 
     def roots_for(self, field: Field | None) -> Roots:
-        """The route's roots; a field's `roots` add to them, or replace them after a leading "="."""
+        """The route's roots; a field's `roots` add to them, or replace them after a leading "=".
+
+        `sig.path` adds a root that only this place has, with the names it has there.
+        """
         extra = field.metadata.get("roots", ()) if field else ()
         if not extra:
             return self.roots
-        if extra[0] == "=":
-            return {name: self.roots.get(name) for name in extra[1:]}
-        return {**self.roots, **{name: self.roots.get(name) for name in extra}}
+        named: dict[str, frozenset[str] | None] = {}
+        for root, _, name in (word.partition(".") for word in extra if word != "="):
+            known = named.get(root) or frozenset[str]()
+            named[root] = known | {name} if name else self.roots.get(root)
+        return named if extra[0] == "=" else {**self.roots, **named}
 
     def _template(self, node: Node, place: str, field: Field | None) -> Any:
         if node.kind in ("map", "list"):

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 from engine.chat import ChatRequest
 from engine.dialects import Dialect
+from engine.dialects.profile import PROFILE, Profile
+from engine.dialects.written import write
 from engine.events import ErrorEvent
 from engine.options import OMIT, Env, Secret
 from engine.policies import Policy
@@ -24,11 +26,13 @@ from engine.wire import HttpRequest, HttpResponse, dumps, loads
 from .classify import Classifier
 from .pipeline import Pipeline, Road
 from .render import Pairs, Plan
+from .signing import Signer
 from .spec import RouteSpec
 from .stages import (
     Budget,
     Measured,
     Stage,
+    Step,
     Working,
     classify,
     context_of,
@@ -54,12 +58,18 @@ class Splitter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A model as clients name it, with the route's `vars` as they are for it."""
+    """A model as clients name it, with the route's `vars` as they are for it.
+
+    profile  what its upstream can and cannot do
+    passes   a client of the same dialect may be served on bytes, as far as the profile goes
+    """
 
     model: Model
     vars: Mapping[str, object] = field(repr=False)
     owned_by: str
     known: Mapping[str, object]  # what templates see as `model`
+    profile: Profile = PROFILE
+    passes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +120,7 @@ class Route:
     fixed: Pairs | None
     queries: Callable[[Env], Pairs]
     cookies: Callable[[Env], Pairs]
+    signer: Signer | None
     account: Mapping[str, Secret] | None
     values: Mapping[str, ValuePlan]
     wanted: tuple[str, ...]
@@ -154,6 +165,7 @@ class Route:
             "vars": offer.vars,
             "_ref": self.references,
             "_route": self.name,
+            "_profile": offer.profile,
             "_now": now,
             "_random": random,
         }
@@ -185,7 +197,7 @@ class Route:
 
     def render(
         self,
-        env: Env,
+        env: dict[str, object],
         chat: ChatRequest | None,
         transforms: Working,
         body: bytes | None,
@@ -196,10 +208,10 @@ class Route:
             return self.plan.quick(env, content, self.fixed, self.cookies(env), self.queries(env))
         request = self.plan.render(env, content)
         request = self._placed(patch(transforms, request), env)
-        return sign(transforms, request)
+        return self.signer.sign(request, env) if self.signer else sign(transforms, request)
 
     def _body(
-        self, env: Env, chat: ChatRequest | None, body: bytes | None
+        self, env: dict[str, object], chat: ChatRequest | None, body: bytes | None
     ) -> tuple[bytes, str] | None:
         if self.dialect is None or self.plan.body is not None:
             return self._patched(env)
@@ -211,10 +223,11 @@ class Route:
             model = env["model"]
             assert isinstance(model, dict)
             assert chat is not None
-            profile, most = self.spec.profile, model.get("max_output")
-            if most is not None:
-                profile = dataclasses.replace(profile, max_output=most)
-            tree = self.dialect.render(chat, model["upstream"], profile)
+            profile = env.get("_profile", self.spec.profile)
+            assert isinstance(profile, Profile)
+            written = write(self.dialect, chat, model["upstream"], profile)
+            tree = written.body
+            env["_undo"] = written.undo
         return dumps(self.patch(tree, env) if self.patch else tree), "application/json"
 
     def _patched(self, env: Env) -> tuple[bytes, str] | None:
@@ -259,7 +272,7 @@ class Route:
             new_id,
             judge=judge,
             records=record_steps(transforms),
-            events=event_steps(transforms),
+            events=[*undone(env), *event_steps(transforms)],
             other=other if road.whole else other or self.no_road,
         )
 
@@ -272,6 +285,13 @@ class Route:
         """
         refused = classify(transforms, response) if transforms else None
         return refused or self.classifier.whole(response, env, _now(env), value)
+
+
+def undone(env: Mapping[str, object]) -> list[tuple[Step, None]]:
+    """What the answer to a written request goes through before the route's own transforms."""
+    undo = env.get("_undo", ())
+    assert isinstance(undo, tuple)
+    return [(step, None) for step in undo]
 
 
 def _now(env: Env) -> float:

@@ -136,7 +136,7 @@ def check_stages(
 ) -> None:
     """Checks that need the transforms of `transforms:`, loaded."""
     loaded = {stage.name: stage for stage in stages}
-    for check in (_never_renewed, _misplaced, _never_other):
+    for check in (_never_renewed, _misplaced, _never_other, _signers):
         problems += check(spec, tree, loaded)
 
 
@@ -169,6 +169,22 @@ def _never_other(spec: RouteSpec, tree: Node, loaded: Mapping[str, Loaded]) -> I
         if cls == "context_length" and not any(cls in t.retries for t in loaded.values()):
             message = f"`{cls}` tried again comes to the same: no transform here then sends less"
             yield find(tree, ("retry", "for", at)).mark.problem("W422", message, "warning")
+
+
+def _signers(spec: RouteSpec, tree: Node, loaded: Mapping[str, Loaded]) -> Iterator[Problem]:
+    """A route has one signer, and AWS's puts its own header where `bearer` puts one."""
+    signs = {name for name, stage in loaded.items() if "sign" in stage.methods}
+    names = [name for name in map(_named, spec.transforms) if name in signs]
+    if spec.auth.sign is not None and names:
+        names.insert(0, "auth.sign")
+    if len(names) > 1:
+        message = f"`{names[1]}` signs what `{names[0]}` has signed: a route has one signer"
+        node = next(node for node in spec.transforms if _named(node) == names[1])
+        yield node.mark.problem("E530", message)
+    rivals = [key for key in ("bearer", "basic") if getattr(spec.auth, key) is not None]
+    if rivals and spec.auth.sign is not None and spec.auth.sign.aws_sigv4 is not None:
+        message = f"`auth.{rivals[0]}` and `auth.sign.aws_sigv4` both write `Authorization`"
+        yield key_mark(tree, ("auth", rivals[0])).problem("E530", message)
 
 
 def _named(node: Node) -> str:

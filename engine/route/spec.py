@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from engine.auth.aws_sigv4 import AwsSigv4
+from engine.auth.hmac import Hmac
 from engine.auth.static import Accounts, Basic
 from engine.dialects import DIALECTS
-from engine.dialects.profile import Profile
+from engine.dialects.profile import Profile, Unsupported
 from engine.errors import OUTCOMES
 from engine.options import (
     Condition,
@@ -147,6 +149,16 @@ class ValueSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignSpec:
+    """Signs the final bytes of each attempt. A route has one signer: this, or a transform's."""
+
+    ONE_OF: ClassVar[tuple[str, ...]] = ("hmac", "aws_sigv4")
+
+    hmac: Hmac | None = option(None, "a keyed hash over a text of your making")
+    aws_sigv4: AwsSigv4 | None = option(None, "AWS Signature Version 4 (`penstock[aws]`)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuthSpec:
     AT_MOST_ONE: ClassVar[tuple[str, ...]] = ("bearer", "basic")
 
@@ -156,6 +168,7 @@ class AuthSpec:
     query: dict[str, Template] = option({}, "sent in the query string")
     cookie: dict[str, Template] = option({}, "sent as cookies")
     basic: Basic | None = option(None, "sent as `Authorization: Basic …`")
+    sign: SignSpec | None = option(None, "a signature over what is sent")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,6 +381,14 @@ class RouteSpec:
         choices=tuple(DIALECTS),
     )  # fmt: skip
     profile: Profile = option(Profile(), "what this upstream can and cannot do")
+    profiles: dict[str, Profile] = option(
+        {}, "the same for models whose name fits (`kimi-k2*`), laid over `profile` key by key"
+    )
+    on_unsupported: Unsupported | None = option(
+        None,
+        "what becomes of fields the upstream cannot be told: left out and named (warn), refused, "
+        "left out (silent); default: warn, and refuse where the meaning would change",
+    )
     base_url: str | None = option(None, "scheme and host, perhaps a path; no templates")
     models: list[ModelSpec] = option([], "what the route offers")
     variants: list[VariantSpec] = option([], "further names for every model")

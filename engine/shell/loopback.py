@@ -22,7 +22,7 @@ from engine.fixtures import Fixture
 from engine.keyring import Keyring
 from engine.ports import Answer, Line, Observer, Ports
 from engine.recorded import Recorded
-from engine.replay import Seen, read_answer
+from engine.replay import PlayedAws, Seen, read_answer
 from engine.route.book import make_book
 from engine.route.route import Route
 from engine.sessions import Sessions
@@ -97,7 +97,8 @@ async def through_sockets(route: Route, fixture: Fixture, observer: Observer) ->
         upstream = AiohttpUpstream()
         stack.push_async_callback(upstream.close)
         store, random = MemoryStore(clock.monotonic), Random(fixture.spec.seed)
-        ports = Ports(Detour(upstream, stub), clock, store, store, observer, random)
+        detour, aws = Detour(upstream, stub), PlayedAws()
+        ports = Ports(detour, clock, store, store, observer, random, aws)
         url = await stack.enter_async_context(_serving(route, ports))
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=PATIENCE))
         for body in client.bodies():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 from math import inf
 from typing import NamedTuple
 
@@ -36,21 +37,17 @@ class MemoryStore:
         self._groups: dict[str, dict[str, None]] = {}
 
     async def get(self, key: str) -> bytes | None:
-        entry = self._kept.get(key)
-        if entry is None:
-            return None
-        if entry.expires <= self._monotonic():
-            self._forget(key)
-            return None
-        self._kept.move_to_end(key)
-        return entry.value
+        entry = self._find(key)
+        return None if entry is None else entry.value
 
     async def put(self, key: str, value: bytes, ttl: float | None = None) -> None:
+        self._put(key, value, self._until(ttl))
+
+    def _put(self, key: str, value: bytes, expires: float) -> None:
         size = len(key) + len(value) + OVERHEAD
         if size > self._size:
             raise StoreError(f"{len(value)} bytes are more than the store may hold")
         self._forget(key)
-        expires = inf if ttl is None else self._monotonic() + ttl
         self._kept[key] = Entry(bytes(value), expires, size)
         self._used += size
         for prefix, group in self._groups.items():
@@ -74,10 +71,49 @@ class MemoryStore:
             self._forget(key)
         return len(oldest)
 
+    async def add(self, key: str, by: int, ttl: float | None = None) -> int:
+        entry = self._find(key)
+        total = by + (0 if entry is None else number(entry.value))
+        self._put(key, b"%d" % total, self._until(ttl) if entry is None else entry.expires)
+        return total
+
+    async def swap(
+        self, key: str, old: bytes | None, new: bytes | None, ttl: float | None = None
+    ) -> bool:
+        entry = self._find(key)
+        if (None if entry is None else entry.value) != old:
+            return False
+        if new is None:
+            self._forget(key)
+        else:
+            self._put(key, new, self._until(ttl))
+        return True
+
+    async def keys(self, prefix: str, most: int = 10_000) -> list[str]:
+        now = self._monotonic()
+        found = (
+            key
+            for key, entry in self._kept.items()
+            if key.startswith(prefix) and entry.expires > now
+        )
+        return list(islice(found, most))
+
     async def close(self) -> None:
         self._kept.clear()
         self._groups.clear()
         self._used = 0
+
+    def _until(self, ttl: float | None) -> float:
+        return inf if ttl is None else self._monotonic() + ttl
+
+    def _find(self, key: str) -> Entry | None:
+        entry = self._kept.get(key)
+        if entry is not None and entry.expires <= self._monotonic():
+            self._forget(key)
+            return None
+        if entry is not None:
+            self._kept.move_to_end(key)
+        return entry
 
     def _group(self, prefix: str) -> dict[str, None]:
         """The keys of a prefix, least recently written first (at the first call: used)."""
@@ -94,3 +130,11 @@ class MemoryStore:
         for prefix, group in self._groups.items():
             if key.startswith(prefix):
                 group.pop(key, None)
+
+
+def number(value: bytes) -> int:
+    """What a counter stands at. Raises StoreError for what is none."""
+    try:
+        return int(value)
+    except ValueError:
+        raise StoreError("no counter stands there") from None

@@ -10,16 +10,21 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 from typing import TypeVar
 
 from engine.ports import StoreError
 
+from .store_memory import number
+
 SCHEMA = 1
-BUSY = 0.5  # seconds to wait for another process's write
+BUSY = 1.0  # seconds to wait for another process's write
+OPENING = 10.0  # seconds to go on trying to open a file that others open or close just now
 PURGE_EVERY = 300.0  # seconds between two purges of expired entries
 
 # A replaced row gets a new id, the largest: ids are in the order of writing.
@@ -28,11 +33,15 @@ _TABLE = """CREATE TABLE entries (
 _EXPIRY = "CREATE INDEX expiry ON entries (expires) WHERE expires IS NOT NULL"
 _GET = "SELECT value FROM entries WHERE key = ? AND (expires IS NULL OR expires > ?)"
 _PUT = "INSERT OR REPLACE INTO entries (key, value, expires) VALUES (?, ?, ?)"
+_KEYS = """SELECT key FROM entries
+    WHERE key >= ? AND key < ? AND (expires IS NULL OR expires > ?) LIMIT ?"""
+_ENTRY = "SELECT value, expires FROM entries WHERE key = ? AND (expires IS NULL OR expires > ?)"
 _DELETE = "DELETE FROM entries WHERE key = ?"
 _PURGE = "DELETE FROM entries WHERE expires <= ?"
 _TRIM = """DELETE FROM entries WHERE id IN (
     SELECT id FROM entries WHERE key >= ? AND key < ? ORDER BY id DESC LIMIT -1 OFFSET ?)"""
 _LAST = "\U0010ffff"
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 T = TypeVar("T")
 
@@ -59,6 +68,18 @@ class SqliteStore:
     async def trim(self, prefix: str, most: int) -> int:
         return await self._do(lambda db: self._trim(db, prefix, most))
 
+    async def add(self, key: str, by: int, ttl: float | None = None) -> int:
+        return await self._do(lambda db: self._add(db, key, by, ttl))
+
+    async def swap(
+        self, key: str, old: bytes | None, new: bytes | None, ttl: float | None = None
+    ) -> bool:
+        return await self._do(lambda db: self._swap(db, key, old, new, ttl))
+
+    async def keys(self, prefix: str, most: int = 10_000) -> list[str]:
+        asked = (prefix, prefix + _LAST, self._now(), most)
+        return await self._do(lambda db: [row[0] for row in db.execute(_KEYS, asked)])
+
     async def purge(self) -> int:
         """Forget what has expired; how many that were. Putting does it now and then by itself."""
         return await self._do(self._purge)
@@ -67,7 +88,7 @@ class SqliteStore:
         if self._db is not None:
             await self._do(lambda db: db.close())
         self._db = None
-        self._thread.shutdown()
+        self._thread.shutdown(wait=False)
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -86,12 +107,26 @@ class SqliteStore:
             raise StoreError(f"{self._path}: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
+        """A connection. SQLite's own waiting does not cover this: turning to the write-ahead log,
+        recovering it, and the last one's closing answer "locked" at once to whoever comes."""
         self._guard_file()
+        until, pause = time.monotonic() + OPENING, 0.005
+        while True:
+            try:
+                return self._connect()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in _LOCKED or time.monotonic() > until:
+                    raise
+            time.sleep(pause)
+            pause = min(pause * 2, 0.1)
+
+    def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(
             self._path, timeout=BUSY, isolation_level=None, check_same_thread=False
         )
         try:
-            db.execute("PRAGMA journal_mode = WAL")
+            if db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             _migrate(db)
         except BaseException:
@@ -117,6 +152,32 @@ class SqliteStore:
         if now >= self._purge_at:
             self._purge(db)
 
+    def _add(self, db: sqlite3.Connection, key: str, by: int, ttl: float | None) -> int:
+        now = self._now()
+        with _writing(db):
+            row = db.execute(_ENTRY, (key, now)).fetchone()
+            total = by + (0 if row is None else number(bytes(row[0])))
+            expires = row[1] if row is not None else None if ttl is None else now + ttl
+            db.execute(_PUT, (key, b"%d" % total, expires))
+        return total
+
+    def _swap(
+        self,
+        db: sqlite3.Connection,
+        key: str,
+        old: bytes | None,
+        new: bytes | None,
+        ttl: float | None,
+    ) -> bool:
+        with _writing(db):
+            if self._get(db, key) != old:
+                return False
+            if new is None:
+                db.execute(_DELETE, (key,))
+            else:
+                self._put(db, key, new, ttl)
+        return True
+
     def _purge(self, db: sqlite3.Connection) -> int:
         now = self._now()
         self._purge_at = now + PURGE_EVERY
@@ -127,12 +188,23 @@ class SqliteStore:
         return db.execute(_TRIM, (prefix, prefix + _LAST, max(0, most))).rowcount
 
 
+@contextmanager
+def _writing(db: sqlite3.Connection) -> Iterator[None]:
+    """One transaction that no other writer comes into."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
 def _migrate(db: sqlite3.Connection) -> None:
     """Bring the file to SCHEMA; a file of a newer engine is left alone."""
     if _version(db) == SCHEMA:
         return
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with _writing(db):
         version = _version(db)  # another process may have been faster
         if version > SCHEMA:
             raise ValueError(f"schema {version} is of a newer version; this one knows {SCHEMA}")
@@ -140,10 +212,6 @@ def _migrate(db: sqlite3.Connection) -> None:
             db.execute(_TABLE)
             db.execute(_EXPIRY)
             db.execute(f"PRAGMA user_version = {SCHEMA}")
-        db.execute("COMMIT")
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
 
 
 def _version(db: sqlite3.Connection) -> int:

@@ -6,9 +6,12 @@ tick   moves the store's clock on by some seconds
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
-from engine.ports import Store
+import pytest
+
+from engine.ports import Store, StoreError
 
 Tick = Callable[[float], None]
 
@@ -109,3 +112,81 @@ class StoreSuite:
         assert await store.trim("a_b/", 0) == 1
         assert await store.get("axb/1") == b"1"
         assert await store.trim("a%/", 0) == 1
+
+    # ---- counting, comparing, listing ----
+
+    async def test_a_counter_adds_up(self, store: Store) -> None:
+        assert [await store.add("n", by) for by in (1, 5, -2)] == [1, 6, 4]
+        assert await store.get("n") == b"4"
+
+    async def test_a_counter_lives_as_long_as_the_first_addition_said(
+        self, store: Store, tick: Tick
+    ) -> None:
+        await store.add("n", 1, ttl=10)
+        tick(6)
+        assert await store.add("n", 1, ttl=10) == 2
+        tick(6)
+        assert await store.add("n", 1, ttl=10) == 1
+
+    async def test_additions_at_the_same_time_are_all_counted(self, store: Store) -> None:
+        sums = await asyncio.gather(*(store.add("n", 1) for _ in range(50)))
+        assert sorted(sums) == list(range(1, 51))
+
+    async def test_what_is_no_counter_cannot_be_added_to(self, store: Store) -> None:
+        await store.put("a", b"text")
+        with pytest.raises(StoreError):
+            await store.add("a", 1)
+        assert await store.get("a") == b"text"
+
+    async def test_a_swap_needs_what_it_expects(self, store: Store) -> None:
+        assert not await store.swap("a", b"one", b"two")
+        assert await store.swap("a", None, b"one")
+        assert not await store.swap("a", None, b"two")
+        assert not await store.swap("a", b"On", b"two")
+        assert await store.get("a") == b"one"
+        assert await store.swap("a", b"one", b"two\x00\xff")
+        assert await store.get("a") == b"two\x00\xff"
+
+    async def test_a_swap_may_delete_or_only_look(self, store: Store) -> None:
+        await store.put("a", b"")
+        assert not await store.swap("a", None, None)
+        assert await store.swap("a", b"", None)
+        assert await store.get("a") is None
+        assert await store.swap("a", None, None)
+
+    async def test_of_swaps_at_the_same_time_one_wins(self, store: Store) -> None:
+        won = await asyncio.gather(*(store.swap("a", None, b"%d" % at) for at in range(20)))
+        assert sum(won) == 1
+        assert await store.get("a") == b"%d" % won.index(True)
+
+    async def test_what_has_expired_is_nothing_to_a_swap(self, store: Store, tick: Tick) -> None:
+        await store.swap("a", None, b"one", ttl=5)
+        tick(6)
+        assert not await store.swap("a", b"one", b"two")
+        assert await store.swap("a", None, b"two", ttl=5)
+        assert await store.swap("a", b"two", b"three", ttl=20)
+        tick(6)
+        assert await store.get("a") == b"three"
+
+    async def test_a_swap_counts_as_a_writing(self, store: Store) -> None:
+        for key in ("s/a", "s/b"):
+            await store.put(key, b"1")
+        await store.swap("s/a", b"1", b"2")
+        assert await store.trim("s/", 1) == 1
+        assert await store.get("s/a") == b"2"
+
+    async def test_names_are_listed_by_prefix(self, store: Store, tick: Tick) -> None:
+        for key in ("a_b/1", "a_b/2/x", "a_b/ä*[", "axb/1", "a%/1"):
+            await store.put(key, b"1")
+        await store.put("a_b/old", b"1", ttl=1)
+        tick(2)
+        assert sorted(await store.keys("a_b/")) == ["a_b/1", "a_b/2/x", "a_b/ä*["]
+        assert len(await store.keys("a", 2)) == 2
+        assert await store.keys("nothing/") == []
+
+    async def test_trimming_leaves_no_name_behind(self, store: Store) -> None:
+        for at in range(5):
+            await store.put(f"s/{at}", b"1")
+        await store.trim("s/", 2)
+        await store.delete("s/4")
+        assert await store.keys("s/") == ["s/3"]

@@ -157,6 +157,33 @@ async def test_two_processes_share_a_file(store: SqliteStore, path: Path, hands:
     await other.close()
 
 
+COUNTING = """
+import asyncio, sys, time
+from engine.shell.store_sqlite import SqliteStore
+async def main():
+    for _ in range(10):
+        store = SqliteStore(sys.argv[1], time.time)
+        await store.add("n", 1)
+        await store.put("a", b"x")
+        await store.close()
+asyncio.run(main())
+"""
+
+
+async def test_processes_that_open_and_close_the_file_at_once_are_never_locked_out(
+    store: SqliteStore, path: Path
+) -> None:
+    children = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", COUNTING, str(path), stderr=asyncio.subprocess.PIPE
+        )
+        for _ in range(4)
+    ]
+    said = await asyncio.gather(*(child.communicate() for child in children))
+    assert [error for _, error in said] == [b""] * 4
+    assert await store.get("n") == b"40"
+
+
 async def test_a_file_that_is_no_database_is_a_store_error(store: SqliteStore, path: Path) -> None:
     place(path, b"not a database " * 100)
     with pytest.raises(StoreError, match="not a database"):

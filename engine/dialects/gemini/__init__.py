@@ -7,15 +7,20 @@ thought signatures and the schemas of tools.
 
 from __future__ import annotations
 
+import re
+
 import orjson
 
 from engine.chat import ChatRequest
 from engine.dialects import outcomes
 from engine.dialects.contract import HERE, Dialect, Encoder, Target
+from engine.dialects.names import Limits, Rule
 from engine.dialects.splice import Scan
 from engine.events import Reply
 
 from . import decode, encode, parse, paths, render, tap
+
+_NAMES = re.compile("[a-zA-Z_][a-zA-Z0-9_.:-]*")
 
 
 def _encoder(
@@ -69,4 +74,5 @@ DIALECT = Dialect(
     splice=lambda body, found, model, stream: body,
     tap=tap.Tap,
     check_whole=tap.check_whole,
+    limits=Limits(names=Rule(_NAMES, 64), ids=Rule()),
 )

@@ -42,7 +42,7 @@ def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict
     else:
         body |= foreign_extras(request, profile, dropped)
         _unsayable(request, dropped)
-    _tools(body, request, dropped)
+    _tools(body, request, profile, dropped)
     _sampling(config, request, dropped)
     _limits(config, request.out, profile, own, dropped)
     _think(config, request, model, profile, dropped)
@@ -210,10 +210,10 @@ def _budget(think: Think, model: str, most: int | None) -> Extras:
 # ---- tools ----
 
 
-def _tools(body: Extras, request: ChatRequest, dropped: list[str]) -> None:
+def _tools(body: Extras, request: ChatRequest, profile: Profile, dropped: list[str]) -> None:
     if not request.tools:
         return
-    body["tools"] = tools(request.tools)
+    body["tools"] = tools(request.tools, profile)
     choice = request.tool_choice
     if choice is None:
         return
@@ -225,28 +225,32 @@ def _tools(body: Extras, request: ChatRequest, dropped: list[str]) -> None:
     body["toolConfig"] = {**config, "functionCallingConfig": tool_choice(choice)}
 
 
-def tools(items: list[Tool]) -> list[object]:
+def tools(items: list[Tool], profile: Profile = PROFILE) -> list[object]:
     """`tools` of a request body: all functions in one entry, hosted tools as they came."""
     found = native_tools(items, NAME)
-    functions = [_function(tool) for tool in found if tool.kind != "hosted"]
+    field = "parameters" if profile.tool_schemas == "gemini" else "parametersJsonSchema"
+    functions = [
+        _function(tool, was, field)
+        for tool, was in zip(found, items, strict=True)
+        if tool.kind != "hosted"
+    ]
     hosted = [tool.raw for tool in found if tool.kind == "hosted"]
     return [{"functionDeclarations": functions}, *hosted] if functions else hosted
 
 
-def _function(tool: Tool) -> Extras:
+_NOTHING: Extras = {"type": "object", "properties": {}}
+
+
+def _function(tool: Tool, was: Tool, field: str) -> Extras:
+    """field: where its schema goes. An object without properties is refused there: none is sent."""
     if tool.kind == "custom":
         message = f"tools: the upstream of this model cannot take the custom tool `{tool.name}`"
-        raise RequestError("unsupported", message, param="tools")
+        raise RequestError("unsupported", message, param="tools", about=was)
     out: Extras = {"name": tool.name}
     _set(out, "description", tool.description)
-    if "parameters" not in tool.extras:
-        _set(out, "parametersJsonSchema", _schema(tool))
+    if "parameters" not in tool.extras and tool.schema and tool.schema != _NOTHING:
+        out[field] = tool.schema
     return {**out, **tool.extras}
-
-
-def _schema(tool: Tool) -> object:
-    """The parameters of a function, for a model that takes JSON Schema; None if it has none."""
-    return tool.schema or None
 
 
 _WORDS = {"auto": "AUTO", "none": "NONE", "required": "ANY", "named": "ANY"}

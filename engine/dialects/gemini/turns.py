@@ -185,7 +185,8 @@ def _media(part: Media) -> Extras:
 def _inline(part: Media) -> Extras:
     mime = type_of(part.data or "") or part.mime
     if mime is None:
-        raise RequestError("unsupported", f"{part.kind}: it does not say its type")
+        message = f"{part.kind}: it does not say its type"
+        raise RequestError("unsupported", message, about=part)
     return {"mimeType": "image/jpeg" if mime == "image/jpg" else mime, "data": part.data}
 
 
@@ -193,7 +194,7 @@ def _pointer(part: Media) -> Extras:
     uri = part.file_id or part.url or ""
     if not part.file_id and not uri.startswith(_FILES):
         message = f"{part.kind} by URL cannot be sent to the upstream of this model"
-        raise RequestError("unsupported", message)
+        raise RequestError("unsupported", message, about=part)
     return {"mimeType": part.mime, "fileUri": uri} if part.mime else {"fileUri": uri}
 
 

@@ -434,6 +434,11 @@ def test_fields_of_other_dialects_are_named() -> None:
     assert ["x_new"] == dropped
 
 
+def test_row_39_schemas_go_where_the_profile_says() -> None:
+    body, _ = ask(tools=[Tool("f", schema=SCHEMA)], profile=Profile(tool_schemas="gemini"))
+    assert [{"functionDeclarations": [{"name": "f", "parameters": SCHEMA}]}] == body["tools"]
+
+
 # ---- for templates ----
 
 
