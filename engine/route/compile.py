@@ -175,7 +175,10 @@ class _Compiler:
         values = {key: self._value(key, value, spec, roster) for key, value in spec.values.items()}
         if self._failed():
             return None
-from engine.options import OMIT, Condition, Env
+        request = spec.request or own_request(dialect)
+        staged = [(stage.options, stage.when) for stage in stages]
+        mentions = frozenset(mentioned((spec, request, staged)))
+        placed, profile_of = placements(spec.auth), profiles_of(spec, self.tree, self.reader)
         return Route(
             name=name,
             file=self.file,
