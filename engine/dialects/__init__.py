@@ -15,10 +15,18 @@ table.
 
 from __future__ import annotations
 
-from . import anthropic_messages, ollama, openai_chat, openai_responses
+from . import anthropic_messages, gemini, ollama, openai_chat, openai_responses
 from .contract import HERE, Decoder, Dialect, Encoder, Target
 
-_ALL = (openai_chat.DIALECT, openai_responses.DIALECT, anthropic_messages.DIALECT, ollama.DIALECT)
-DIALECTS: dict[str, Dialect] = {found.name: found for found in _ALL}
+DIALECTS: dict[str, Dialect] = {
+    found.name: found
+    for found in (
+        openai_chat.DIALECT,
+        openai_responses.DIALECT,
+        anthropic_messages.DIALECT,
+        ollama.DIALECT,
+        gemini.DIALECT,
+    )
+}
 
 __all__ = ["DIALECTS", "HERE", "Decoder", "Dialect", "Encoder", "Target"]

@@ -41,17 +41,23 @@ _SILENT = frozenset(
         "stream", "stream_options", "top_logprobs",
         "keep_alive",
         "output_config", "thinking",
+        "generationConfig.format", "generationConfig.thinkingConfig", "labels", "serviceTier",
         "access_programs", "reasoning", "text",
     }
 )  # fmt: skip
 _REFUSED = frozenset(
-    {"audio", "background", "container", "conversation", "inference_geo", "mcp_servers",
-     "previous_response_id", "prompt"}
+    {"audio", "background", "cachedContent", "container", "conversation", "inference_geo",
+     "mcp_servers", "previous_response_id", "prompt"}
 )  # fmt: skip
 # Dialects whose clients offer the provider's own tools as a matter of course (Codex: web_search in
 # every request): what nobody can run is left out and named.
 _OFFERS_HOSTED = frozenset({"openai_responses"})
-# The same, where other dialects have no such field.
+# What an answer is to be made of, where it is no text.
+_MODALITIES: dict[str, object] = {
+    "modalities": ["text"],
+    "generationConfig.responseModalities": ["TEXT"],
+}
+# Left out without a word only where they come from this dialect: others have no such field.
 _SILENT_OF = {"ollama": frozenset({"format", "generate", "think"})}
 
 _SYSTEM = ("system", "developer")
@@ -66,10 +72,10 @@ def foreign_extras(request: ChatRequest, profile: Profile, dropped: list[str]) -
             continue
         if name in profile.forward_extras:
             kept[name] = value
-        elif name in _REFUSED or (name == "modalities" and value != ["text"]):
+        elif name in _REFUSED or _MODALITIES.get(name, value) != value:
             message = f"{name}: the upstream of this model cannot do this"
             raise RequestError("unsupported", message, param=name)
-        elif name not in _SILENT and name != "modalities":
+        elif name not in _SILENT and name not in _MODALITIES:
             dropped.append(name)
     return kept
 

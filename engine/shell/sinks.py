@@ -18,6 +18,7 @@ from aiohttp import web
 
 from engine.chat import ChatRequest
 from engine.dialects import Dialect, Encoder
+from engine.dialects.contract import Reframe
 from engine.dialects.outcomes import retry_headers
 from engine.dialects.tokens import estimate, estimate_text
 from engine.errors import ExchangeError
@@ -47,6 +48,7 @@ class Client:
     clean    takes secrets out of what an error says: some upstreams repeat the key
     chat     the parsed request, None where it is passed through
     keep     given the answer as one document before its client has seen its end
+    reframe  writes a stream in the form that the client asked for, None for the dialect's own
     """
 
     request: web.BaseRequest
@@ -60,6 +62,7 @@ class Client:
     clean: Callable[[bytes], bytes] = bytes
     chat: ChatRequest | None = None
     keep: Callable[[object], Awaitable[None]] | None = None
+    reframe: Reframe | None = None
 
     @property
     def told(self) -> dict[str, str]:
@@ -253,9 +256,11 @@ class StreamSink:
     async def _start(self) -> web.StreamResponse:
         async with self._lock:
             if self.response is None:
+                form = self.client.reframe
+                kind = form.content_type if form else self.client.dialect.stream_type
                 headers = {
                     **self.client.told,
-                    "Content-Type": self.client.dialect.stream_type,
+                    "Content-Type": kind,
                     "Cache-Control": "no-cache",
                     "X-Accel-Buffering": "no",
                 }
@@ -269,13 +274,16 @@ class StreamSink:
         response = self.response
         if response is None or self._lock.locked():
             response = await self._start()
+        if self.client.reframe is not None:
+            data = self.client.reframe.feed(data)
         if data:
             self.silent_since = self.now()
             await response.write(data)
 
     async def _close(self) -> None:
         if self.response is not None:
-            await self.response.write_eof()
+            form = self.client.reframe
+            await self.response.write_eof(form.end() if form else b"")
 
     async def early(self) -> None:
         """Headers and a ping, though nothing has been said yet. The true status is given up."""

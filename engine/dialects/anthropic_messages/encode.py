@@ -28,7 +28,7 @@ from engine.chat import (
     ToolResult,
 )
 from engine.dialects.outcomes import answer_for, message_for
-from engine.dialects.seal import seal
+from engine.dialects.provenance import seal
 from engine.dialects.tokens import estimate
 from engine.errors import ExchangeError, RequestError
 from engine.events import (

@@ -30,6 +30,7 @@ from engine.chat import (
     ToolChoice,
     ToolResult,
 )
+from engine.dialects.provenance import unseal
 from engine.dialects.reading import (
     NAMES,
     body_fields,
@@ -41,7 +42,6 @@ from engine.dialects.reading import (
     take,
     words,
 )
-from engine.dialects.seal import unseal
 from engine.errors import RequestError
 from engine.wire import Headers, dumps
 

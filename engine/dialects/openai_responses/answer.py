@@ -19,7 +19,7 @@ from engine.chat import (
     ToolCall,
 )
 from engine.dialects.outcomes import Answer, answer_for, message_for
-from engine.dialects.seal import seal
+from engine.dialects.provenance import seal
 from engine.errors import ExchangeError, RequestError
 from engine.events import ErrorEvent, Finish, Reply, Usage
 from engine.wire import dumps

@@ -24,8 +24,8 @@ from engine.chat import (
     ToolCall,
     ToolResult,
 )
+from engine.dialects.provenance import unseal
 from engine.dialects.reading import NAMES, fields, mismatch, need, take
-from engine.dialects.seal import unseal
 
 NAME = "openai_responses"
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,")

@@ -8,7 +8,7 @@ from engine.chat import Citation, Opaque, Reasoning, Refusal, Text, ToolCall
 from engine.dialects.openai_responses.answer import failure, reply
 from engine.dialects.openai_responses.encode import PING, Encoder, stream_failure
 from engine.dialects.openai_responses.parse import parse_value
-from engine.dialects.seal import MARK, unseal
+from engine.dialects.provenance import unseal
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
     ArgsDelta,
@@ -135,7 +135,7 @@ def test_thinking_is_text_or_as_the_client_asks_a_summary() -> None:
 def test_a_signature_of_another_api_comes_back_as_it_went() -> None:
     _, whole = answer(*THOUGHT, STOP, reasoning={"summary": "auto"})
     sealed = whole["output"][0]["encrypted_content"]
-    assert sealed.startswith(MARK)
+    assert "penstock/anthropic_messages/sig" == sealed
     back = parse_value({"model": "m", "input": [*whole["output"]]}).messages[0].parts[0]
     assert isinstance(back, Reasoning)
     assert ("well, so", "sig", "anthropic_messages") == (back.text, back.signature, back.origin)
