@@ -13,7 +13,8 @@ from engine.wire import Headers, HttpResponse, Record
 
 from . import outcomes
 from .frames import Observations, Tap
-from .profile import Profile
+from .names import Limits
+from .profile import Profile, SchemaProfile
 from .splice import Scan
 
 
@@ -110,6 +111,7 @@ class Dialect:
     family          whose error types its clients know
     path            of the endpoint, under an upstream's base URL
     endpoints       what clients call: (method, path) -> action, a name in `engine/shell/server.py`
+    constants       (method, path) -> a JSON body that is always the same
     prefix, locate  paths below `prefix`: (method, rest of the path) -> action and Target, or None
     framing         parser of its streams; done: payloads that end them
     render          (request, upstream model, profile) -> body; fills request.dropped
@@ -125,6 +127,7 @@ class Dialect:
     headers         names of a client's headers that go on to an upstream of the same dialect
     tap             makes the watcher of a stream that passes through; None: it never does
     check_whole     the same for a whole answer
+    limits, schemas  names, ids and JSON Schema of tools, as far as foreign ones must be changed
     """
 
     name: str
@@ -135,6 +138,7 @@ class Dialect:
     content_type: str = "application/json"
     stream_type: str = "text/event-stream"
     endpoints: Mapping[tuple[str, str], str]
+    constants: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
     prefix: str = ""
     locate: Callable[[str, str], tuple[str, Target] | None] | None = None
     parse: Parse
@@ -154,6 +158,8 @@ class Dialect:
     tap: Callable[..., Tap] | None = None
     check_whole: Callable[[bytes], Observations] | None = None
     headers: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    schemas: SchemaProfile = "jsonschema"
 
     def refusal(self, error: RequestError, request_id: str = "") -> tuple[int, bytes]:
         """Status and body for a request that is not served."""

@@ -37,9 +37,12 @@ _SILENT = frozenset(
         "verbosity", "workspace_id",
         "function_call", "functions", "logprobs", "max_tokens", "n", "response_format", "stop",
         "stream", "stream_options", "top_logprobs",
+        "keep_alive",
         "output_config", "thinking",
     }
 )  # fmt: skip
+# The same, where other dialects have no such field.
+_SILENT_OF = {"ollama": frozenset({"format", "generate", "think"})}
 _REFUSED = frozenset({"audio", "background", "container", "inference_geo", "mcp_servers"})
 
 _SYSTEM = ("system", "developer")
@@ -48,7 +51,10 @@ _SYSTEM = ("system", "developer")
 def foreign_extras(request: ChatRequest, profile: Profile, dropped: list[str]) -> Extras:
     """Top-level extras of another dialect that the profile sends on; the others are named."""
     kept: Extras = {}
+    said = _SILENT_OF.get(request.dialect, frozenset())
     for name, value in request.extras.items():
+        if name in said:
+            continue
         if name in profile.forward_extras:
             kept[name] = value
         elif name in _REFUSED or (name == "modalities" and value != ["text"]):

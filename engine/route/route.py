@@ -8,11 +8,12 @@ reload never pulls it away.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
+from engine.auth.pool import Roster
 from engine.chat import ChatRequest
 from engine.dialects import Dialect
 from engine.dialects.profile import PROFILE, Profile
@@ -32,6 +33,7 @@ from .stages import (
     Budget,
     Measured,
     Stage,
+    Step,
     Working,
     classify,
     context_of,
@@ -69,6 +71,27 @@ class Offer:
     known: Mapping[str, object]  # what templates see as `model`
     profile: Profile = PROFILE
     passes: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """How a route's models are found: a request, and what its answer says.
+
+    every    seconds from one look to the next
+    source   what the list depends on: a list found under another one is no good
+    """
+
+    plan: Plan
+    every: float
+    source: str
+
+    def ids(self, body: bytes) -> tuple[str, ...]:
+        """The models of an answer. Raises ExchangeError if there are none."""
+        raise NotImplementedError
+
+    def offers(self, ids: Iterable[str]) -> dict[str, Offer]:
+        """Models of these ids as the route offers them, with its variants."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +143,7 @@ class Route:
     queries: Callable[[Env], Pairs]
     cookies: Callable[[Env], Pairs]
     signer: Signer | None
-    account: Mapping[str, Secret] | None
+    roster: Roster
     values: Mapping[str, ValuePlan]
     wanted: tuple[str, ...]
     names: frozenset[str]
@@ -136,11 +159,26 @@ class Route:
     passthrough: bool
     splitter: Callable[[], Splitter] | None
     hosts: tuple[str, ...]
+    errands: Mapping[str, Plan] = field(default_factory=dict)
+    discovery: Discovery | None = None
     warnings: tuple[str, ...] = field(default=())
 
     def __repr__(self) -> str:
         """Name and digest only: some headers are rendered already, with what is secret in them."""
         return f"Route({self.name!r}, {self.digest[:12]!r})"
+
+    def offer(self, name: str) -> Offer | None:
+        """The model of that name; any, where only the upstream knows its models."""
+        found = self.offers.get(name)
+        if found is None and self.discovery is not None and name:
+            return self.discovery.offers([name])[name]
+        return found
+
+    @property
+    def account(self) -> Mapping[str, Secret] | None:
+        """The parts of the first account, as an example of all; None if each client brings one."""
+        accounts = self.roster.accounts
+        return None if self.roster.client else accounts[0].parts if accounts else {}
 
     # ---- one request ----
 
@@ -177,6 +215,20 @@ class Route:
                     let[name] = value
         return env
 
+    def unasked(
+        self, account: Mapping[str, Secret], now: float, random: Random
+    ) -> dict[str, object]:
+        """The roots of templates where no request stands behind a fetch."""
+        return {
+            "account": account,
+            "values": {},
+            "vars": self.spec.vars,
+            "_ref": self.references,
+            "_route": self.name,
+            "_now": now,
+            "_random": random,
+        }
+
     def context(self, asked: Asked, env: Env, attempt: int, previous: str | None) -> Context:
         """What the transforms of one attempt may know."""
         return context_of(env, asked.chat, attempt, previous)
@@ -196,7 +248,7 @@ class Route:
 
     def render(
         self,
-        env: Env,
+        env: dict[str, object],
         chat: ChatRequest | None,
         transforms: Working,
         body: bytes | None,
@@ -209,8 +261,15 @@ class Route:
         request = self._placed(patch(transforms, request), env)
         return self.signer.sign(request, env) if self.signer else sign(transforms, request)
 
+    def send(
+        self, env: Env, plan: Plan, content: tuple[bytes, str] | None, transforms: Working
+    ) -> HttpRequest:
+        """A request that is no chat, with the route's credentials."""
+        request = self._placed(plan.render(env, content), env)
+        return self.signer.sign(request, env) if self.signer else sign(transforms, request)
+
     def _body(
-        self, env: Env, chat: ChatRequest | None, body: bytes | None
+        self, env: dict[str, object], chat: ChatRequest | None, body: bytes | None
     ) -> tuple[bytes, str] | None:
         if self.dialect is None or self.plan.body is not None:
             return self._patched(env)
@@ -224,7 +283,9 @@ class Route:
             assert chat is not None
             profile = env.get("_profile", self.spec.profile)
             assert isinstance(profile, Profile)
-            tree = write(self.dialect, chat, model["upstream"], profile)
+            written = write(self.dialect, chat, model["upstream"], profile)
+            tree = written.body
+            env["_undo"] = written.undo
         return dumps(self.patch(tree, env) if self.patch else tree), "application/json"
 
     def _patched(self, env: Env) -> tuple[bytes, str] | None:
@@ -269,7 +330,7 @@ class Route:
             new_id,
             judge=judge,
             records=record_steps(transforms),
-            events=event_steps(transforms),
+            events=[*undone(env), *event_steps(transforms)],
             other=other if road.whole else other or self.no_road,
         )
 
@@ -284,9 +345,16 @@ class Route:
         return refused or self.classifier.whole(response, env, _now(env), value)
 
 
+def undone(env: Mapping[str, object]) -> list[tuple[Step, None]]:
+    """What the answer to a written request goes through before the route's own transforms."""
+    undo = env.get("_undo", ())
+    assert isinstance(undo, tuple)
+    return [(step, None) for step in undo]
+
+
 def _now(env: Env) -> float:
     now = env["_now"]
     return now if isinstance(now, float) else 0.0
 
 
-__all__ = ["Budget", "Offer", "Route", "SessionPlan", "Splitter", "Stage", "shape"]
+__all__ = ["Budget", "Discovery", "Offer", "Route", "SessionPlan", "Splitter", "Stage", "shape"]
