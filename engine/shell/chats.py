@@ -89,7 +89,7 @@ class Chats:
     ) -> web.StreamResponse:
         """Raises RequestError for what cannot be served."""
         route, call, name = self._read(dialect, target, body, caller)
-        opened = self._open(route, call, self._client(request, route, call, name))
+        opened = self._open(route, call, self._client(request, target, route, call, name))
         self._begin(opened)
         try:
             await self._run(opened)
@@ -125,7 +125,9 @@ class Chats:
         )
         return route, call, name
 
-    def _client(self, request: web.BaseRequest, route: Route, call: Call, name: str) -> Client:
+    def _client(
+        self, request: web.BaseRequest, target: Target, route: Route, call: Call, name: str
+    ) -> Client:
         passes = (
             route.passthrough
             and call.offer.passes
@@ -146,6 +148,7 @@ class Chats:
             release=call.release,
             clean=self.clean,
             chat=chat,
+            reframe=call.dialect.reframe(target),
         )
 
     def _open(self, route: Route, call: Call, client: Client) -> Open:

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from engine.chat import ChatRequest
 from engine.dialects import Dialect, Encoder
+from engine.dialects.contract import Reframe
 from engine.dialects.outcomes import retry_headers
 from engine.dialects.tokens import estimate, estimate_text
 from engine.errors import ExchangeError
@@ -47,6 +48,7 @@ class Client:
     release  called when the answer begins: nothing is tried again
     clean    takes secrets out of what an error says: some upstreams repeat the key
     chat     the parsed request, None where it is passed through
+    reframe  writes a stream in the form that the client asked for, None for the dialect's own
     """
 
     request: web.BaseRequest
@@ -59,6 +61,7 @@ class Client:
     release: Callable[[], None] = lambda: None
     clean: Callable[[bytes], bytes] = bytes
     chat: ChatRequest | None = None
+    reframe: Reframe | None = None
 
     @property
     def told(self) -> dict[str, str]:
@@ -240,7 +243,9 @@ class StreamSink:
         client = self.client
         headers = {
             **client.told,
-            "Content-Type": client.dialect.stream_type,
+            "Content-Type": client.reframe.content_type
+            if client.reframe
+            else client.dialect.stream_type,
             "Cache-Control": "no-cache",
             "X-Accel-Buffering": "no",
         }
@@ -249,7 +254,9 @@ class StreamSink:
         return response
 
     async def _write(self, data: bytes, *, last: bool = False) -> None:
-        reply = self._reply or self._start()
+        reply, form = self._reply or self._start(), self.client.reframe
+        if form is not None:
+            data = form.feed(data) + (form.end() if last else b"")
         if data:
             self.silent_since = self.now()
         reply.put(data, last)
