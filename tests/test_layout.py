@@ -38,6 +38,7 @@ ELSEWHERE = {
     "route/codes.py": "tests/route/test_corpus.py",
     "route/manual.py": "tests/route/test_schema.py",
     "route/rule_checks.py": "tests/route/test_checks.py",
+    "shell/continued.py": "tests/clients/test_responses.py",
     "shell/admin.py": "tests/security/test_auth_matrix.py",
     "shell/app.py": "tests/faults/test_stopping.py",
     "shell/chats.py": "tests/clients/test_openai_python.py",

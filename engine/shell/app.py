@@ -14,6 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
+from engine.answers import Answers
 from engine.keyring import Keyring
 from engine.options import Secret
 from engine.ports import Ports
@@ -24,6 +25,7 @@ from .admin import Admin
 from .aws import BotocoreAws
 from .chats import Chats
 from .clock import SystemClock
+from .continued import Continued
 from .discovery import Models
 from .keys import ClientKeys
 from .library import Library
@@ -34,7 +36,7 @@ from .prefetch import prefetch
 from .redact import Redactor
 from .report import Reporter
 from .server import Server
-from .settings import Settings
+from .settings import KeptAnswers, Settings
 from .stores import Stores, open_stores
 from .upstream import AiohttpUpstream
 from .watch import RouteKeeper
@@ -126,12 +128,23 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     server = Server(
         settings=settings,
         keys=None if settings.clients.auth == "none" else ClientKeys(settings.clients.keys),
-        chats=Chats(lambda: models.book, ports, keyring, sessions, redactor.clean),
+        chats=Chats(
+            lambda: models.book,
+            ports,
+            keyring,
+            sessions,
+            redactor.clean,
+            continued=Continued(_answers(ports, settings.responses)),
+        ),
         ready=lambda: bool(keeper.book.routes),
         since=int(clock.now()),
     )
     _extend(server, settings, keeper, metrics, stores)
     return Gateway(server, keeper, logger, stores, models)
+
+
+def _answers(ports: Ports, given: KeptAnswers) -> Answers:
+    return Answers(ports, float(given.keep), given.most, given.durable)
 
 
 def _swapped(

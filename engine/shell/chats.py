@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
+from engine.answers import Answers
 from engine.attempt import Call
 from engine.chat import Message
 from engine.dialects import Dialect, Target
@@ -29,6 +30,7 @@ from engine.route.view import Asked
 from engine.sessions import Sessions
 from engine.wire import Headers
 
+from .continued import Continued
 from .sinks import Client, PlainSink, StreamSink
 
 PING_EVERY = 15.0
@@ -66,7 +68,8 @@ class Open:
 class Chats:
     """`ask` serves one request; `under_way` holds those that are not answered yet.
 
-    clean   takes secrets out of errors
+    clean      takes secrets out of errors
+    continued  goes on from answers that were kept; None: with its defaults
     """
 
     book: Callable[[], RouteBook]
@@ -76,8 +79,13 @@ class Chats:
     clean: Callable[[bytes], bytes] = bytes
     draining: bool = False
     under_way: set[Open] = field(default_factory=set)
+    continued: Continued | None = None
     _counts: dict[str, int] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        if self.continued is None:
+            self.continued = Continued(Answers(self.ports))
 
     async def ask(
         self,
@@ -89,7 +97,12 @@ class Chats:
     ) -> web.StreamResponse:
         """Raises RequestError for what cannot be served."""
         route, call, name = self._read(dialect, target, body, caller)
-        opened = self._open(route, call, self._client(request, target, route, call, name))
+        passes = _passes(route, call)
+        assert self.continued is not None
+        keep = None if passes else await self.continued.begin(call)
+        client = self._client(request, target, route, call, name)
+        client.keep = keep
+        opened = self._open(route, call, client)
         self._begin(opened)
         try:
             await self._run(opened)
@@ -128,13 +141,7 @@ class Chats:
     def _client(
         self, request: web.BaseRequest, target: Target, route: Route, call: Call, name: str
     ) -> Client:
-        passes = (
-            route.passthrough
-            and call.offer.passes
-            and route.dialect is call.dialect
-            and call.splice is not None
-        )
-        chat = None if passes else call.asked.chat
+        chat = None if _passes(route, call) else call.asked.chat
         if chat is not None and chat.out.n > 1 and route.dialect is None:
             raise RequestError("unsupported", "this route gives one answer at a time", param="n")
         return Client(
@@ -248,6 +255,12 @@ class Chats:
                 while self.under_way:
                     self._idle.clear()
                     await self._idle.wait()
+
+
+def _passes(route: Route, call: Call) -> bool:
+    """Whether the client is served on bytes."""
+    able = route.passthrough and call.offer.passes and call.splice is not None
+    return able and route.dialect is call.dialect
 
 
 def _turns(sink: StreamSink | PlainSink) -> list[Message]:
