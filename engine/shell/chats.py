@@ -19,6 +19,7 @@ from engine.attempt import Call
 from engine.chat import Message
 from engine.dialects import Dialect, Target
 from engine.errors import ExchangeError, RequestError
+from engine.events import ErrorEvent
 from engine.exchange import Exchange, Report
 from engine.keyring import Keyring
 from engine.options import Secret
@@ -29,6 +30,7 @@ from engine.route.view import Asked
 from engine.sessions import Sessions
 from engine.wire import Headers
 
+from .around import next_route
 from .sinks import Client, PlainSink, StreamSink
 
 PING_EVERY = 15.0
@@ -46,7 +48,7 @@ class Caller:
 
 @dataclass(slots=True, eq=False)
 class Open:
-    """A request under way."""
+    """A request under way. asked: the routes that had it, the one that has it now last."""
 
     route: Route
     call: Call
@@ -54,6 +56,7 @@ class Open:
     task: asyncio.Task[Any]
     begun: float
     report: Report
+    asked: list[Route]
 
     @property
     def early(self) -> float:
@@ -151,13 +154,16 @@ class Chats:
     def _open(self, route: Route, call: Call, client: Client) -> Open:
         task = asyncio.current_task()
         assert task is not None
-        now = asyncio.get_running_loop().time
-        sink: StreamSink | PlainSink = PlainSink(client)
-        if call.wants_stream:
-            sink = StreamSink(client, now)
-            if route.session is not None and route.session.server_history:
-                sink.keep()
-        return Open(route, call, sink, task, now(), Report())
+        now = asyncio.get_running_loop().time()
+        return Open(route, call, self._sink(route, call, client), task, now, Report(), [route])
+
+    def _sink(self, route: Route, call: Call, client: Client) -> StreamSink | PlainSink:
+        if not call.wants_stream:
+            return PlainSink(client)
+        sink = StreamSink(client, asyncio.get_running_loop().time)
+        if route.session is not None and route.session.server_history:
+            sink.keep()
+        return sink
 
     def _begin(self, opened: Open) -> None:
         name, limit = opened.route.name, opened.route.spec.limits.concurrency
@@ -168,19 +174,47 @@ class Chats:
         self.under_way.add(opened)
 
     async def _run(self, opened: Open) -> None:
-        sink = opened.sink
-        exchange = Exchange(
-            opened.route, opened.call, self.ports, self.keyring, self.sessions, sink
-        )
-        opened.report = exchange.report
         try:
-            await exchange.run(partial(_turns, sink))
+            while await self._exchange(opened):
+                pass
         except asyncio.CancelledError:
-            exchange.report.gone = True
+            opened.report.gone = True
             if not self.draining:
                 raise
             opened.task.uncancel()
-            await sink.fail(ExchangeError("unavailable", "the server is shutting down"))
+            await opened.sink.fail(ExchangeError("unavailable", "the server is shutting down"))
+
+    async def _exchange(self, opened: Open) -> bool:
+        """Ask one route. True: it failed, and another one is to be asked."""
+        route, sink = opened.asked[-1], opened.sink
+        following: tuple[Route, Call] | None = None
+
+        def relents(error: ErrorEvent) -> bool:
+            nonlocal following
+            following = next_route(self.book(), opened.asked, opened.call, error)
+            return following is not None
+
+        exchange = Exchange(
+            route, opened.call, self.ports, self.keyring, self.sessions, sink, relents
+        )
+        exchange.report.attempts = opened.report.attempts
+        opened.report = exchange.report
+        await exchange.run(partial(_turns, sink))
+        if following is None:
+            return False
+        self._turn_to(opened, *following)
+        return True
+
+    def _turn_to(self, opened: Open, route: Route, call: Call) -> None:
+        """Another route takes over; the client's side begins anew, unless it has its headers."""
+        client = opened.sink.client
+        opened.asked.append(route)
+        opened.call = call
+        if opened.sink.response is None:
+            client = self._client(client.request, route, call, client.model)
+            opened.sink = self._sink(route, call, client)
+        else:
+            opened.sink.restart()
 
     def _end(self, opened: Open) -> None:
         self.under_way.discard(opened)
@@ -195,7 +229,7 @@ class Chats:
         self.ports.observer.saw(
             "request",
             id=call.asked.id,
-            route=opened.route.name,
+            route=opened.asked[-1].name,
             model=call.offer.model.id,
             dialect=call.dialect.name,
             stream=call.wants_stream,
