@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from engine.attempt import Call
-from engine.chat import Message
+from engine.chat import ChatRequest, Message
 from engine.dialects import Dialect, Target
 from engine.errors import ExchangeError, RequestError
 from engine.events import ErrorEvent
@@ -131,15 +131,6 @@ class Chats:
     def _client(
         self, request: web.BaseRequest, target: Target, route: Route, call: Call, name: str
     ) -> Client:
-        passes = (
-            route.passthrough
-            and call.offer.passes
-            and route.dialect is call.dialect
-            and call.splice is not None
-        )
-        chat = None if passes else call.asked.chat
-        if chat is not None and chat.out.n > 1 and route.dialect is None:
-            raise RequestError("unsupported", "this route gives one answer at a time", param="n")
         return Client(
             request=request,
             dialect=call.dialect,
@@ -150,7 +141,7 @@ class Chats:
             wants_usage=call.wants_usage,
             release=call.release,
             clean=self.clean,
-            chat=chat,
+            chat=_parsed(route, call),
             reframe=call.dialect.reframe(target),
         )
 
@@ -214,7 +205,8 @@ class Chats:
         opened.asked.append(route)
         opened.call = call
         if opened.sink.response is None:
-            client = self._client(client.request, route, call, client.model)
+            headers = {**client.headers, "x-penstock-route": route.name}
+            client = replace(client, headers=headers, chat=_parsed(route, call))
             opened.sink = self._sink(route, call, client)
         else:
             opened.sink.restart()
@@ -282,6 +274,20 @@ class Chats:
                 while self.under_way:
                     self._idle.clear()
                     await self._idle.wait()
+
+
+def _parsed(route: Route, call: Call) -> ChatRequest | None:
+    """The request, where the client's own bytes will not do. Raises RequestError."""
+    passes = (
+        route.passthrough
+        and call.offer.passes
+        and route.dialect is call.dialect
+        and call.splice is not None
+    )
+    chat = None if passes else call.asked.chat
+    if chat is not None and chat.out.n > 1 and route.dialect is None:
+        raise RequestError("unsupported", "this route gives one answer at a time", param="n")
+    return chat
 
 
 def _turns(sink: StreamSink | PlainSink) -> list[Message]:
