@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from .chat import ChatRequest
 from .dialects import Dialect
+from .dialects.adapt import counted
 from .dialects.frames import Tap
 from .errors import ExchangeError
 from .events import ErrorEvent, Finish, Usage
@@ -102,7 +103,10 @@ class Attempt:
         self.pipeline: Pipeline | None = None
         self.tap: Tap | None = None
         self.passes = (
-            route.passthrough and call.dialect is route.dialect and call.splice is not None
+            route.passthrough
+            and call.offer.passes
+            and call.dialect is route.dialect
+            and call.splice is not None
         )
 
     async def run(self, number: int, previous: str | None) -> Outcome:
@@ -283,7 +287,7 @@ class Attempt:
         else:
             outcome.error = verdict
         outcome.cause = pipeline.cause or (failure.__cause__ if failure else None)
-        outcome.usage = pipeline.usage
+        outcome.usage = counted(pipeline.usage, self.call.offer.profile)
         outcome.state = pipeline.state
         outcome.unmatched = dict(pipeline.unmatched)
 
@@ -298,7 +302,9 @@ class Attempt:
             head += data
             if sniff(head) is not None:
                 break
-        if sniff(head) == "document":
+        road = self.route.stream_road
+        assert road is not None
+        if road.unlike and sniff(head) == road.unlike:
             await self._translate(Begun(answer.head, head, chunks), transforms, True, watch)
         else:
             self.tap, self.splitter = self._tap()

@@ -71,13 +71,19 @@ class RequestError(PenstockError):
 
     kind is a key of `dialects/outcomes.py` CLIENT_KINDS: bad_request, auth, not_found,
     model_not_found, too_large, unsupported, method, unavailable.
+
+    about  the part, message or tool of the request that cannot be said, where it is one: what is
+           left of the request may be said without it
     """
 
-    def __init__(self, kind: str, message: str, *, param: str | None = None) -> None:
+    def __init__(
+        self, kind: str, message: str, *, param: str | None = None, about: object = None
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
         self.param = param
+        self.about = about
 
 
 class ExchangeError(PenstockError):

@@ -109,12 +109,15 @@ class Finish:
 
     stop     the stop sequence that ended the answer, if it was one and it was told
     details  what the upstream says of its reason, in its own shape
+    seconds  how long the answer took, `waited` of them before its first words; 0: nobody measured
     """
 
     reason: str
     raw: str = ""
     stop: str | None = None
     details: JSON = None
+    seconds: float = 0.0
+    waited: float = 0.0
 
 
 @dataclass(slots=True)
@@ -190,6 +193,8 @@ class Reply:
     logprobs: list[JSON] = field(default_factory=list)
     stop: str | None = None
     details: JSON = None
+    seconds: float = 0.0
+    waited: float = 0.0
 
     @property
     def text(self) -> str:
@@ -255,9 +260,10 @@ class Folder:
                 reply.usage = merge_usage(reply.usage, usage)
             case Start(id, model, created):
                 reply.id, reply.model, reply.created = id, model, created
-            case Finish(reason, raw, stop, details):
+            case Finish(reason, raw, stop, details, seconds, waited):
                 reply.finish, reply.raw_finish = reason, raw
                 reply.stop, reply.details = stop, details
+                reply.seconds, reply.waited = seconds, waited
             case ErrorEvent():
                 reply.error = event
             case Annotation(value):

@@ -16,6 +16,7 @@ from random import Random
 from urllib.parse import urlencode
 
 from .dialects import DIALECTS, Dialect
+from .dialects.losses import why
 from .errors import ExchangeError, RequestError
 from .masks import forms
 from .options import Secret
@@ -68,7 +69,7 @@ def _explain(route: Route, body: bytes, client: Dialect, now: float, random: Ran
     streams = route.streams(chat.stream)
     shaped = shape(transforms, chat)
     env["req"] = view(asked.with_chat(shaped, stream=streams), route.names)
-    passes = route.passthrough and route.dialect is client
+    passes = route.passthrough and offer.passes and route.dialect is client
     scan = client.scan(body) if passes else None
     spliced = None if scan is None else client.splice(body, scan, offer.model.upstream, streams)
     written = dataclasses.replace(shaped, stream=streams)
@@ -157,7 +158,7 @@ def _notes(
     if passed:
         notes.append("passed through: the client's bytes, with the model's name put in")
     if dropped:
-        notes.append(f"dropped: {', '.join(dropped)}")
+        notes += [f"dropped: {name} ({why(name)})" for name in dropped]
     return notes
 
 

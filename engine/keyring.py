@@ -251,7 +251,7 @@ class Keyring:
             raw = await self.ports.durable.get(f"value/{wish.key}")
             kept = loads(raw) if raw is not None else None
         except (StoreError, JsonError):
-            self.ports.observer.saw("store_error", store="durable")
+            self.ports.observer.saw("store_error", store="values", op="get")
             return None
         if not isinstance(kept, dict) or not isinstance(kept.get("content"), str | dict):
             return None
@@ -272,7 +272,7 @@ class Keyring:
             value = dumps({"content": found.content, "until": until})
             await self.ports.durable.put(f"value/{key}", value, lasts)
         except StoreError:
-            self.ports.observer.saw("store_error", store="durable")
+            self.ports.observer.saw("store_error", store="values", op="put")
 
 
 def _key(route: Route, plan: ValuePlan, scope: str) -> str:

@@ -180,6 +180,8 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
+    """shared: other processes serve the same routes on the same stores."""
+
     upstream: Upstream
     clock: Clock
     store: Store
@@ -187,3 +189,4 @@ class Ports:
     observer: Observer
     random: Random
     aws: Aws = NoAws()
+    shared: bool = False

@@ -107,7 +107,7 @@ class Sessions:
             kept: Any = loads(raw) if raw is not None else None
             return None if kept is None else Session(key, kept["state"], _messages(kept["history"]))
         except (StoreError, RequestError, ValueError, KeyError, TypeError):  # unreadable, too
-            self.ports.observer.saw("store_error", store="sessions")
+            self.ports.observer.saw("store_error", store="sessions", op="get")
             return None
 
     async def _write(self, plan: SessionPlan, session: Session, turns: list[Message]) -> None:
@@ -118,7 +118,7 @@ class Sessions:
             await store.put(session.key, value, plan.ttl)
             await store.trim(session.key.rpartition("/")[0] + "/", plan.limit)
         except StoreError:
-            self.ports.observer.saw("store_error", store="sessions")
+            self.ports.observer.saw("store_error", store="sessions", op="put")
 
     def _lock(self, key: str) -> asyncio.Lock:
         lock = self._locks.setdefault(key, asyncio.Lock())

@@ -349,3 +349,47 @@ class _Messages:
         assert isinstance(value["error"]["type"], str)
         assert isinstance(value["error"]["message"], str)
         self.state = "failed"
+
+
+# ---- Ollama ----
+
+_DONE_KEYS = {
+    "done_reason", "total_duration", "load_duration", "prompt_eval_count", "prompt_eval_duration",
+    "eval_count", "eval_duration",
+}  # fmt: skip
+
+
+def check_ollama_stream(data: bytes, *, generate: bool = False) -> list[dict[str, Any]]:
+    """The lines of a whole Ollama stream, after holding it against its grammar. The error line of
+    a failed answer is the last item returned. generate: the answer to a prompt, not to a chat."""
+    assert data.endswith(b"\n"), "the last line is not closed"
+    assert b"\r" not in data, "a carriage return"
+    lines = data.split(b"\n")[:-1]
+    assert all(lines), "a blank line"
+    values: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    for value in values[:-1]:
+        assert value["done"] is False, f"{value} before the end"
+        assert not _DONE_KEYS & set(value), f"counts before the end: {value}"
+    last = values[-1]
+    if "error" in last:
+        assert set(last) == {"error"}
+        assert isinstance(last["error"], str)
+    else:
+        assert last["done"] is True, "no line is done"
+        assert set(last) >= _DONE_KEYS
+        assert last["done_reason"] in ("stop", "length")
+    heads = [(value["model"], value["created_at"]) for value in values if "error" not in value]
+    assert len(set(heads)) <= 1, "model or created_at changed"
+    for value in values:
+        if "error" not in value:
+            _said(value, generate)
+    return values
+
+
+def _said(value: dict[str, Any], generate: bool) -> None:
+    holder = value if generate else value["message"]
+    assert isinstance(holder["response" if generate else "content"], str)
+    assert generate or holder["role"] == "assistant"
+    for call in holder.get("tool_calls", []):
+        assert isinstance(call["function"]["arguments"], dict), "arguments that are no object"
+        assert call["function"]["name"], "a call without name"

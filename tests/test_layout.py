@@ -24,6 +24,7 @@ ELSEWHERE = {
     "dialects/anthropic_messages/turns.py": "tests/dialects/anthropic_messages/test_render.py",
     "dialects/contract.py": "tests/dialects/test_dialects.py",
     "dialects/frames.py": "tests/dialects/openai_chat/test_tap.py",
+    "dialects/written.py": "tests/dialects/test_losses.py",
     "parsers/bounds.py": "tests/parsers/test_parsers.py",
     "parsers/prefixed.py": "tests/parsers/test_frames.py",
     "ports.py": "tests/kit.py",  # protocols only

@@ -285,7 +285,8 @@ async def test_a_store_that_fails_is_counted_and_done_without() -> None:
     world.ports.store.put = fails  # type: ignore[method-assign, assignment]
     session = await opened(world, of)
     await world.sessions.save(plan_of(of), session, [user("one")], {})
-    assert world.notes.of("store_error") == [{"store": "sessions"}] * 4
+    failed = [{"store": "sessions", "op": "get"}, {"store": "sessions", "op": "put"}]
+    assert world.notes.of("store_error") == failed * 2
 
 
 @pytest.mark.parametrize(

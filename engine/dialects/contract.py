@@ -110,6 +110,7 @@ class Dialect:
     family          whose error types its clients know
     path            of the endpoint, under an upstream's base URL
     endpoints       what clients call: (method, path) -> action, a name in `engine/shell/server.py`
+    constants       (method, path) -> a JSON body that is always the same
     prefix, locate  paths below `prefix`: (method, rest of the path) -> action and Target, or None
     framing         parser of its streams; done: payloads that end them
     render          (request, upstream model, profile) -> body; fills request.dropped
@@ -135,6 +136,7 @@ class Dialect:
     content_type: str = "application/json"
     stream_type: str = "text/event-stream"
     endpoints: Mapping[tuple[str, str], str]
+    constants: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
     prefix: str = ""
     locate: Callable[[str, str], tuple[str, Target] | None] | None = None
     parse: Parse

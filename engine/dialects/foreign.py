@@ -2,7 +2,7 @@
 
 `render` of every dialect comes here first: extras belong to the dialect they came in and go no
 further, fields whose loss would change what is meant are refused, all others are named in
-`dropped`, and hints are left out without a word.
+`dropped`, and hints are left out without a word. What comes of a refusal `losses.py` decides.
 """
 
 from __future__ import annotations
@@ -37,9 +37,12 @@ _SILENT = frozenset(
         "verbosity", "workspace_id",
         "function_call", "functions", "logprobs", "max_tokens", "n", "response_format", "stop",
         "stream", "stream_options", "top_logprobs",
+        "keep_alive",
         "output_config", "thinking",
     }
 )  # fmt: skip
+# The same, where other dialects have no such field.
+_SILENT_OF = {"ollama": frozenset({"format", "generate", "think"})}
 _REFUSED = frozenset({"audio", "background", "container", "inference_geo", "mcp_servers"})
 
 _SYSTEM = ("system", "developer")
@@ -48,7 +51,10 @@ _SYSTEM = ("system", "developer")
 def foreign_extras(request: ChatRequest, profile: Profile, dropped: list[str]) -> Extras:
     """Top-level extras of another dialect that the profile sends on; the others are named."""
     kept: Extras = {}
+    said = _SILENT_OF.get(request.dialect, frozenset())
     for name, value in request.extras.items():
+        if name in said:
+            continue
         if name in profile.forward_extras:
             kept[name] = value
         elif name in _REFUSED or (name == "modalities" and value != ["text"]):
@@ -85,7 +91,7 @@ def _plain(part: Part) -> Part:
 def _plain_media(part: Media) -> Media:
     if part.data is None and part.url is None:
         message = f"{part.kind} by file id cannot be sent to the upstream of this model"
-        raise RequestError("unsupported", message)
+        raise RequestError("unsupported", message, about=part)
     named = part.name is not None or part.mime != "application/pdf"
     return replace(part, extras={}, name=part.name if named else "document.pdf")
 
@@ -99,7 +105,7 @@ def native_tools(tools: list[Tool], dialect: str) -> list[Tool]:
 def _bare_tool(tool: Tool) -> Tool:
     if tool.kind == "hosted":
         message = f"tools: the upstream of this model does not run the tool `{tool.name}`"
-        raise RequestError("unsupported", message, param="tools")
+        raise RequestError("unsupported", message, param="tools", about=tool)
     return replace(tool, extras={})
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 
 from .outcomes import Family
 
@@ -33,13 +34,16 @@ def models(entries: Entries, now: int) -> Fields:
     return {"object": "list", "data": [model(id, owner, now) for id, owner in _once(entries)]}
 
 
+def _stamp(now: int) -> str:
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _anthropic_model(id: str, owner: str, now: int) -> Fields:
-    created = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "type": "model",
         "id": id,
         "display_name": id,
-        "created_at": created,
+        "created_at": _stamp(now),
         "lifecycle": "active",
     }
 
@@ -58,7 +62,50 @@ def _once(entries: Entries) -> list[tuple[str, str]]:
     return list(known.items())
 
 
+def _ollama_details(owner: str) -> Fields:
+    return {
+        "parent_model": "",
+        "format": "",
+        "family": owner,
+        "families": [owner],
+        "parameter_size": "",
+        "quantization_level": "",
+    }
+
+
+def _ollama_model(id: str, owner: str, now: int) -> Fields:
+    """What /api/show says. Capabilities are those of the gateway, not of the model."""
+    return {
+        "modified_at": _stamp(now),
+        "license": "",
+        "modelfile": "",
+        "parameters": "",
+        "template": "",
+        "details": _ollama_details(owner),
+        "model_info": {"general.architecture": owner, "general.basename": id},
+        "capabilities": ["completion", "tools", "vision", "thinking"],
+    }
+
+
+def _ollama_models(entries: Entries, now: int) -> Fields:
+    """What /api/tags lists. Nothing lies on a disk: sizes are 0. An id is listed once."""
+    return {
+        "models": [
+            {
+                "name": id,
+                "model": id,
+                "modified_at": _stamp(now),
+                "size": 0,
+                "digest": sha256(id.encode("utf-8", "replace")).hexdigest(),
+                "details": _ollama_details(owner),
+            }
+            for id, owner in _once(entries)
+        ]
+    }
+
+
 SHAPES: dict[Family, Shape] = {
     "openai": Shape(model, models),
     "anthropic": Shape(_anthropic_model, _anthropic_models),
+    "ollama": Shape(_ollama_model, _ollama_models),
 }

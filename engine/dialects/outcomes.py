@@ -17,7 +17,7 @@ from engine.errors import ExchangeError
 from engine.events import ErrorEvent
 from engine.wire import HttpResponse, JsonError, loads
 
-Family = Literal["openai", "anthropic"]
+Family = Literal["openai", "anthropic", "ollama"]
 
 CLIENT_KINDS: dict[str, str] = {
     "bad_request": "the request is malformed",
@@ -46,6 +46,11 @@ class Answer:
 class Row:
     openai: Answer
     anthropic: Answer
+
+    @property
+    def ollama(self) -> Answer:
+        """Its errors are a status and words: the status is the one of the OpenAI API."""
+        return self.openai
 
 
 _BAD_GATEWAY = Row(Answer(502, "server_error", "bad_gateway"), Answer(502, "api_error"))

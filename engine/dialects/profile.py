@@ -6,10 +6,49 @@ speaks the dialect as its inventor does; a clone's preset says where it differs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from engine.options import option
+
+Unsupported = Literal["warn", "refuse", "silent"]
+Choice = Literal["auto", "none", "required", "named"]
+Dial = Literal["temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "seed",
+               "logit_bias"]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolProfile:
+    """How an upstream takes tools."""
+
+    strict: bool = option(True, "whether `strict` of a tool is sent")
+    parallel: bool = option(True, "whether it may be told to call one tool at a time")
+    choice: list[Choice] = option(
+        ["auto", "none", "required", "named"], "choices it knows; others are sent as auto"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedSampling:
+    """Values a model insists on."""
+
+    temperature: float | None = option(None, "the temperature that is sent")
+    top_p: float | None = option(None, "the top_p that is sent")
+
+    def values(self) -> dict[str, float]:
+        found = {"temperature": self.temperature, "top_p": self.top_p}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageProfile:
+    """How an upstream takes images."""
+
+    url: bool = option(True, "by http URL")
+    base64: bool = option(True, "by their bytes")
+    in_tool_result: bool = option(
+        True, "in the result of a tool; false: they follow in the user's turn"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +97,60 @@ class Profile:
         "how Messages requests ask for thinking; as_sent: as the client, or adaptive where it "
         "speaks another dialect",
     )
+    think_levels: bool = option(
+        False, "Ollama requests say how much to think, not only that; gpt-oss models take it"
+    )
     unsigned_thinking: Literal["drop", "send"] = option(
         "drop", "what becomes of earlier thinking without a signature in Messages requests"
+    )
+    on_unsupported: Unsupported | None = option(
+        None, "as the route's key of this name, for these models alone"
+    )
+    sampling_refused: list[Dial] = option(
+        [], "sampling fields the model refuses; they are left out", example=["temperature"]
+    )
+    sampling_fixed: FixedSampling = option(FixedSampling(), "values sent whatever the client says")
+    thinking_sampling: FixedSampling = option(
+        FixedSampling(), "the same while the client asks for thinking"
+    )
+    min_output: int | None = option(None, "fewest tokens an answer may be limited to")
+    thinking_min_output: int | None = option(
+        None, "the same while the client asks for thinking", example=16000
+    )
+    default_output: int | None = option(
+        None, "tokens an answer is limited to when the client does not say; default: not limited"
+    )
+    efforts: dict[str, str] = option(
+        {},
+        "words for the effort of thinking in place of the client's; `*` for the rest",
+        example={"minimal": "low", "xhigh": "high"},
+    )
+    thinking_field: Literal["reasoning_effort", "thinking", "enable_thinking", "template"] = option(
+        "reasoning_effort",
+        "how Chat requests ask for thinking: by effort, by `thinking: {type, effort}`, by "
+        "`enable_thinking`, or by that in `chat_template_kwargs`",
+    )
+    thinking_off: Literal["send", "drop"] = option(
+        "send", "drop: a client's wish not to think is left out, for models that always do"
+    )
+    prefill: Literal["ok", "refuse"] = option(
+        "ok", "whether the last turn may be the assistant's, to be gone on with"
+    )
+    alternate: bool = option(
+        False, "user and assistant must take turns: neighbours of one role are joined"
+    )
+    single_system: bool = option(False, "system messages at the front are joined to one")
+    stop_max: int | None = option(None, "most stop sequences")
+    tools: ToolProfile = option(ToolProfile(), "how tools are taken")
+    images: ImageProfile = option(ImageProfile(), "how images are taken")
+    usage_input: Literal["exclusive", "inclusive"] = option(
+        "exclusive",
+        "whether a Messages upstream counts cached tokens in input_tokens; the API itself does not",
+    )
+    same_dialect: Literal["adapt", "pass"] = option(
+        "adapt",
+        "clients of the upstream's own dialect: their requests are adapted to the profile too, or "
+        "pass through as they are",
     )
     forward_extras: list[str] = option(
         [],
@@ -70,3 +161,14 @@ class Profile:
 
 
 PROFILE = Profile()
+
+# Fields that say nothing to a client of the upstream's own dialect: its bytes may pass through.
+FOREIGN = frozenset({"forward_extras", "on_unsupported"})
+
+
+def adapts(profile: Profile) -> bool:
+    """Whether a request of the upstream's own dialect has to be written anew for it."""
+    if profile.same_dialect == "pass":
+        return False
+    names = (item.name for item in fields(Profile) if item.name not in FOREIGN)
+    return any(getattr(profile, name) != getattr(PROFILE, name) for name in names)

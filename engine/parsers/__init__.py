@@ -22,7 +22,7 @@ from .frames import Frames, frames_parser
 from .json import JsonParser
 from .json_array import JsonArrayParser
 from .lines import LinesParser
-from .ndjson import NdjsonParser
+from .ndjson import NdjsonFrames, NdjsonParser
 from .sse import SseFrames, SseParser
 from .text import TextParser
 
@@ -55,12 +55,12 @@ class Kind:
     make: Callable[..., Parser]
     decodes: Literal["json", "text"] = "json"
     options: type | None = None
-    frames: Callable[[int], SseFrames] | None = None
+    frames: Callable[[int], SseFrames | NdjsonFrames] | None = None
 
 
 PARSERS: dict[str, Kind] = {
     "sse": Kind(lambda _, limit=MAX_FRAME: SseParser(limit), frames=SseFrames),
-    "ndjson": Kind(lambda _, limit=MAX_FRAME: NdjsonParser(limit)),
+    "ndjson": Kind(lambda _, limit=MAX_FRAME: NdjsonParser(limit), frames=NdjsonFrames),
     "json_array": Kind(lambda _, limit=MAX_FRAME: JsonArrayParser(limit)),
     "json": Kind(lambda _, limit=MAX_FRAME: JsonParser(limit)),
     "text": Kind(lambda _, limit=MAX_FRAME: TextParser(), decodes="text"),

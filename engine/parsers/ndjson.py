@@ -24,3 +24,21 @@ class NdjsonParser:
     def _read(self, lines: list[bytes]) -> list[Record]:
         self.frames += len(lines)
         return [Record("", line) for line in lines if line and not line.isspace()]
+
+
+class NdjsonFrames:
+    """Bytes -> whole lines as they came, each with a LF; blank ones are left out. The last line
+    needs no end."""
+
+    def __init__(self, limit: int = MAX_FRAME) -> None:
+        self._lines = LineSplitter(limit)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        return _ended(self._lines.feed(data))
+
+    def finish(self) -> list[bytes]:
+        return _ended(self._lines.finish())
+
+
+def _ended(lines: list[bytes]) -> list[bytes]:
+    return [line + b"\n" for line in lines if line and not line.isspace()]

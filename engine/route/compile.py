@@ -37,6 +37,7 @@ from .nodes import Mark, Node, read
 from .offers import offers_of
 from .places import key_mark
 from .placing import placements
+from .profiles import profiles_of
 from .reader import REFERENCES, WRONG, Reader, did_you_mean
 from .references import Outside, Resolver
 from .render import Pairs, compile_patches, compile_request, pairs, without_case
@@ -180,7 +181,7 @@ class _Compiler:
             files=tuple(dict.fromkeys([*self.files, *self.sources.outside.files])),
             priority=spec.priority,
             spec=spec,
-            offers=offers_of(name, spec),
+            offers=offers_of(name, spec, profiles_of(spec, self.tree, self.reader)),
             dialect=dialect,
             plan=compile_request(request, spec.base_url or "", spec.upstream.headers, "POST"),
             patch=compile_patches(request.patch) if request.patch else None,

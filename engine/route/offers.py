@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from engine.dialects.profile import PROFILE, Profile, adapts
 from engine.transform import Model
 
 from .route import Offer
 from .spec import ModelSpec, RouteSpec
 
 
-def offers_of(name: str, spec: RouteSpec) -> dict[str, Offer]:
+def offers_of(
+    name: str, spec: RouteSpec, profile_of: Callable[[ModelSpec], Profile] = lambda model: PROFILE
+) -> dict[str, Offer]:
     offers: dict[str, Offer] = {}
     for model in spec.models:
-        offer = _offer(name, spec, model, model.id, {})
+        profile = profile_of(model)
+        offer = _offer(name, spec, model, model.id, {}, profile)
         for alias in (model.id, *model.aliases):
             offers[alias] = offer
         for variant in spec.variants:
             ident = model.id + variant.suffix
-            offers[ident] = _offer(name, spec, model, ident, variant.set)
+            offers[ident] = _offer(name, spec, model, ident, variant.set, profile)
     return offers
 
 
 def _offer(
-    route: str, spec: RouteSpec, model: ModelSpec, ident: str, overrides: Mapping[str, Any]
+    route: str,
+    spec: RouteSpec,
+    model: ModelSpec,
+    ident: str,
+    overrides: Mapping[str, Any],
+    profile: Profile,
 ) -> Offer:
     upstream = model.upstream or model.id
     known: dict[str, object] = {"id": ident, "upstream": upstream}
@@ -32,5 +42,10 @@ def _offer(
         known["max_output"] = model.max_output
     variables = {**spec.vars, **model.set, **overrides}
     return Offer(
-        Model(ident, upstream, model.max_output), variables, model.owned_by or route, known
+        Model(ident, upstream, model.max_output),
+        variables,
+        model.owned_by or route,
+        known,
+        profile,
+        passes=not adapts(replace(profile, max_output=spec.profile.max_output)),
     )

@@ -6,12 +6,11 @@ road: a refusal that comes as one document, an answer that is streamed although 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 
 from engine.dialects import Dialect
-from engine.dialects.profile import Profile
+from engine.dialects.profile import adapts
 from engine.parsers import PARSERS, Parser
 
 from .patches import path_patch
@@ -126,7 +125,7 @@ def passes(spec: RouteSpec, dialect: Dialect | None, stages: tuple[Stage, ...]) 
         return False
     if response and (response.events is not None or response.min_text):
         return False
-    return not _adapts(spec.profile) and (stream is None or _leaves(stream, dialect))
+    return not adapts(spec.profile) and (stream is None or _leaves(stream, dialect))
 
 
 def _leaves(stream: StreamSpec, dialect: Dialect) -> bool:
@@ -134,9 +133,3 @@ def _leaves(stream: StreamSpec, dialect: Dialect) -> bool:
     framing = stream.format.word if stream.format else dialect.framing
     plain = stream.events is None and stream.use == "auto" and not stream.min_text
     return plain and framing == dialect.framing
-
-
-def _adapts(profile: Profile) -> bool:
-    """Whether a request of the upstream's own dialect has to be written anew for it."""
-    other = (item.name for item in dataclasses.fields(Profile) if item.name != "forward_extras")
-    return any(getattr(profile, name) != getattr(Profile(), name) for name in other)

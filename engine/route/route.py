@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 from engine.chat import ChatRequest
 from engine.dialects import Dialect
+from engine.dialects.profile import PROFILE, Profile
+from engine.dialects.written import write
 from engine.events import ErrorEvent
 from engine.options import OMIT, Env, Secret
 from engine.policies import Policy
@@ -55,12 +57,18 @@ class Splitter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A model as clients name it, with the route's `vars` as they are for it."""
+    """A model as clients name it, with the route's `vars` as they are for it.
+
+    profile  what its upstream can and cannot do
+    passes   a client of the same dialect may be served on bytes, as far as the profile goes
+    """
 
     model: Model
     vars: Mapping[str, object] = field(repr=False)
     owned_by: str
     known: Mapping[str, object]  # what templates see as `model`
+    profile: Profile = PROFILE
+    passes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +164,7 @@ class Route:
             "vars": offer.vars,
             "_ref": self.references,
             "_route": self.name,
+            "_profile": offer.profile,
             "_now": now,
             "_random": random,
         }
@@ -213,10 +222,9 @@ class Route:
             model = env["model"]
             assert isinstance(model, dict)
             assert chat is not None
-            profile, most = self.spec.profile, model.get("max_output")
-            if most is not None:
-                profile = dataclasses.replace(profile, max_output=most)
-            tree = self.dialect.render(chat, model["upstream"], profile)
+            profile = env.get("_profile", self.spec.profile)
+            assert isinstance(profile, Profile)
+            tree = write(self.dialect, chat, model["upstream"], profile)
         return dumps(self.patch(tree, env) if self.patch else tree), "application/json"
 
     def _patched(self, env: Env) -> tuple[bytes, str] | None:

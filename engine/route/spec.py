@@ -13,7 +13,7 @@ from engine.auth.aws_sigv4 import AwsSigv4
 from engine.auth.hmac import Hmac
 from engine.auth.static import Accounts, Basic
 from engine.dialects import DIALECTS
-from engine.dialects.profile import Profile
+from engine.dialects.profile import Profile, Unsupported
 from engine.errors import OUTCOMES
 from engine.options import (
     Condition,
@@ -381,6 +381,14 @@ class RouteSpec:
         choices=tuple(DIALECTS),
     )  # fmt: skip
     profile: Profile = option(Profile(), "what this upstream can and cannot do")
+    profiles: dict[str, Profile] = option(
+        {}, "the same for models whose name fits (`kimi-k2*`), laid over `profile` key by key"
+    )
+    on_unsupported: Unsupported | None = option(
+        None,
+        "what becomes of fields the upstream cannot be told: left out and named (warn), refused, "
+        "left out (silent); default: warn, and refuse where the meaning would change",
+    )
     base_url: str | None = option(None, "scheme and host, perhaps a path; no templates")
     models: list[ModelSpec] = option([], "what the route offers")
     variants: list[VariantSpec] = option([], "further names for every model")

@@ -16,19 +16,22 @@ from engine.wire import Headers, dumps
 
 from .keys import ClientKeys
 from .server import Handler, presented_key
+from .stores import Stores
 from .watch import RouteKeeper
 
 
 class Admin:
     """Handlers by method and path."""
 
-    def __init__(self, key: Secret, keeper: RouteKeeper) -> None:
+    def __init__(self, key: Secret, keeper: RouteKeeper, stores: Stores) -> None:
         self._keys = ClientKeys([key])
         self._keeper = keeper
+        self._stores = stores
 
     def table(self) -> dict[tuple[str, str], Handler]:
         return {
             ("GET", "/admin/routes"): self.routes,
+            ("GET", "/admin/stores"): self.stores,
             ("POST", "/admin/reload"): self.reload,
         }
 
@@ -48,6 +51,12 @@ class Admin:
             for state in self._keeper.states.values()
         ]
         return web.Response(body=dumps({"routes": states}), content_type="application/json")
+
+    async def stores(self, request: web.BaseRequest) -> web.Response:
+        """Whether the store on disk or network answers, and why it does not."""
+        self._check(request)
+        health = dataclasses.asdict(self._stores.guard.health)
+        return web.Response(body=dumps({"stores": [health]}), content_type="application/json")
 
     async def reload(self, request: web.BaseRequest) -> web.Response:
         """Look at all files anew; the answer has a result for each."""

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
 
@@ -35,8 +34,7 @@ from .redact import Redactor
 from .report import Reporter
 from .server import Server
 from .settings import Settings
-from .store_memory import MemoryStore
-from .store_sqlite import SqliteStore
+from .stores import Stores, open_stores
 from .upstream import AiohttpUpstream
 from .watch import RouteKeeper
 
@@ -48,6 +46,7 @@ class Gateway:
     server: Server
     keeper: RouteKeeper
     logger: Logger
+    stores: Stores
     url: str = ""
     stop_listening: Callable[[], Awaitable[None]] | None = None
 
@@ -66,6 +65,7 @@ async def gateway(
         if settings.watch != "off":
             tasks.append(built.keeper.run())
         tasks.append(built.server.chats.tend())
+        tasks.append(built.stores.guard.tend())
         yield built
         if built.stop_listening is not None:
             await built.stop_listening()
@@ -98,17 +98,17 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     observer = Reporter(logger, metrics, clock.now, clock.monotonic)
     upstream = AiohttpUpstream()
     stack.push_async_callback(upstream.close)
-    durable = SqliteStore(Path(settings.state) / "penstock.db", clock.now)
-    stack.push_async_callback(durable.close)
-    store = MemoryStore(clock.monotonic) if settings.store == "memory" else durable
+    stores = open_stores(settings, clock, observer)
+    stack.push_async_callback(stores.close)
     ports = Ports(
         upstream,
         clock,
-        store,
-        durable,
+        stores.passing,
+        stores.durable,
         observer,
         Random(SystemRandom().getrandbits(128)),
         BotocoreAws(redactor.add),
+        stores.shared,
     )
     keyring = await stack.enter_async_context(Keyring(ports))
     keeper = RouteKeeper(
@@ -125,8 +125,8 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
         ready=lambda: bool(keeper.book.routes),
         since=int(clock.now()),
     )
-    _extend(server, settings, keeper, metrics)
-    return Gateway(server, keeper, logger)
+    _extend(server, settings, keeper, metrics, stores)
+    return Gateway(server, keeper, logger, stores)
 
 
 def _swapped(keyring: Keyring, redactor: Redactor, old: RouteBook, new: RouteBook) -> None:
@@ -139,7 +139,9 @@ def _swapped(keyring: Keyring, redactor: Redactor, old: RouteBook, new: RouteBoo
         prefetch(keyring, route)
 
 
-def _extend(server: Server, settings: Settings, keeper: RouteKeeper, metrics: Metrics) -> None:
+def _extend(
+    server: Server, settings: Settings, keeper: RouteKeeper, metrics: Metrics, stores: Stores
+) -> None:
     """Metrics and the admin paths, where they are switched on."""
     metrics.open_requests(lambda: float(len(server.chats.under_way)))
     if settings.metrics.enabled:
@@ -151,7 +153,7 @@ def _extend(server: Server, settings: Settings, keeper: RouteKeeper, metrics: Me
 
         server.extend({("GET", settings.metrics.path): page})
     if settings.admin.key is not None:
-        server.extend(Admin(settings.admin.key, keeper).table())
+        server.extend(Admin(settings.admin.key, keeper, stores).table())
 
 
 async def _listen(settings: Settings, built: Gateway, stack: AsyncExitStack) -> None:

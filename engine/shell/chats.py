@@ -126,9 +126,14 @@ class Chats:
         return route, call, name
 
     def _client(self, request: web.BaseRequest, route: Route, call: Call, name: str) -> Client:
-        passes = route.passthrough and route.dialect is call.dialect and call.splice is not None
+        passes = (
+            route.passthrough
+            and call.offer.passes
+            and route.dialect is call.dialect
+            and call.splice is not None
+        )
         chat = None if passes else call.asked.chat
-        if chat is not None and chat.out.n > 1:
+        if chat is not None and chat.out.n > 1 and route.dialect is None:
             raise RequestError("unsupported", "this route gives one answer at a time", param="n")
         return Client(
             request=request,

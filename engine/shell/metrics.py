@@ -82,7 +82,12 @@ METRICS: dict[str, Declared] = {
     ),
     "penstock_build_info": Declared("gauge", ("version", "python"), "Always 1."),
     "penstock_store_errors_total": Declared(
-        "counter", ("store",), "Reads and writes of a store that failed."
+        "counter",
+        ("store", "op"),
+        "Reads and writes of a store that failed; store is `sessions`, `values` or `cleanups`.",
+    ),
+    "penstock_store_up": Declared(
+        "gauge", ("store",), "1 if the store (`sqlite`, `redis`) answers, 0 while it is left alone."
     ),
 }
 
@@ -162,8 +167,11 @@ class Metrics(Collector):
     def value_fetched(self, route: str, value: str, result: str) -> None:
         self._add("penstock_values_fetched_total", route, value, result)
 
-    def store_error(self, store: str) -> None:
-        self._add("penstock_store_errors_total", store)
+    def store_error(self, store: str, op: str) -> None:
+        self._add("penstock_store_errors_total", store, op)
+
+    def store_up(self, store: str, up: bool) -> None:
+        self._set("penstock_store_up", store, to=int(up))
 
     def reload(self, route: str, result: str, at: float) -> None:
         """A route's file came in (`ok`) or was refused (`failed`), at epoch seconds."""

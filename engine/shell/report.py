@@ -4,7 +4,8 @@
                    upstream_status error          one line per client request
     attempt        request route outcome status message cause unmatched
     value_fetched  route value result
-    store_error    store
+    store_error    store op                        store: whose values they are
+    store_state    store up lasted error           lasted: seconds in the state before
     route_loaded   route and more                 what was read of a route file serves now
     route_failed   route problems and more        it cannot serve (route_clash: not beside others)
     route_removed  route
@@ -56,6 +57,8 @@ class Reporter:
             "attempt": self._attempt,
             "value_fetched": self._value_fetched,
             "store_error": self._store_error,
+            "store_state": self._store_state,
+            "store_unreadable": self._store_unreadable,
             "route_loaded": self._route_loaded,
             "route_failed": partial(self._route_failed, "route_failed"),
             "route_clash": partial(self._route_failed, "route_clash"),
@@ -107,11 +110,27 @@ class Reporter:
 
     def _store_error(self, seen: Fields) -> None:
         store = seen["store"]
-        self.metrics.store_error(store)
-        now = self._monotonic()
-        if now >= self._quiet.get(store, now):
-            self._quiet[store] = now + STORE_LINE_EVERY
+        self.metrics.store_error(store, seen.get("op", ""))
+        if self._is_news(store):
             self.logger.write("error", "store_error", seen)
+
+    def _store_state(self, seen: Fields) -> None:
+        self.metrics.store_up(seen["store"], seen["up"])
+        if "lasted" in seen:
+            self.logger.write("info" if seen["up"] else "error", "store_state", seen)
+
+    def _store_unreadable(self, seen: Fields) -> None:
+        if self._is_news("unreadable"):
+            why = "values of the store were not written with `state_key`: they count as absent"
+            self.logger.write("error", "store_unreadable", {"error": why})
+
+    def _is_news(self, what: str) -> bool:
+        """True once in STORE_LINE_EVERY seconds."""
+        now = self._monotonic()
+        fresh = now >= self._quiet.get(what, now)
+        if fresh:
+            self._quiet[what] = now + STORE_LINE_EVERY
+        return fresh
 
     def _route_loaded(self, seen: Fields) -> None:
         self.metrics.reload(seen["route"], "ok", self._now())

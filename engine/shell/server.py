@@ -15,7 +15,8 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from engine.dialects import DIALECTS, HERE, Dialect, Target, listings
+from engine.dialects import DIALECTS, HERE, Dialect, Target, listings, reading
+from engine.dialects.reading import body_fields, need, take
 from engine.dialects.tokens import estimate
 from engine.errors import RequestError
 from engine.options import Secret
@@ -66,6 +67,7 @@ class Server:
             "count_tokens": self.count_tokens,
             "models": self.models,
             "model": self.model,
+            "show": self.show,
         }
         self._handlers.update(self._table())
 
@@ -79,6 +81,11 @@ class Server:
                 place: partial(self._actions[action], dialect, HERE)
                 for dialect in DIALECTS.values()
                 for place, action in dialect.endpoints.items()
+            },
+            **{
+                place: partial(self._say, body)
+                for dialect in DIALECTS.values()
+                for place, body in dialect.constants.items()
             },
             ("GET", "/v1/models"): self._own_models,
             ("GET", "/healthz"): self.health,
@@ -167,6 +174,19 @@ class Server:
             raise no_model(target.model)
         shape = listings.SHAPES[dialect.family]
         return _json(shape.model(target.model, found[1].owned_by, self.since))
+
+    async def show(
+        self, dialect: Dialect, target: Target, request: web.BaseRequest
+    ) -> web.StreamResponse:
+        """`model` for clients that name it in a body."""
+        body = await read_body(request, int(self.settings.limits.request))
+        asked = body_fields(reading.read_body(body))
+        named = take(asked, "model", str) or need(asked, "name", str)
+        return await self.model(dialect, Target(named), request)
+
+    async def _say(self, body: bytes, request: web.BaseRequest) -> web.StreamResponse:
+        self._client(Headers(request.headers))
+        return web.Response(body=body, content_type="application/json")
 
     # ---- chat ----
 

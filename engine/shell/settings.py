@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 from engine.errors import ConfigError, Problem
 from engine.options import Duration, Secret, Size, option
@@ -88,6 +89,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RedisServer:
+    url: Secret | None = option(
+        None, "`redis://`, `rediss://` (TLS) or `unix://`", secret=True, example="${env:REDIS_URL}"
+    )
+    prefix: str = option("penstock", "begins every name; installations with other ones never meet")
+    timeout: Duration = option(Duration(0.25), "longest wait for an answer, connecting included")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     version: Literal[1] = option(1, "the version of the language")
     listen: Listen = option(Listen(), "where clients connect")
@@ -97,7 +107,17 @@ class Settings:
     )
     transforms: Transforms = option(Transforms(), "Python beside the routes")
     state: str = option("", "folder of what outlives the process; default: the user's state folder")
-    store: Literal["memory", "sqlite"] = option("memory", "where sessions live by default")
+    store: Literal["memory", "sqlite", "redis"] = option(
+        "memory", "where sessions live by default; `redis`: everything replicas share"
+    )
+    redis: RedisServer = option(RedisServer(), "the server of `store: redis`")
+    state_key: list[Secret] = option(
+        [],
+        "keys that encrypt what is stored, the first one writes; default: `PENSTOCK_STATE_KEY`",
+        example="${env:PENSTOCK_STATE_KEY}",
+        secret=True,
+        lone=True,
+    )
     log: Log = option(Log(), "the log, on stderr")
     metrics: MetricsPage = option(MetricsPage(), "counters and timings")
     admin: Admin = option(Admin(), "state of routes and accounts, reload")
@@ -111,7 +131,11 @@ class Settings:
 
     def secrets(self) -> list[Secret]:
         """All secrets in here, for the redactor."""
-        return [*self.clients.keys, *([self.admin.key] if self.admin.key else [])]
+        found = [*self.clients.keys, *self.state_key, self.admin.key, self.redis.url]
+        password = urlsplit(self.redis.url.reveal()).password if self.redis.url else None
+        if password:
+            found += [Secret(word, "redis.url") for word in {password, unquote(password)}]
+        return [secret for secret in found if secret is not None]
 
 
 def load_settings(
@@ -228,9 +252,11 @@ class _Loading:
         keys = self._keys(settings.clients)
         self._check_open(settings, keys)
         self._check_admin(settings, keys)
+        self._check_store(settings)
         return dataclasses.replace(
             settings,
             clients=dataclasses.replace(settings.clients, keys=keys),
+            state_key=self._state_keys(settings.state_key),
             routes=[self._path("routes", folder) for folder in settings.routes],
             state=self._path("state", settings.state) if settings.state else self._state(),
         )
@@ -298,6 +324,33 @@ class _Loading:
         elif any(digest(key.reveal()) == digest(k.reveal()) for k in keys if _sound(k)):
             self.note(mark, "E603", "`admin.key` is also a client key: take another")
 
+    def _check_store(self, settings: Settings) -> None:
+        url, mark = settings.redis.url, dataclasses.replace(self._mark("redis.url"), excerpt="")
+        if settings.store == "redis" and url is None:
+            message = "`store: redis` needs `redis.url`, such as `redis: { url: ${env:REDIS_URL} }`"
+            self.note(self._mark("store"), "E605", message)
+        elif url is not None and not self._is_unset(mark) and not _is_redis(url.reveal()):
+            told = "begins with `redis://`, `rediss://` or `unix://` and names a server"
+            self.note(mark, "E604", f"`redis.url` ({url.name}) {told}")
+
+    def _state_keys(self, written: list[Secret]) -> list[Secret]:
+        """The keys one by one, each of them one that can encrypt."""
+        given = self.env.get("PENSTOCK_STATE_KEY", "").strip()
+        if not written and given:
+            written = [Secret(given, "env:PENSTOCK_STATE_KEY")]
+        mark = dataclasses.replace(self._mark("state_key"), excerpt="")
+        if self._is_unset(mark):
+            return []
+        keys = [
+            Secret(part.strip(), secret.name)
+            for secret in written
+            for part in secret.reveal().split(",")
+        ]
+        for at, key in enumerate(keys, 1):
+            if not _STATE_KEY.fullmatch(key.reveal()):
+                self.note(mark, "E606", f"`state_key` {at} ({key.name}) is no key: {_KEY_MAKER}")
+        return keys
+
     # ---- places ----
 
     def _node(self, dotted: str) -> Node | None:
@@ -334,6 +387,8 @@ class _Loading:
 
 
 _BETTER = "take a random one, such as `openssl rand -hex 24` gives"
+_STATE_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
+_KEY_MAKER = "32 random bytes in URL-safe base64, `openssl rand -base64 32 | tr +/ -_` gives one"
 _ORIGIN = re.compile(r"https?://([\w.-]+|\[[0-9a-f:]+\])(:\d+)?")
 _HOST = re.compile(r"[\w.-]+|\[?[0-9a-f:]+\]?")
 _RULES: tuple[tuple[str, Callable[[Any], object], str], ...] = (
@@ -341,8 +396,19 @@ _RULES: tuple[tuple[str, Callable[[Any], object], str], ...] = (
     ("metrics.path", re.compile(r"/[\w./-]+").fullmatch, "is a path such as `/metrics`"),
     ("cors.origins", lambda all_: all(map(_ORIGIN.fullmatch, all_)),
      "names origins such as `https://chat.example.com`, without `*` and path"),
+    ("redis.prefix", re.compile(r"[\w.:-]+").fullmatch, "has letters, digits, `_`, `.`, `:`, `-`"),
+    ("redis.timeout", lambda seconds: seconds >= 0.01, "is 10ms or more"),
     ("hosts", lambda all_: all(map(_HOST.fullmatch, all_)), "names hosts, without scheme and port"),
 )  # fmt: skip
+
+
+def _is_redis(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        named = parts.path if parts.scheme == "unix" else parts.hostname
+        return parts.scheme in ("redis", "rediss", "unix") and bool(named) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _sound(key: Secret) -> bool:

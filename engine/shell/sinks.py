@@ -8,6 +8,7 @@ in-band. A sink writes once per batch; awaiting the write is the back-pressure.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,8 +90,12 @@ class PlainSink:
         self.response: web.Response | None = None
         self.status = 0
         self.first_event: float | None = None
+        self._now = asyncio.get_running_loop().time
+        self._begun = self._now()
+        self._spoke: float | None = None
 
     async def send(self, events: list[Event]) -> None:
+        self._spoke = self._spoke or self._now()
         self.folder.feed(events)
 
     def restart(self) -> None:
@@ -107,7 +112,7 @@ class PlainSink:
         raise AssertionError("a whole answer is never forwarded in pieces")
 
     async def finish(self, finish: Finish, usage: Usage | None) -> None:
-        self.folder.feed([finish])
+        self.folder.feed([_timed(finish, self._begun, self._spoke, self._now())])
         reply = self.folder.done()
         reply.usage = usage or estimated(self.client.asked, reply.text + reply.reasoning)
         client = self.client
@@ -212,6 +217,7 @@ class StreamSink:
         if usage is not None:
             events.append(UsageEvent(usage))
         self.committed = True
+        finish = _timed(finish, self.begun, self.first_event, self.now())
         await self._write(self.encoder.feed([*events, finish]))
         await self._close()
 
@@ -270,6 +276,11 @@ class StreamSink:
         idle = transport is not None and transport.get_write_buffer_size() == 0
         if data and idle and self.response is not None and not self._lock.locked():
             await self.response.write(data)
+
+
+def _timed(finish: Finish, begun: float, spoke: float | None, now: float) -> Finish:
+    """The finish with the time that the answer took; all are loop times."""
+    return dataclasses.replace(finish, seconds=now - begun, waited=(spoke or now) - begun)
 
 
 def estimated(asked: Asked, text: str) -> Usage:

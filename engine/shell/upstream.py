@@ -1,9 +1,8 @@
-"""The Upstream port over aiohttp, with the cures for what aiohttp does by default.
+"""The Upstream port over aiohttp's connector, with the cures for what aiohttp does by default.
 
-- a pooled connection that received bytes nobody asked for is never handed out (aiohttp#13656)
+- what `engine/shell/http_call.py` tells of connections and framing
 - redirects are not followed; cookies are kept only where a route asks for a jar
 - a POST that met a dead pooled connection is sent once more, on a fresh one (aiohttp#6138)
-- an answer whose framing breaks in the middle fails at once, where aiohttp would go silent
 - chunks, not lines, are read, so that no line is too long; decompressed bytes are bounded
 - each route and account has a pool of its own
 """
@@ -14,13 +13,14 @@ import ssl
 import zlib
 from collections import OrderedDict
 from contextlib import AbstractAsyncContextManager
-from contextvars import ContextVar
-from functools import lru_cache, partial
+from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
+from aiohttp import CookieJar
+from aiohttp.client_reqrep import ClientRequest
+from aiohttp.streams import StreamReader
 from yarl import URL
 
 from engine import __version__
@@ -28,47 +28,40 @@ from engine.errors import ExchangeError
 from engine.ports import Line
 from engine.wire import HttpRequest, HttpResponse
 
+from .http_call import Connector, Origin, Response, send
+
 MAX_POOLS = 1024
-MAX_HEADER = 65_536
+MAX_ORIGINS = 64  # of one pool
 MAX_UNPACKED = 16 * 1024**2  # bytes that one read may unpack to
-_HAPPENED: ContextVar[bool] = ContextVar("reused", default=False)
-
-
-class Handler(ResponseHandler):
-    """Hands what is wrong with the connection to whoever reads the answer's body."""
-
-    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
-        body = self._payload
-        super().set_exception(exc, *cause)
-        if body is not None and not body.is_eof() and body.exception() is None:
-            body.set_exception(aiohttp.ClientPayloadError("the answer's framing is broken"))
-
-
-class CleanConnector(aiohttp.TCPConnector):
-    """Never hands out a pooled connection that has received bytes nobody asked for."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._factory = partial(Handler, loop=self._loop)  # type: ignore[assignment] # narrower
-
-    async def _get(self, key: Any, traces: Any) -> Any:
-        while (connection := await super()._get(key, traces)) is not None:
-            protocol = connection.protocol
-            if protocol is not None and not protocol.should_close:
-                _HAPPENED.set(True)
-                return connection
-            connection.close()
-        return None
+DEFAULTS = (
+    ("User-Agent", f"penstock/{__version__}"),
+    ("Accept", "*/*"),
+    ("Accept-Encoding", "identity"),
+)
+CLOSE = ("Connection", "close")
 
 
 class Pool:
-    """One ClientSession and how many of its calls are under way."""
+    """The connections of one Line, its cookies, and how many of its calls are under way."""
 
-    __slots__ = ("busy", "session")
+    __slots__ = ("_origins", "busy", "connector", "jar")
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self.session = session
+    def __init__(self, connector: Connector, jar: CookieJar | None) -> None:
+        self.connector = connector
+        self.jar = jar
         self.busy = 0
+        self._origins: dict[str, Origin] = {}
+
+    def origin(self, url: URL, proxy: str | None) -> Origin:
+        """Raises aiohttp.InvalidURL."""
+        place = f"{url.scheme}://{url.raw_authority}"
+        origin = self._origins.get(place)
+        if origin is None:
+            if len(self._origins) >= MAX_ORIGINS:
+                self._origins.clear()
+            own = DEFAULTS if not self.connector.force_close else (*DEFAULTS, CLOSE)
+            origin = self._origins[place] = Origin(url, proxy, own)
+        return origin
 
 
 class AiohttpUpstream:
@@ -81,7 +74,7 @@ class AiohttpUpstream:
 
     async def close(self) -> None:
         for pool in (*self._pools.values(), *self._fresh.values()):
-            await pool.session.close()
+            await pool.connector.close()
 
     def stream(self, request: HttpRequest, line: Line) -> AbstractAsyncContextManager[Open]:
         return Open(self, request, line)
@@ -95,7 +88,7 @@ class AiohttpUpstream:
         pools = self._fresh if fresh else self._pools
         pool = pools.get(line)
         if pool is None:
-            pool = pools[line] = Pool(self._session(line, reuse=line.reuse and not fresh))
+            pool = pools[line] = self._made(line, reuse=line.reuse and not fresh)
             await self._evict()
         elif not fresh:
             self._pools.move_to_end(line)
@@ -105,30 +98,20 @@ class AiohttpUpstream:
         """Close the pools that have been idle longest, beyond MAX_POOLS."""
         for line in list(self._pools)[: max(0, len(self._pools) - MAX_POOLS)]:
             if self._pools[line].busy == 0:
-                await self._pools.pop(line).session.close()
+                await self._pools.pop(line).connector.close()
 
-    def _session(self, line: Line, *, reuse: bool) -> aiohttp.ClientSession:
-        connector = CleanConnector(
+    def _made(self, line: Line, *, reuse: bool) -> Pool:
+        connector = Connector(
             limit=0,
             ttl_dns_cache=60,
             force_close=not reuse,
             ssl=_tls(line.verify, line.ca),
             keepalive_timeout=30 if reuse else None,
         )
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=self._jar(line.jar),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=line.connect),
-            trust_env=False,
-            max_line_size=MAX_HEADER,
-            max_field_size=MAX_HEADER,
-            headers={"User-Agent": f"penstock/{__version__}", "Accept-Encoding": "identity"},
-        )
+        return Pool(connector, self._jar(line.jar) if line.jar else None)
 
-    def _jar(self, name: str) -> aiohttp.abc.AbstractCookieJar:
-        if not name:
-            return aiohttp.DummyCookieJar()
-        return self._jars.setdefault(name, aiohttp.CookieJar(unsafe=True))
+    def _jar(self, name: str) -> CookieJar:
+        return self._jars.setdefault(name, CookieJar(unsafe=True))
 
 
 def _tls(verify: bool, ca: str | None) -> bool | ssl.SSLContext:
@@ -148,6 +131,14 @@ def url_of(request: HttpRequest) -> URL:
     return url.extend_query(list(request.query)) if request.query else url
 
 
+def cookies(jar: CookieJar, request: HttpRequest, url: URL) -> str:
+    """The value of `Cookie`: what the route says and, before that, what the jar holds."""
+    kept = jar.filter_cookies(url)
+    said = request.header("cookie")
+    merged = ClientRequest("GET", url, headers={"Cookie": said} if said else {}, cookies=kept)
+    return merged.headers.get("Cookie", "")
+
+
 class Open:
     """One call under way: an async context manager and, inside, the Answer."""
 
@@ -157,7 +148,7 @@ class Open:
         self._upstream = upstream
         self._request = request
         self._line = line
-        self._response: aiohttp.ClientResponse | None = None
+        self._response: Response | None = None
         self._pool: Pool | None = None
         self.reused = False
 
@@ -173,23 +164,15 @@ class Open:
                 raise _failure(second) from None
         del self._request  # with it goes the body: an answer may last for minutes
         response = self._response
-        self.head = HttpResponse(response.status, tuple(response.headers.items()))
+        self.head = HttpResponse(response.status, response.headers)
         return self
 
-    async def _send(self, *, fresh: bool) -> aiohttp.ClientResponse:
-        request = self._request
-        pool = await self._upstream.pool(self._line, fresh=fresh)
-        _HAPPENED.set(False)
+    async def _send(self, *, fresh: bool) -> Response:
+        request, line = self._request, self._line
+        pool = await self._upstream.pool(line, fresh=fresh)
         pool.busy += 1
         try:
-            response = await pool.session.request(
-                request.method,
-                url_of(request),
-                headers=request.headers,
-                data=request.body or None,
-                allow_redirects=False,
-                proxy=self._line.proxy,
-            )
+            response = await self._sent(pool, request, line)
         except BaseException as error:
             pool.busy -= 1
             if isinstance(error, OSError | ValueError) and not isinstance(
@@ -197,9 +180,21 @@ class Open:
             ):
                 raise ExchangeError("connect", "no connection to the upstream") from None
             raise
-        finally:
-            self.reused = _HAPPENED.get()
         self._pool = pool
+        return response
+
+    async def _sent(self, pool: Pool, request: HttpRequest, line: Line) -> Response:
+        url = url_of(request)
+        origin = pool.origin(url, line.proxy)
+        connection = await pool.connector.pooled(origin)
+        self.reused = connection is not None
+        if connection is None:
+            connection = await pool.connector.opened(origin, line.connect)
+        if pool.jar is None:
+            return await send(connection, request, url, origin)
+        response = await send(connection, request, url, origin, cookies(pool.jar, request, url))
+        found = [value for name, value in response.headers if name.lower() == "set-cookie"]
+        pool.jar.update_cookies_from_headers(found, url)
         return response
 
     async def __aexit__(
@@ -210,13 +205,16 @@ class Open:
     ) -> None:
         response, pool = self._response, self._pool
         if response is not None:
-            response.release() if response.content.at_eof() else response.close()
+            response.close()
         if pool is not None:
             pool.busy -= 1
 
     def __aiter__(self) -> Chunks:
         assert self._response is not None
-        return Chunks(self._response, self._line.sniff)
+        return Chunks(
+            self._response.content,
+            self._line.sniff and self.head.header("content-encoding") is None,
+        )
 
     async def read(self, limit: int) -> bytes:
         parts: list[bytes] = []
@@ -236,9 +234,9 @@ class Chunks:
 
     __slots__ = ("_content", "_first", "_inflate", "_sniff")
 
-    def __init__(self, response: aiohttp.ClientResponse, sniff: bool) -> None:
-        self._content = response.content
-        self._sniff = sniff and "Content-Encoding" not in response.headers
+    def __init__(self, content: StreamReader, sniff: bool) -> None:
+        self._content = content
+        self._sniff = sniff
         self._inflate: Any = None
         self._first = True
 

@@ -7,9 +7,10 @@ from engine.dialects import DIALECTS
 from engine.errors import RequestError
 from engine.events import Close, Finish, Open, Reply, Start, TextDelta, fold
 from engine.wire import Headers, Record, loads
-from tests.grammar import check_chat_stream, check_messages_stream
+from tests.grammar import check_chat_stream, check_messages_stream, check_ollama_stream
 
 CHAT, MESSAGES = DIALECTS["openai_chat"], DIALECTS["anthropic_messages"]
+OLLAMA = DIALECTS["ollama"]
 LEGACY = b'{"model":"m","messages":[{"role":"user","content":"hi"}],"functions":[]}'
 CALL = Reply(parts=[ToolCall("a", "f", "{}")], finish="tool_calls")
 
@@ -70,3 +71,34 @@ def test_a_stream_of_messages_passes_without_an_option_for_its_usage() -> None:
     assert (True, True) == (found.stream, found.include_usage)
     assert MESSAGES.splice(body, found, "up", True) == body.replace(b'"m"', b'"up"')
     assert MESSAGES.scan(b"[]") is None
+
+
+def test_an_answer_goes_through_the_table_of_ollama() -> None:
+    request = OLLAMA.parse(b'{"model":"m","messages":[{"role":"user","content":"hi"}]}', Headers())
+    encoder = OLLAMA.encoder("req_1", "m", 7, True, request)
+    data = encoder.feed([Start(), Open(0, Text("")), TextDelta(0, "a"), Close(0), Finish("stop")])
+    values = check_ollama_stream(data)
+    reader = OLLAMA.stream_reader({}, lambda: "made")
+    records = [Record("", b"{}", value) for value in values]
+    answer = fold([event for record in records for event in reader.feed(record)])
+    assert (answer.text, answer.model) == ("a", "m")
+    body = OLLAMA.reply(answer, "req_2", "m", 7)
+    whole = OLLAMA.whole_reader({}, lambda: "made").feed(Record("", body, loads(body)))
+    assert fold(whole).text == "a"
+
+
+def test_a_prompt_of_ollama_is_answered_in_its_form() -> None:
+    assert OLLAMA.locate is not None
+    found = OLLAMA.locate("POST", "generate")
+    assert found is not None
+    action, target = found
+    request = OLLAMA.parse(b'{"model":"m","prompt":"hi"}', Headers(), target)
+    body = json.loads(OLLAMA.reply(Reply(parts=[Text("a")], finish="stop"), "r", "m", 7, request))
+    assert (action, body["response"]) == ("chat", "a")
+    assert OLLAMA.scan(b'{"model":"m","prompt":"hi"}', target) is None
+    assert OLLAMA.locate("GET", "generate") is None
+
+
+def test_ollama_streams_unless_told_not_to() -> None:
+    found = [OLLAMA.scan(b'{"model":"m"%b}' % more) for more in (b"", b',"stream":false')]
+    assert [scan and scan.stream for scan in found] == [True, False]

@@ -22,7 +22,12 @@ from engine.events import (
     Usage,
     UsageEvent,
 )
-from tests.grammar import check_chat_stream, check_events, check_messages_stream
+from tests.grammar import (
+    check_chat_stream,
+    check_events,
+    check_messages_stream,
+    check_ollama_stream,
+)
 
 START, STOP, TOOLS = Start(), Finish("stop"), Finish("tool_calls")
 TEXT: list[Event] = [Open(0, Text("")), TextDelta(0, "a"), Close(0)]
@@ -274,3 +279,42 @@ def test_good_messages_pass(values: list[dict[str, Any]]) -> None:
 def test_broken_messages_are_refused(data: bytes) -> None:
     with pytest.raises((AssertionError, ValueError, KeyError)):
         check_messages_stream(data)
+
+
+LINE = {
+    "model": "m", "created_at": "t", "done": False,
+    "message": {"role": "assistant", "content": "a"},
+}  # fmt: skip
+LAST = {
+    **LINE, "done": True, "done_reason": "stop", "total_duration": 1, "load_duration": 1,
+    "prompt_eval_count": 1, "prompt_eval_duration": 1, "eval_count": 1, "eval_duration": 1,
+}  # fmt: skip
+
+
+def lines(*values: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(value).encode() + b"\n" for value in values)
+
+
+def test_good_lines_of_ollama() -> None:
+    assert check_ollama_stream(lines(LINE, LAST)) == [LINE, LAST]
+    assert check_ollama_stream(lines(LINE, {"error": "no"}))[-1] == {"error": "no"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        lines(LINE),
+        lines(LAST, LINE),
+        lines(LINE, {"error": {"message": "no"}}),
+        lines(LINE) + b"\n" + lines(LAST),
+        lines(LINE, LAST)[:-1],
+        lines({**LINE, "model": "n"}, LAST),
+        lines({**LINE, "message": {"role": "user", "content": "a"}}, LAST),
+        lines({**LAST, "done_reason": "tool_calls"}),
+        lines({**LINE, "message": {"role": "assistant", "content": "", "tool_calls": [
+            {"function": {"name": "f", "arguments": "{}"}}]}}, LAST),
+    ],
+)  # fmt: skip
+def test_broken_lines_of_ollama(data: bytes) -> None:
+    with pytest.raises(AssertionError):
+        check_ollama_stream(data)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from anthropic.types import ModelInfo
+from ollama import ListResponse, ShowResponse
 from openai.types import Model
 
 from engine.dialects.listings import SHAPES, model, models
@@ -40,3 +41,14 @@ def test_the_anthropic_list_is_one_page() -> None:
     assert shape.models([], 7) == {
         "data": [], "has_more": False, "first_id": None, "last_id": None,
     }  # fmt: skip
+
+
+def test_the_list_and_a_model_as_ollama_clients_know_them() -> None:
+    shape = SHAPES["ollama"]
+    listed = shape.models([("a", "one"), ("b", "two"), ("a", "two")], 7)
+    models = ListResponse.model_validate(listed).models
+    assert [(found.model, found.details and found.details.family) for found in models] == [
+        ("a", "one"), ("b", "two"),
+    ]  # fmt: skip
+    shown = ShowResponse.model_validate(shape.model("a", "one", 7))
+    assert shown.capabilities == ["completion", "tools", "vision", "thinking"]

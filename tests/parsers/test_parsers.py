@@ -11,6 +11,7 @@ import engine.parsers
 from engine.parsers import MAX_FRAME, PARSERS, FramingError, SseFrames
 from engine.parsers.aws_eventstream import AwsEventstream
 from engine.parsers.frames import Frames
+from engine.parsers.ndjson import NdjsonFrames
 
 
 def test_each_word_has_its_file() -> None:
@@ -71,8 +72,8 @@ def test_a_length_above_the_limit_is_refused_before_its_bytes_come(word: str) ->
         PARSERS[word].make(None, 19).feed(head)
 
 
-def test_only_server_sent_events_are_split_for_pass_through() -> None:
-    assert {"sse": SseFrames} == {
+def test_events_and_lines_are_split_for_pass_through() -> None:
+    assert {"sse": SseFrames, "ndjson": NdjsonFrames} == {
         word: kind.frames for word, kind in PARSERS.items() if kind.frames
     }
 

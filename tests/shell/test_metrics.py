@@ -57,13 +57,13 @@ def test_attempts_values_and_store_errors_are_counted() -> None:
     metrics.attempt("r", "ok", 0)
     metrics.attempt("r", "connect", 3)
     metrics.value_fetched("r", "nonce", "failed")
-    metrics.store_error("durable")
-    metrics.store_error("durable")
+    metrics.store_error("values", "get")
+    metrics.store_error("values", "get")
     found = page(metrics)
     assert found["penstock_upstream_attempts_total{outcome=connect,route=r}"] == 1
     assert found["penstock_unmatched_records_total{route=r}"] == 3
     assert found["penstock_values_fetched_total{result=failed,route=r,value=nonce}"] == 1
-    assert found["penstock_store_errors_total{store=durable}"] == 2
+    assert found["penstock_store_errors_total{op=get,store=values}"] == 2
 
 
 def test_a_failed_reload_keeps_the_time_of_the_last_good_one() -> None:

@@ -30,7 +30,7 @@ def options(kind: type, above: str = "") -> Iterator[tuple[str, dataclasses.Fiel
 
 
 def test_the_page_has_server_files() -> None:
-    assert len(FENCES) == 3
+    assert len(FENCES) == 4
     assert all(fence.startswith("# penstock.yaml\n") for fence in FENCES)
 
 

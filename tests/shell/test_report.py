@@ -145,12 +145,33 @@ def test_fetched_values_are_counted_and_failures_logged() -> None:
 def test_a_store_that_is_down_is_one_line_a_minute() -> None:
     bench = Bench()
     for _ in range(100):
-        bench.saw("store_error", store="durable")
-    bench.saw("store_error", store="sessions")
+        bench.saw("store_error", store="values", op="get")
+    bench.saw("store_error", store="sessions", op="put")
     bench.at += STORE_LINE_EVERY
-    bench.saw("store_error", store="durable")
-    assert [line["store"] for line in bench.lines()] == ["durable", "sessions", "durable"]
-    assert 'store_errors_total{store="durable"} 101.0' in bench.page()
+    bench.saw("store_error", store="values", op="get")
+    assert [line["store"] for line in bench.lines()] == ["values", "sessions", "values"]
+    assert 'store_errors_total{op="get",store="values"} 101.0' in bench.page()
+
+
+def test_a_store_that_goes_and_comes_is_logged_and_measured() -> None:
+    bench = Bench()
+    bench.saw("store_state", store="redis", up=True)
+    assert 'penstock_store_up{store="redis"} 1.0' in bench.page()
+    bench.saw("store_state", store="redis", up=False, lasted=5.0, error="redis: no answer")
+    assert 'penstock_store_up{store="redis"} 0.0' in bench.page()
+    bench.saw("store_state", store="redis", up=True, lasted=2.5, error="")
+    assert 'penstock_store_up{store="redis"} 1.0' in bench.page()
+    assert [(line["level"], line["lasted"], line["error"]) for line in bench.lines()] == [
+        ("error", 5.0, "redis: no answer"),
+        ("info", 2.5, ""),
+    ]
+
+
+def test_values_that_no_key_opens_are_one_line_a_minute() -> None:
+    bench = Bench()
+    for _ in range(9):
+        bench.saw("store_unreadable")
+    assert [line["event"] for line in bench.lines()] == ["store_unreadable"]
 
 
 def test_routes_that_come_fail_and_go() -> None:

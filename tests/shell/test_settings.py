@@ -94,7 +94,7 @@ def test_an_unknown_key_names_line_column_and_the_near_word(path: Path) -> None:
 
 
 def test_all_mistakes_come_at_once(path: Path) -> None:
-    text = KEYED + "store: redis\nlisten: { port: many }\nlog: { level: loud }\ndrain: 60\n"
+    text = KEYED + "store: rediss\nlisten: { port: many }\nlog: { level: loud }\ndrain: 60\n"
     assert places(problems(path, text)) == [(3, "E104"), (4, "E102"), (5, "E104"), (6, "E102")]
 
 
@@ -149,12 +149,61 @@ def test_a_tilde_is_the_home_folder(path: Path) -> None:
         ("cors: { origins: [https://a.example/x] }", "without `\\*` and path"),
         ("hosts: [https://a.example]", "without scheme and port"),
         ("hosts: ['a.example:80']", "without scheme and port"),
+        ("redis: { prefix: 'a b' }", "has letters, digits"),
+        ("redis: { timeout: 1ms }", "is 10ms or more"),
+        ("redis: { url: 'http://r.example' }", "`redis://`"),
+        ("redis: { url: 'redis://' }", "names a server"),
+        ("redis: { url: 'unix://' }", "names a server"),
+        ("redis: { url: 'redis://r.example:0' }", "names a server"),
+        ("redis: { url: 'redis://[' }", "names a server"),
     ],
 )
 def test_values_that_cannot_be_are_refused(path: Path, line: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
         load(path, f"{KEYED}{line}\n")
     assert places(caught.value.problems) == [(3, "E604")]
+
+
+def test_a_shared_store_needs_its_server(path: Path) -> None:
+    assert places(problems(path, KEYED + "store: redis\n")) == [(3, "E605")]
+    own = KEYED + "store: redis\nredis: { url: 'rediss://:p%40ss-word@r.example/1' }\n"
+    settings = load(path, own)
+    assert settings.redis.url is not None
+    assert repr(settings.redis.url) == "«redis.url»"
+    known = {secret.reveal() for secret in settings.secrets()}
+    assert {"p@ss-word", "p%40ss-word"} <= known
+
+
+def test_a_wrong_url_of_a_store_is_not_shown(path: Path) -> None:
+    told = problems(path, KEYED + "redis: { url: 'http://:hunter2-hunter2@r.example' }\n")
+    assert places(told) == [(3, "E604")]
+    assert "hunter2" not in str(told[0])
+
+
+STATE_KEYS = ["A" * 43 + "=", "B" * 43 + "="]
+
+
+def test_keys_for_the_state_come_from_the_file_or_the_environment(path: Path) -> None:
+    both = ",".join(STATE_KEYS)
+    env = {**ENV, "PENSTOCK_STATE_KEY": both}
+    assert [key.reveal() for key in load(path, KEYED, env).state_key] == STATE_KEYS
+    written = load(path, f"{KEYED}state_key: {STATE_KEYS[1]}\n", env).state_key
+    assert [key.reveal() for key in written] == STATE_KEYS[1:]
+    assert load(path, KEYED).state_key == []
+    assert set(STATE_KEYS) <= {key.reveal() for key in load(path, KEYED, env).secrets()}
+
+
+@pytest.mark.parametrize("key", ["short", "A" * 44, f"{STATE_KEYS[0]},"])
+def test_a_key_for_the_state_that_is_none_is_refused_and_not_shown(path: Path, key: str) -> None:
+    (told,) = problems(path, f"{KEYED}state_key: [{STATE_KEYS[0]}, '{key}']\n")
+    assert (told.line, told.code) == (3, "E606")
+    assert "A" * 40 not in str(told)
+    assert "openssl" in told.message
+
+
+def test_a_variable_that_is_not_set_is_told_once(path: Path) -> None:
+    text = "state_key: ${env:NOT_THERE}\nredis: { url: '${env:NOT_THERE}' }\n"
+    assert places(problems(path, KEYED + text)) == [(3, "E201"), (4, "E201")]
 
 
 def test_warnings_are_noted_and_do_not_refuse(path: Path) -> None:

@@ -127,7 +127,9 @@ def _media(part: Media) -> object:
     make = _MEDIA.get(part.kind)
     if make is None:
         raise RequestError(
-            "unsupported", f"{part.kind} cannot be sent to the upstream of this model"
+            "unsupported",
+            f"{part.kind} cannot be sent to the upstream of this model",
+            about=part,
         )
     return make(part)
 
@@ -137,7 +139,8 @@ def _image(part: Media) -> object:
         return _with_source("image", part, _pointer(part))
     mime = _type_of(part.data) or ("image/jpeg" if part.mime == "image/jpg" else part.mime)
     if mime not in _IMAGES:
-        raise RequestError("unsupported", f"an image of type {mime} cannot be sent to the upstream")
+        message = f"an image of type {mime} cannot be sent to the upstream"
+        raise RequestError("unsupported", message, about=part)
     return _with_source("image", part, _base64(mime, part.data))
 
 
@@ -149,7 +152,8 @@ def _document(part: Media) -> object:
         source: Extras = {"type": "text", "media_type": "text/plain", "data": _decoded(part.data)}
         return _with_source("document", part, source)
     if mime != "application/pdf":
-        raise RequestError("unsupported", f"a file of type {mime} cannot be sent to the upstream")
+        message = f"a file of type {mime} cannot be sent to the upstream"
+        raise RequestError("unsupported", message, about=part)
     return _with_source("document", part, _base64(mime, part.data))
 
 
@@ -164,7 +168,8 @@ def _pointer(part: Media) -> Extras:
     if part.url is None:
         return {"type": "file", "file_id": part.file_id}
     if not part.url.lower().startswith(("http://", "https://")):
-        raise RequestError("unsupported", f"{part.kind}: its URL is neither http nor base64 data")
+        message = f"{part.kind}: its URL is neither http nor base64 data"
+        raise RequestError("unsupported", message, about=part)
     return {"type": "url", "url": part.url}
 
 

@@ -209,7 +209,7 @@ def _tool(tool: Tool, was: Tool) -> object:
         return tool.raw
     if tool.kind == "custom":
         message = f"tools: the upstream of this model cannot take the custom tool `{tool.name}`"
-        raise RequestError("unsupported", message, param="tools")
+        raise RequestError("unsupported", message, param="tools", about=was)
     out: Extras = {"name": tool.name}
     _set(out, "description", tool.description)
     if was.dialect == NAME:

@@ -59,8 +59,7 @@ def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict
     spelt = request.extras if own else {}
     _limits(body, request.out, spelt, own, profile)
     _format(body, request.out, spelt.get("response_format"))
-    if profile.reasoning_effort == "send":
-        _set(body, "reasoning_effort", _effort(request))
+    _think(body, request, profile)
     if own:
         _set(body, "user", request.user)
         _set(body, "metadata", request.metadata)
@@ -121,6 +120,25 @@ def _format(body: Extras, out: Output, spelt: object) -> None:
 
 # Most tokens of thinking that count as each effort; more is xhigh.
 _EFFORTS = ((1024, "low"), (8192, "medium"), (24576, "high"))
+
+
+def _think(body: Extras, request: ChatRequest, profile: Profile) -> None:
+    """How the upstream is asked for thinking; what the client wrote in its own words stands."""
+    effort = _effort(request)
+    if profile.reasoning_effort == "send" and profile.thinking_field != "thinking":
+        _set(body, "reasoning_effort", effort)
+    if effort is None or profile.thinking_field == "reasoning_effort":
+        return
+    on = effort != "none"
+    if profile.thinking_field == "thinking":
+        asked: Extras = {"type": "enabled" if on else "disabled"}
+        if on and profile.reasoning_effort == "send":
+            asked["effort"] = effort
+        body.setdefault("thinking", asked)
+    elif profile.thinking_field == "enable_thinking":
+        body.setdefault("enable_thinking", on)
+    else:
+        body.setdefault("chat_template_kwargs", {"enable_thinking": on})
 
 
 def _effort(request: ChatRequest) -> str | None:
@@ -316,7 +334,8 @@ def _url(part: Media) -> Extras:
     if part.data is not None:
         url = f"data:{part.mime or 'image/png'};base64,{part.data}"
     if url is None:
-        raise RequestError("unsupported", f"{part.kind} by file id cannot be sent to this upstream")
+        message = f"{part.kind} by file id cannot be sent to this upstream"
+        raise RequestError("unsupported", message, about=part)
     inner: Extras = {"url": url}
     _set(inner, "detail", part.detail)
     return inner
@@ -332,7 +351,8 @@ def _video(part: Media) -> tuple[str, Extras]:
 
 def _audio(part: Media) -> tuple[str, Extras]:
     if part.data is None:
-        raise RequestError("unsupported", "audio by URL cannot be sent to this upstream")
+        message = "audio by URL cannot be sent to this upstream"
+        raise RequestError("unsupported", message, about=part)
     inner: Extras = {"data": part.data}
     _set(inner, "format", part.mime and part.mime.partition("/")[2])
     return "input_audio", inner
@@ -340,7 +360,8 @@ def _audio(part: Media) -> tuple[str, Extras]:
 
 def _file(part: Media) -> tuple[str, Extras]:
     if part.data is None and part.file_id is None and part.url is not None:
-        raise RequestError("unsupported", "a file by URL cannot be sent to this upstream")
+        message = "a file by URL cannot be sent to this upstream"
+        raise RequestError("unsupported", message, about=part)
     inner: Extras = {}
     if part.data is not None:
         inner["file_data"] = f"data:{part.mime};base64,{part.data}" if part.mime else part.data

@@ -1,0 +1,85 @@
+"""Ollama: /api/chat both ways, and /api/generate for clients (generate.py), as one dialect.
+
+A generate request is one turn of a conversation in other words: it is read as such, sent on as any
+other, and answered in its own words. Streams are lines of JSON, and streaming is the default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from engine.chat import ChatRequest
+from engine.dialects import outcomes
+from engine.dialects.contract import HERE, Dialect, Encoder, Target
+from engine.dialects.splice import Scan, scan, splice
+from engine.events import Reply
+from engine.wire import Headers
+
+from . import decode, encode, generate, parse, render, tap
+
+_GENERATE = Target(query={"form": "generate"})
+
+
+def _parse(body: bytes, headers: Headers, target: Target = HERE) -> ChatRequest:
+    return generate.parse(body) if target is _GENERATE else parse.parse(body)
+
+
+def _locate(method: str, rest: str) -> tuple[str, Target] | None:
+    return ("chat", _GENERATE) if (method, rest) == ("POST", "generate") else None
+
+
+def _scan(body: bytes, target: Target = HERE) -> Scan | None:
+    """Streams unless told not to; usage is always told, so a stream needs no option for it."""
+    found = None if target is _GENERATE else scan(body)
+    if found is None:
+        return None
+    return replace(found, stream=found.value.get("stream") is not False, include_usage=True)
+
+
+def _encoder(
+    id: str, model: str, created: int, include_usage: bool, request: ChatRequest | None = None
+) -> Encoder:
+    return encode.Encoder(model, created, encode.form_of(request))
+
+
+def _reply(
+    answer: Reply, id: str, model: str, created: int, request: ChatRequest | None = None
+) -> bytes:
+    return encode.reply(answer, model, created, encode.form_of(request))
+
+
+DIALECT = Dialect(
+    name="ollama",
+    family="ollama",
+    path="/api/chat",
+    endpoints={
+        ("POST", "/api/chat"): "chat",
+        ("GET", "/api/tags"): "models",
+        ("POST", "/api/show"): "show",
+    },
+    constants={
+        ("GET", "/api/version"): b'{"version":"0.12.11"}',  # clients ask for features by it
+        ("GET", "/api/ps"): b'{"models":[]}',  # nothing is ever loaded here
+    },
+    prefix="/api/",
+    locate=_locate,
+    framing="ndjson",
+    done=(),
+    stream_type="application/x-ndjson",
+    parse=_parse,
+    render=render.render,
+    messages=render.messages,
+    tools=render.tools,
+    tool_choice=render.tool_choice,
+    stream_reader=lambda env, make_id: decode.StreamDecoder(make_id),
+    whole_reader=lambda env, make_id: decode.WholeDecoder(make_id),
+    encoder=_encoder,
+    reply=_reply,
+    failure=encode.failure,
+    stream_failure=encode.stream_failure,
+    error_from=outcomes.error_from,
+    scan=_scan,
+    splice=splice,
+    tap=tap.Tap,
+    check_whole=tap.check_whole,
+)

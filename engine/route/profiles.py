@@ -1,0 +1,59 @@
+"""Which profile holds for a model: the route's, and over it those of `profiles` whose name fits.
+
+Names are globs (`*` any text, `?` one character) held against the model as the upstream calls it
+and as clients do, small letters like capitals. All that fit are laid over one another in the order
+of the file, key by key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from engine.dialects.profile import PROFILE, Profile
+from engine.errors import Problem
+
+from .extends import merge
+from .nodes import Node
+from .reader import WRONG, Reader
+from .spec import ModelSpec, RouteSpec
+
+ProfileOf = Callable[[ModelSpec], Profile]
+
+
+def fits(glob: str, model: ModelSpec) -> bool:
+    """Whether a name of the model fits the glob."""
+    pattern = "".join({"*": ".*", "?": "."}.get(char) or re.escape(char) for char in glob)
+    whole = re.compile(pattern, re.IGNORECASE | re.DOTALL)
+    return any(whole.fullmatch(name) for name in (model.upstream or model.id, model.id))
+
+
+def profiles_of(spec: RouteSpec, tree: Node, reader: Reader) -> ProfileOf:
+    """profile(model), each different one built once."""
+    problems: list[Problem] = []  # found already, when the parts were read
+    made: dict[tuple[str, ...], Profile] = {(): spec.profile}
+
+    def build(globs: tuple[str, ...]) -> Profile:
+        node = tree.get("profile") or Node("map", {}, tree.mark)
+        for glob in globs:
+            node = merge(node, tree.value["profiles"].value[glob], "", problems)
+        profile = reader.options(node, Profile, "profiles")
+        return spec.profile if profile is WRONG else profile
+
+    def find(model: ModelSpec) -> Profile:
+        globs = tuple(glob for glob in spec.profiles if fits(glob, model))
+        if globs not in made:
+            made[globs] = build(globs)
+        return _with(made[globs], spec, model)
+
+    return find
+
+
+def _with(profile: Profile, spec: RouteSpec, model: ModelSpec) -> Profile:
+    """The profile with what the route and the model say elsewhere."""
+    if model.max_output is not None:
+        profile = replace(profile, max_output=model.max_output)
+    if spec.on_unsupported is not None and profile.on_unsupported is None:
+        profile = replace(profile, on_unsupported=spec.on_unsupported)
+    return PROFILE if profile == PROFILE else profile

@@ -1,0 +1,192 @@
+"""One HTTP/1.1 request on a connection of aiohttp's connector, without aiohttp's session.
+
+The connector (names, TLS, proxies, the pool) and the parser of answers are aiohttp's. A session
+would build for each call a request object, a task that writes the body, and a response with timers
+of its own: half of what serving a request costs. Here the head is written at once, in one piece
+with the body. What an origin needs is built once: `Origin`.
+
+- a pooled connection that received bytes nobody asked for is never handed out (aiohttp#13656)
+- an answer whose framing breaks in the middle fails at once, where aiohttp would go silent
+- a connection whose answer was over before its request had left is not used again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from functools import partial
+from typing import Any
+
+import aiohttp
+from aiohttp import hdrs
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ClientRequest
+from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError
+from aiohttp.streams import StreamReader
+from yarl import URL
+
+from engine.wire import HttpRequest
+
+MAX_HEADER = 65_536
+BODILESS = ("GET", "HEAD", "OPTIONS", "TRACE")  # requests that need not say that they have no body
+# What no line of a head may hold (RFC 9110 §5.5); HTAB may stand in a value.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_FRAMING = ("content-length", "transfer-encoding")  # decided here, whatever a route says
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+class Handler(ResponseHandler):
+    """Hands what is wrong with the connection to whoever reads the answer's body."""
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        body = self._payload
+        super().set_exception(exc, *cause)
+        if body is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(aiohttp.ClientPayloadError("the answer's framing is broken"))
+
+
+class Origin:
+    """Scheme, host and port as a connector reaches them, perhaps by a proxy.
+
+    request   what the connector wants to know; it is never sent
+    absolute  the request line names the whole URL: plain HTTP through a proxy (RFC 9112 §3.2.2)
+    own       (name in lower case, line) of what each head says unless the request does: Host,
+              `defaults`, and the credentials that the URL or the proxy's URL holds
+
+    Raises aiohttp.InvalidURL.
+    """
+
+    __slots__ = ("absolute", "key", "own", "request")
+
+    def __init__(self, url: URL, proxy: str | None, defaults: Pairs) -> None:
+        if url.scheme not in ("http", "https"):
+            raise aiohttp.InvalidURL(url)
+        through = URL(proxy) if proxy else None
+        self.request = _probe(url, proxy=through)
+        self.key = self.request.connection_key
+        self.absolute = through is not None and not self.request.is_ssl()
+        own = [(hdrs.HOST, self.request.headers[hdrs.HOST]), *defaults]
+        if hdrs.AUTHORIZATION in self.request.headers:
+            own.append((hdrs.AUTHORIZATION, self.request.headers[hdrs.AUTHORIZATION]))
+        asked = _probe(through).headers if through is not None and self.absolute else {}
+        if hdrs.AUTHORIZATION in asked:
+            own.append((hdrs.PROXY_AUTHORIZATION, asked[hdrs.AUTHORIZATION]))
+        self.own = tuple((name.lower(), f"{name}: {value}") for name, value in own)
+
+
+def _probe(url: URL, **more: Any) -> ClientRequest:
+    return ClientRequest("GET", url, loop=asyncio.get_running_loop(), **more)
+
+
+class Connector(aiohttp.TCPConnector):
+    """Never hands out a pooled connection that has received bytes nobody asked for."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = partial(Handler, loop=self._loop)  # type: ignore[assignment] # narrower
+
+    async def _get(self, key: Any, traces: Any) -> Connection | None:
+        while (connection := await super()._get(key, traces)) is not None:
+            protocol = connection.protocol
+            if protocol is not None and not protocol.should_close:
+                return connection
+            connection.close()
+        return None
+
+    async def pooled(self, origin: Origin) -> Connection | None:
+        """A connection that an earlier request left behind."""
+        return await self._get(origin.key, ())
+
+    async def opened(self, origin: Origin, seconds: float) -> Connection:
+        """A new connection, within `seconds`. Raises aiohttp.ClientError."""
+        patience = aiohttp.ClientTimeout(total=None, sock_connect=seconds)
+        try:
+            return await self.connect(origin.request, [], patience)
+        except TimeoutError:
+            raise aiohttp.ConnectionTimeoutError("no connection in time") from None
+
+
+class Response:
+    """An answer that has begun; `content` gives its body. `close` it at the end, read or not."""
+
+    __slots__ = ("_connection", "content", "headers", "status")
+
+    def __init__(
+        self, status: int, headers: Pairs, content: StreamReader, connection: Connection
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.content = content
+        self._connection: Connection | None = connection
+        content.on_eof(self._release)
+
+    def _release(self) -> None:
+        """The answer came whole: the connection is free for another request."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            transport = connection.transport
+            unsent = transport is not None and transport.get_write_buffer_size()
+            connection.close() if unsent else connection.release()
+
+    def close(self) -> None:
+        """Break the answer off, unless it came whole."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+            self.content.set_exception(aiohttp.ClientConnectionError("closed"))
+
+
+async def send(
+    connection: Connection, request: HttpRequest, url: URL, origin: Origin, cookie: str = ""
+) -> Response:
+    """Send a request and wait for the head of its answer.
+
+    Raises aiohttp.ClientError, and ValueError where a header would hold a control character.
+    """
+    try:
+        protocol = connection.protocol
+        assert protocol is not None
+        head = head_of(request, url, origin, cookie)
+        protocol.set_response_params(
+            skip_payload=request.method == "HEAD",
+            read_until_eof=True,
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
+        )
+        transport = protocol.transport
+        if transport is None or transport.is_closing():
+            raise aiohttp.ServerDisconnectedError
+        transport.write(head + request.body)
+        message, content = await protocol.read()
+        while 100 <= message.code < 200 and message.code != 101:
+            message, content = await protocol.read()
+    except HttpProcessingError:
+        connection.close()
+        raise aiohttp.ClientPayloadError("the answer is not HTTP") from None
+    except BaseException:
+        connection.close()
+        raise
+    return Response(message.code, tuple(message.headers.items()), content, connection)
+
+
+def head_of(request: HttpRequest, url: URL, origin: Origin, cookie: str = "") -> bytes:
+    """Request line and headers, with the blank line. cookie: instead of the request's own."""
+    method, body, headers = request.method, request.body, request.headers
+    given = {name.lower() for name, _ in headers}
+    lines = [f"{method} {url if origin.absolute else url.raw_path_qs} HTTP/1.1"]
+    lines += [line for name, line in origin.own if name not in given]
+    if cookie:
+        headers = tuple(pair for pair in headers if pair[0].lower() != "cookie")
+        lines.append(f"Cookie: {cookie}")
+    if not given.isdisjoint(_FRAMING):
+        headers = tuple(pair for pair in headers if pair[0].lower() not in _FRAMING)
+    lines += [f"{name}: {value}" for name, value in headers]
+    if body or method not in BODILESS:
+        lines.append(f"Content-Length: {len(body)}")
+    text = "".join(lines)
+    if not text.isprintable() and _CONTROL.search(text):
+        raise ValueError("a header would hold a control character")
+    lines += ("", "")
+    return "\r\n".join(lines).encode()

@@ -1,0 +1,197 @@
+"""Requests on the wire, byte for byte, against raw sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from engine.errors import ExchangeError
+from engine.ports import Line
+from engine.shell.upstream import AiohttpUpstream
+from engine.wire import HttpRequest, HttpResponse
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+LIMIT = 1 << 20
+
+
+class Raw:
+    """Answers each request with the next of `answers`; `heads` and `bodies` hold what came.
+
+    opened   connections that were made
+    """
+
+    def __init__(self, *answers: bytes) -> None:
+        self.answers = list(answers)
+        self.heads: list[list[str]] = []
+        self.bodies: list[bytes] = []
+        self.opened = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.opened += 1
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
+                self.heads.append(head)
+                size = self.value("content-length")
+                self.bodies.append(await reader.readexactly(int(size or 0)))
+                writer.write(self.answers.pop(0))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    def value(self, name: str) -> str | None:
+        """Of the last request's header, once; None if it is not there."""
+        found = [
+            line.partition(": ")[2] for line in self.heads[-1] if line.lower().startswith(name)
+        ]
+        assert len(found) <= 1
+        return found[0] if found else None
+
+
+@asynccontextmanager
+async def raw(*answers: bytes) -> AsyncIterator[tuple[Raw, str, AiohttpUpstream]]:
+    played, upstream = Raw(*answers), AiohttpUpstream()
+    server = await asyncio.start_server(played.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield played, f"127.0.0.1:{port}", upstream
+        await upstream.close()
+
+
+async def fetch(upstream: AiohttpUpstream, request: HttpRequest, line: Line) -> HttpResponse:
+    async with asyncio.timeout(10):
+        return await upstream.fetch(request, line, LIMIT)
+
+
+async def test_a_head_says_what_it_must_and_the_route_has_the_last_word() -> None:
+    async with raw(OK, OK) as (played, at, upstream):
+        plain = HttpRequest("POST", f"http://{at}/v1/chat", (("X-One", "é"),), (("q", "1"),), b"{}")
+        await fetch(upstream, plain, Line())
+        version = played.value("user-agent")
+        assert version is not None
+        assert version.startswith("penstock/")
+        assert played.heads[0] == [
+            "POST /v1/chat?q=1 HTTP/1.1",
+            f"Host: {at}",
+            f"User-Agent: {version}",
+            "Accept: */*",
+            "Accept-Encoding: identity",
+            "X-One: é",
+            "Content-Length: 2",
+        ]
+        own = (("host", "elsewhere"), ("User-agent", "curl"), ("ACCEPT", "a/b"))
+        await fetch(upstream, HttpRequest("GET", f"http://{at}/", own), Line())
+        assert played.heads[1] == [
+            "GET / HTTP/1.1",
+            "Accept-Encoding: identity",
+            *(f"{name}: {value}" for name, value in own),
+        ]
+
+
+async def test_framing_is_not_the_routes_to_say() -> None:
+    said = (("Content-Length", "999"), ("Transfer-Encoding", "chunked"))
+    async with raw(OK, OK) as (played, at, upstream):
+        for body in (b"abc", b""):
+            await fetch(upstream, HttpRequest("POST", f"http://{at}/", said, body=body), Line())
+            assert str(len(body)) == played.value("content-length")
+            assert played.value("transfer-encoding") is None
+            assert body == played.bodies[-1]
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\x00b", "a\x7f", "a\n"])
+async def test_a_control_character_is_never_sent(value: str) -> None:
+    async with raw(OK) as (played, at, upstream):
+        for headers in ((("X-One", value),), ((value, "x"),)):
+            with pytest.raises(ExchangeError):
+                await fetch(upstream, HttpRequest("GET", f"http://{at}/", headers), Line())
+        assert played.heads == []
+
+
+async def test_a_tab_may_stand_in_a_value() -> None:
+    async with raw(OK) as (played, at, upstream):
+        await fetch(upstream, HttpRequest("GET", f"http://{at}/", (("X-One", "a\tb"),)), Line())
+        assert "a\tb" == played.value("x-one")
+
+
+async def test_interim_answers_are_passed_over() -> None:
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    async with raw(interim + OK, OK) as (played, at, upstream):
+        for _ in range(2):
+            answer = await fetch(upstream, HttpRequest("POST", f"http://{at}/", body=b"x"), Line())
+            assert (200, b"ok") == (answer.status, answer.body)
+        assert 1 == played.opened
+
+
+async def test_a_proxy_is_asked_for_the_whole_url_with_its_own_credentials() -> None:
+    async with raw(OK, OK) as (played, at, upstream):
+        line = Line(proxy=f"http://who:pass@{at}")
+        for path in ("/a", "/b"):
+            await fetch(upstream, HttpRequest("GET", f"http://far.example{path}"), line)
+            assert f"GET http://far.example{path} HTTP/1.1" == played.heads[-1][0]
+            assert "far.example" == played.value("host")
+            assert "Basic d2hvOnBhc3M=" == played.value("proxy-authorization")
+            assert played.value("authorization") is None
+        assert 1 == played.opened
+
+
+async def test_credentials_of_a_url_are_a_header() -> None:
+    async with raw(OK) as (played, at, upstream):
+        await fetch(upstream, HttpRequest("GET", f"http://who:pass@{at}/a"), Line())
+        assert "GET /a HTTP/1.1" == played.heads[0][0]
+        assert at == played.value("host")
+        assert "Basic d2hvOnBhc3M=" == played.value("authorization")
+
+
+async def test_cookies_of_a_jar_join_those_of_the_route() -> None:
+    set_cookies = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2; Path=/x\r\n"
+    async with raw(set_cookies + b"Content-Length: 0\r\n\r\n", OK, OK) as (played, at, upstream):
+        for path, cookie in (("/", None), ("/", "a=1; c=3"), ("/x", "a=1; b=2; c=3")):
+            own = (("cookie", "c=3"),) if cookie else ()
+            request = HttpRequest("GET", f"http://{at}{path}", own)
+            await fetch(upstream, request, Line(jar="j"))
+            assert cookie == played.value("cookie")
+
+
+async def test_no_reuse_says_so_and_opens_anew() -> None:
+    async with raw(OK, OK) as (played, at, upstream):
+        for _ in range(2):
+            await fetch(upstream, HttpRequest("GET", f"http://{at}/"), Line(reuse=False))
+            assert "close" == played.value("connection")
+        assert 2 == played.opened
+
+
+async def test_an_answer_before_the_request_has_left_ends_the_connection() -> None:
+    """The rest of the request would be in the way of the next one."""
+    opened, over = 0, asyncio.Event()
+
+    async def impatient(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await over.wait()
+        writer.close()
+
+    upstream = AiohttpUpstream()
+    server = await asyncio.start_server(impatient, "127.0.0.1", 0)
+    huge = b"x" * (32 << 20)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        for number in (1, 2):
+            answer = await fetch(upstream, HttpRequest("POST", url, body=huge), Line())
+            assert (200, b"ok", number) == (answer.status, answer.body, opened)
+        over.set()
+        await upstream.close()
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http:///x", "/relative", "mailto:a@b"])
+async def test_a_url_that_is_none_is_the_routes_fault(url: str) -> None:
+    upstream = AiohttpUpstream()
+    with pytest.raises(ExchangeError) as caught:
+        await fetch(upstream, HttpRequest("GET", url), Line())
+    assert "fatal" == caught.value.cls
+    await upstream.close()
