@@ -12,15 +12,16 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
+from .auth.accounts import NOBODY, Account
 from .chat import ChatRequest
 from .dialects import Dialect
 from .dialects.adapt import counted
 from .dialects.frames import Tap
 from .errors import ExchangeError
 from .events import ErrorEvent, Finish, Usage
-from .keyring import Keyring
+from .keyring import Keyring, parts_of
+from .lines import line_of
 from .options import Secret
 from .parsers import FramingError
 from .ports import Answer, Line, Ports, Sink, Watch
@@ -64,6 +65,7 @@ class Outcome:
 
     passed   bytes were forwarded; `failure` is then how the dialect says the error in-band
     whole    a whole answer to hand on as it came
+    login    it failed before the call: a value of the account could not be had
     """
 
     finish: Finish | None = None
@@ -76,6 +78,7 @@ class Outcome:
     failure: bytes = b""
     whole: bytes | None = None
     status: int = 0
+    login: bool = False
     unmatched: dict[str, int] = field(default_factory=dict)
 
 
@@ -91,6 +94,7 @@ class Attempt:
         keyring: Keyring,
         sink: Sink,
         scopes: Mapping[str, str],
+        account: Account = NOBODY,
     ) -> None:
         self.route = route
         self.call = call
@@ -99,6 +103,7 @@ class Attempt:
         self.keyring = keyring
         self.sink = sink
         self.scopes = scopes
+        self.account = account
         self.outcome = Outcome()
         self.pipeline: Pipeline | None = None
         self.tap: Tap | None = None
@@ -142,7 +147,7 @@ class Attempt:
     async def _run(self, number: int, previous: str | None, watch: Watch) -> None:
         route, env = self.route, self.env
         env["_now"] = self.ports.clock.now()
-        env["account"] = self._account()
+        env["account"] = self.account.parts
         line = line_of(route, self.scopes)
         await self._values(line)
         transforms: list[tuple[Stage, Any]] = []
@@ -193,17 +198,18 @@ class Attempt:
             seconds=round(seconds, 3),
         )
 
-    def _account(self) -> Mapping[str, Secret]:
-        if self.route.account is not None:
-            return self.route.account
-        key = self.call.client_key
-        if key is None:
-            raise ExchangeError("auth_invalid", "this route needs the client's own key")
-        return {"key": key}
-
     async def _values(self, line: Line) -> None:
-        if self.route.wanted:
-            self.outcome.used = await self.keyring.values(self.route, self.env, line, self.scopes)
+        """The account's parts and the values, fetched where they are not there."""
+        route, env, name = self.route, self.env, self.account.fetched
+        self.outcome.login = True
+        used: dict[str, object] = {}
+        if name:
+            used[name] = await self.keyring.value(route, name, env, line, self.scopes)
+            env["account"] = {**self.account.parts, **parts_of(used[name])}
+        if route.wanted:
+            used |= await self.keyring.values(route, env, line, self.scopes)
+        self.outcome.used = used
+        self.outcome.login = False
 
     def _render(self, transforms: list[tuple[Stage, Any]], streams: bool) -> HttpRequest:
         route, asked = self.route, self.call.asked
@@ -439,31 +445,3 @@ def _exception(event: ErrorEvent) -> ExchangeError:
 
 def _event(error: ExchangeError) -> ErrorEvent:
     return ErrorEvent(error.cls, error.message, error.status, error.code, error.retry_after)
-
-
-_LINES: WeakKeyDictionary[Route, Line] = WeakKeyDictionary()
-
-
-def line_of(route: Route, scopes: Mapping[str, str]) -> Line:
-    """How this route's upstream is reached for one request."""
-    line = _LINES.get(route)
-    if line is None:
-        line = _LINES[route] = _line(route)
-    account, cookies = scopes["account"], route.spec.upstream.cookies
-    if not account and cookies == "none":
-        return line
-    jar = "" if cookies == "none" else f"{route.name}|{scopes[cookies]}"
-    return dataclasses.replace(line, pool=f"{route.name}|{account}", jar=jar)
-
-
-def _line(route: Route) -> Line:
-    upstream = route.spec.upstream
-    return Line(
-        pool=f"{route.name}|",
-        proxy=upstream.proxy.reveal() if upstream.proxy else None,
-        verify=upstream.tls.verify,
-        ca=upstream.tls.ca,
-        reuse=upstream.reuse,
-        connect=float(route.spec.timeouts.connect),
-        sniff=upstream.sniff,
-    )

@@ -11,12 +11,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from .auth.accounts import Account
 from .errors import ExchangeError
+from .lines import line_of
 from .options import Secret
+from .pools import Pools
 from .ports import Line, Ports, StoreError
 from .route.route import Route
 from .route.template import RenderError
@@ -31,9 +34,13 @@ NO_ANSWER = ("connect", "timeout", "retryable", "truncated", "overloaded", "rate
 
 @dataclass(slots=True)
 class Slot:
-    """One value in one scope. expires is monotonic; failures and misses count in a row."""
+    """One value in one scope. expires is monotonic; failures and misses count in a row.
+
+    kept: what was fetched last, even if it is no longer good.
+    """
 
     found: Found | None = None
+    kept: str | dict[str, str] | None = field(default=None, repr=False)
     expires: float | None = None
     flight: asyncio.Future[Found | ExchangeError] | None = None
     error: ExchangeError | None = None
@@ -66,6 +73,11 @@ class Keyring:
     tasks: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     flights: set[asyncio.Task[None]] = field(default_factory=set)
     skews: Skews = field(default_factory=Skews)
+    logging_in: set[str] = field(default_factory=set)
+    pools: Pools = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pools = Pools(self.ports, self.log_in)
 
     async def __aenter__(self) -> Self:
         await self.tasks.__aenter__()
@@ -95,6 +107,19 @@ class Keyring:
             found[name] = _masked(got, plan)
         return found
 
+    async def value(
+        self,
+        route: Route,
+        name: str,
+        env: dict[str, object],
+        line: Line,
+        scopes: Mapping[str, str],
+    ) -> object:
+        """One value of the route, masked like those of `values`."""
+        plan = route.values[name]
+        wish = Wish(route, plan, env, line, _key(route, plan, scopes[plan.scope]))
+        return _masked(await self._value(wish), plan)
+
     async def _value(self, wish: Wish) -> Found:
         slot = self._slot(wish.key)
         now = self.ports.clock.monotonic()
@@ -122,6 +147,46 @@ class Keyring:
                 if slot.good(self.ports.clock.monotonic()) is None:
                     self._start(slot, wish)
 
+    def log_in(self, route: Route, accounts: tuple[Account, ...]) -> None:
+        """Fetch anew what these accounts have fetched; who is in is back in the pool."""
+        for account in accounts:
+            name = f"{route.name}|{account.digest}"
+            if name not in self.logging_in and _logins(route, account):
+                self.logging_in.add(name)
+                self._go(self._log_in(route, account, name))
+
+    async def _log_in(self, route: Route, account: Account, name: str) -> None:
+        """What is there stays until all that is new is there. Never raises."""
+        try:
+            await self._anew(route, account)
+            self.pools.revive(route, account)
+        except ExchangeError as error:
+            self.pools.refused(route, account, error.cls)
+        finally:
+            self.logging_in.discard(name)
+
+    async def _anew(self, route: Route, account: Account) -> None:
+        env = route.unasked(account.parts, self.ports.clock.now(), self.ports.random)
+        scopes = {"route": "", "account": account.digest, "session": "", "request": ""}
+        line, values = line_of(route, scopes), dict[str, object]()
+        env["values"] = values
+        for name in _logins(route, account):
+            plan = route.values[name]
+            if plan.when is not None and not plan.when.test(env):
+                continue
+            wish = Wish(route, plan, env, line, _key(route, plan, scopes[plan.scope]))
+            if plan.scope == "route":
+                values[name] = _masked(await self._value(wish), plan)
+                continue
+            slot = self._slot(wish.key)
+            slot.loaded = slot.loaded or slot.found is not None
+            outcome = await asyncio.shield(self._start(slot, wish))
+            if isinstance(outcome, ExchangeError):
+                raise _again(outcome)
+            values[name] = _masked(outcome, plan)
+            if name == account.fetched:
+                env["account"] = {**account.parts, **parts_of(values[name])}
+
     def _slot(self, key: str) -> Slot:
         slot = self.slots.setdefault(key, Slot())
         self.slots.move_to_end(key)
@@ -136,10 +201,13 @@ class Keyring:
     def _start(self, slot: Slot, wish: Wish) -> asyncio.Future[Found | ExchangeError]:
         if slot.flight is None:
             slot.flight = asyncio.get_running_loop().create_future()
-            task = self.tasks.create_task(self._fly(slot, wish))
-            self.flights.add(task)
-            task.add_done_callback(self.flights.discard)
+            self._go(self._fly(slot, wish))
         return slot.flight
+
+    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.tasks.create_task(work)
+        self.flights.add(task)
+        task.add_done_callback(self.flights.discard)
 
     async def _fly(self, slot: Slot, wish: Wish) -> None:
         """Fetch once, for all who wait. Never raises: it would take every other flight down."""
@@ -161,22 +229,23 @@ class Keyring:
         found = None
         if wish.plan.persist and not slot.loaded:
             slot.loaded = True
-            found = await self._load(wish)
+            found = await self._load(wish, slot)
         if found is None:
-            found = await self._fetch(wish)
+            found = await self._fetch(wish, slot.kept)
             if wish.plan.persist:
                 await self._save(wish.key, found)
         lasts = found.expires_in
         slot.found, slot.error, slot.wait_until = found, None, 0.0
+        slot.kept = found.content
         slot.failures = slot.misses = 0
         slot.expires = None if lasts is None else self.ports.clock.monotonic() + lasts
         return found
 
-    async def _fetch(self, wish: Wish) -> Found:
+    async def _fetch(self, wish: Wish, kept: str | dict[str, str] | None = None) -> Found:
         route, plan = wish.route, wish.plan
         result, secrets = "failed", list[Secret]()
         try:
-            found = await self._converse(wish)
+            found = await self._converse(wish, kept)
             result, secrets = "ok", _secrets(found, plan)
             return found
         except ExchangeError as error:
@@ -192,10 +261,11 @@ class Keyring:
                 "value_fetched", route=route.name, value=plan.name, result=result, secrets=secrets
             )
 
-    async def _converse(self, wish: Wish) -> Found:
+    async def _converse(self, wish: Wish, kept: str | dict[str, str] | None) -> Found:
         """Drive the flow: send what it yields, hand back the answers."""
         plan, clock = wish.plan, self.ports.clock
-        flow = plan.flow({**wish.env, "_now": clock.now(), "_route": wish.route.name})
+        own = {"_now": clock.now(), "_route": wish.route.name, "_kept": kept}
+        flow = plan.flow({**wish.env, **own})
         try:
             request = next(flow)
             while True:
@@ -245,7 +315,7 @@ class Keyring:
 
     # ---- persistence ----
 
-    async def _load(self, wish: Wish) -> Found | None:
+    async def _load(self, wish: Wish, slot: Slot) -> Found | None:
         """What the store has kept, if it is still good."""
         try:
             raw = await self.ports.durable.get(f"value/{wish.key}")
@@ -257,13 +327,12 @@ class Keyring:
             return None
         until = kept.get("until")
         left = until - self.ports.clock.now() if isinstance(until, int | float) else None
-        if left is not None and left <= 0:
-            return None
         found = Found(kept["content"], left)
         secrets = _secrets(found, wish.plan)
         name = wish.plan.name
         self.ports.observer.saw("value_kept", route=wish.route.name, value=name, secrets=secrets)
-        return found
+        slot.kept = found.content
+        return None if left is not None and left <= 0 else found
 
     async def _save(self, key: str, found: Found) -> None:
         lasts = found.expires_in
@@ -273,6 +342,22 @@ class Keyring:
             await self.ports.durable.put(f"value/{key}", value, lasts)
         except StoreError:
             self.ports.observer.saw("store_error", store="values", op="put")
+
+
+def _logins(route: Route, account: Account) -> list[str]:
+    """The values that an account's logins fetch, with what they need; [] if it has none."""
+    names = [account.fetched] if account.fetched else []
+    names += [name for name in route.wanted if name not in names]
+    kinds = {name: route.values[name].scope for name in names}
+    wanted = [name for name in names if kinds[name] in ("route", "account")]
+    return wanted if "account" in kinds.values() else []
+
+
+def parts_of(value: object) -> Mapping[str, Secret]:
+    """A fetched value as parts of an account: its outputs, or its text as `key`."""
+    if isinstance(value, Secret):
+        return {"key": value}
+    return value if isinstance(value, dict) else {}
 
 
 def _key(route: Route, plan: ValuePlan, scope: str) -> str:

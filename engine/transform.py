@@ -76,6 +76,7 @@ from .options import (
     Template,
     option,
 )
+from .spoken import Loose, SpokenCall, SpokenCalls, repair_json, written
 from .wire import HttpRequest, HttpResponse, JsonError, Record, dumps, loads
 
 API = 1
@@ -145,10 +146,11 @@ class Context:
 __all__ = [
     "API", "METHODS", "OMIT", "Annotation", "ArgsDelta", "ChatRequest", "Citation",
     "CitationDelta", "Close", "Condition", "Context", "Duration", "ErrorEvent", "Event",
-    "Extracted", "Finish", "HttpRequest", "HttpResponse", "JsonError", "Media", "Message",
-    "Model", "Omit", "Opaque", "Open", "Output", "Part", "Path", "Ping", "Reasoning",
+    "Extracted", "Finish", "HttpRequest", "HttpResponse", "JsonError", "Loose", "Media",
+    "Message", "Model", "Omit", "Opaque", "Open", "Output", "Part", "Path", "Ping", "Reasoning",
     "ReasoningDelta", "Record", "Refusal", "RefusalDelta", "Refuse", "Regex", "Role",
-    "Sampling", "Secret", "SignatureDelta", "Size", "Stage", "Start", "Template", "Text",
-    "TextDelta", "Think", "Tool", "ToolCall", "ToolChoice", "ToolResult", "Usage", "UsageEvent",
-    "Value", "dumps", "loads", "option", "text_of",
+    "Sampling", "Secret", "SignatureDelta", "Size", "SpokenCall", "SpokenCalls", "Stage",
+    "Start", "Template", "Text", "TextDelta", "Think", "Tool", "ToolCall", "ToolChoice",
+    "ToolResult", "Usage", "UsageEvent", "Value", "dumps", "loads", "option", "repair_json",
+    "text_of", "written",
 ]  # fmt: skip

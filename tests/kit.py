@@ -364,11 +364,13 @@ class World:
         *,
         key: str = "",
         headers: Mapping[str, str] | None = None,
+        dialect: str = "openai_chat",
         **body: object,
     ) -> FakeSink:
         """One client request to a route's first model; the sink tells how it ended."""
         turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        call = call_of(route, {"messages": turns, **body}, key=key, headers=headers)
+        given = {"messages": turns, **body}
+        call = call_of(route, given, key=key, headers=headers, dialect=dialect)
         sink = FakeSink(stream=call.wants_stream)
         exchange = Exchange(route, call, self.ports, self.keyring, self.sessions, sink)
         self.report = await exchange.run(lambda: [Message("assistant", list(sink.reply.parts))])

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from engine import keyring as module
-from engine.attempt import line_of
 from engine.errors import ExchangeError
 from engine.keyring import FIRST_WAIT, LONGEST_WAIT
+from engine.lines import line_of
 from engine.options import Secret
 from engine.ports import StoreError
 from engine.route.route import Route

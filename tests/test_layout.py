@@ -17,6 +17,7 @@ LARGEST_FILE, LONGEST_FUNCTION, DEEPEST = 450, 50, 4
 
 # Modules without a test file of their name, and what tests them instead.
 ELSEWHERE = {
+    "auth/health.py": "tests/auth/test_pool.py",
     "cli/check.py": "tests/route/test_corpus.py",
     "cli/mock.py": "tests/shell/test_loopback.py",
     "cli/serve.py": "tests/shell/test_reload_live.py",
@@ -24,7 +25,6 @@ ELSEWHERE = {
     "dialects/anthropic_messages/turns.py": "tests/dialects/anthropic_messages/test_render.py",
     "dialects/contract.py": "tests/dialects/test_dialects.py",
     "dialects/frames.py": "tests/dialects/openai_chat/test_tap.py",
-    "dialects/written.py": "tests/dialects/test_losses.py",
     "parsers/bounds.py": "tests/parsers/test_parsers.py",
     "parsers/prefixed.py": "tests/parsers/test_frames.py",
     "ports.py": "tests/kit.py",  # protocols only

@@ -13,7 +13,8 @@ from engine.wire import Headers, HttpResponse, Record
 
 from . import outcomes
 from .frames import Observations, Tap
-from .profile import Profile
+from .names import Limits
+from .profile import Profile, SchemaProfile
 from .splice import Scan
 
 
@@ -126,6 +127,7 @@ class Dialect:
     headers         names of a client's headers that go on to an upstream of the same dialect
     tap             makes the watcher of a stream that passes through; None: it never does
     check_whole     the same for a whole answer
+    limits, schemas  names, ids and JSON Schema of tools, as far as foreign ones must be changed
     """
 
     name: str
@@ -156,6 +158,8 @@ class Dialect:
     tap: Callable[..., Tap] | None = None
     check_whole: Callable[[bytes], Observations] | None = None
     headers: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    schemas: SchemaProfile = "jsonschema"
 
     def refusal(self, error: RequestError, request_id: str = "") -> tuple[int, bytes]:
         """Status and body for a request that is not served."""

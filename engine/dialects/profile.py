@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from engine.options import option
+from engine.options import Regex, option
 
+SchemaProfile = Literal["jsonschema", "openai_strict", "anthropic", "gemini"]
 Unsupported = Literal["warn", "refuse", "silent"]
 Choice = Literal["auto", "none", "required", "named"]
 Dial = Literal["temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "seed",
@@ -19,13 +20,27 @@ Dial = Literal["temperature", "top_p", "top_k", "presence_penalty", "frequency_p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolProfile:
-    """How an upstream takes tools."""
+    """How an upstream takes tools. What is not written is as its dialect demands."""
+
+    custom: bool | None = option(
+        None,
+        "whether it knows tools of free text (`custom`); false: they go as functions and come "
+        "back as they were; default: it knows those of clients of its own dialect",
+    )
 
     strict: bool = option(True, "whether `strict` of a tool is sent")
     parallel: bool = option(True, "whether it may be told to call one tool at a time")
     choice: list[Choice] = option(
         ["auto", "none", "required", "named"], "choices it knows; others are sent as auto"
     )
+    name_pattern: Regex | None = option(
+        None, "what a whole name must match; others are changed, and changed back in the answer"
+    )
+    name_max: int | None = option(None, "longest name, in characters")
+    id_pattern: Regex | None = option(
+        None, "what the whole id of a call must match", example="[a-zA-Z0-9]{9}"
+    )
+    id_max: int | None = option(None, "longest id of a call, in characters")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +156,14 @@ class Profile:
     )
     single_system: bool = option(False, "system messages at the front are joined to one")
     stop_max: int | None = option(None, "most stop sequences")
+    json_schema: Literal["native", "tool", "prompt"] = option(
+        "native",
+        "how an answer of a given schema is asked for: by the dialect's own field, by a tool the "
+        "model must call, or in words",
+    )
+    tool_schemas: SchemaProfile | None = option(
+        None, "the JSON Schema that tools may use; default: the dialect's, for foreign tools"
+    )
     tools: ToolProfile = option(ToolProfile(), "how tools are taken")
     images: ImageProfile = option(ImageProfile(), "how images are taken")
     usage_input: Literal["exclusive", "inclusive"] = option(

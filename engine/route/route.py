@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
+from engine.auth.pool import Roster
 from engine.chat import ChatRequest
 from engine.dialects import Dialect
 from engine.dialects.profile import PROFILE, Profile
@@ -32,6 +33,7 @@ from .stages import (
     Budget,
     Measured,
     Stage,
+    Step,
     Working,
     classify,
     context_of,
@@ -120,7 +122,7 @@ class Route:
     queries: Callable[[Env], Pairs]
     cookies: Callable[[Env], Pairs]
     signer: Signer | None
-    account: Mapping[str, Secret] | None
+    roster: Roster
     values: Mapping[str, ValuePlan]
     wanted: tuple[str, ...]
     names: frozenset[str]
@@ -141,6 +143,12 @@ class Route:
     def __repr__(self) -> str:
         """Name and digest only: some headers are rendered already, with what is secret in them."""
         return f"Route({self.name!r}, {self.digest[:12]!r})"
+
+    @property
+    def account(self) -> Mapping[str, Secret] | None:
+        """The parts of the first account, as an example of all; None if each client brings one."""
+        accounts = self.roster.accounts
+        return None if self.roster.client else accounts[0].parts if accounts else {}
 
     # ---- one request ----
 
@@ -177,6 +185,20 @@ class Route:
                     let[name] = value
         return env
 
+    def unasked(
+        self, account: Mapping[str, Secret], now: float, random: Random
+    ) -> dict[str, object]:
+        """The roots of templates where no request stands behind a fetch."""
+        return {
+            "account": account,
+            "values": {},
+            "vars": self.spec.vars,
+            "_ref": self.references,
+            "_route": self.name,
+            "_now": now,
+            "_random": random,
+        }
+
     def context(self, asked: Asked, env: Env, attempt: int, previous: str | None) -> Context:
         """What the transforms of one attempt may know."""
         return context_of(env, asked.chat, attempt, previous)
@@ -196,7 +218,7 @@ class Route:
 
     def render(
         self,
-        env: Env,
+        env: dict[str, object],
         chat: ChatRequest | None,
         transforms: Working,
         body: bytes | None,
@@ -210,7 +232,7 @@ class Route:
         return self.signer.sign(request, env) if self.signer else sign(transforms, request)
 
     def _body(
-        self, env: Env, chat: ChatRequest | None, body: bytes | None
+        self, env: dict[str, object], chat: ChatRequest | None, body: bytes | None
     ) -> tuple[bytes, str] | None:
         if self.dialect is None or self.plan.body is not None:
             return self._patched(env)
@@ -224,7 +246,9 @@ class Route:
             assert chat is not None
             profile = env.get("_profile", self.spec.profile)
             assert isinstance(profile, Profile)
-            tree = write(self.dialect, chat, model["upstream"], profile)
+            written = write(self.dialect, chat, model["upstream"], profile)
+            tree = written.body
+            env["_undo"] = written.undo
         return dumps(self.patch(tree, env) if self.patch else tree), "application/json"
 
     def _patched(self, env: Env) -> tuple[bytes, str] | None:
@@ -269,7 +293,7 @@ class Route:
             new_id,
             judge=judge,
             records=record_steps(transforms),
-            events=event_steps(transforms),
+            events=[*undone(env), *event_steps(transforms)],
             other=other if road.whole else other or self.no_road,
         )
 
@@ -282,6 +306,13 @@ class Route:
         """
         refused = classify(transforms, response) if transforms else None
         return refused or self.classifier.whole(response, env, _now(env), value)
+
+
+def undone(env: Mapping[str, object]) -> list[tuple[Step, None]]:
+    """What the answer to a written request goes through before the route's own transforms."""
+    undo = env.get("_undo", ())
+    assert isinstance(undo, tuple)
+    return [(step, None) for step in undo]
 
 
 def _now(env: Env) -> float:

@@ -11,7 +11,9 @@ from typing import Any, ClassVar, Literal
 
 from engine.auth.aws_sigv4 import AwsSigv4
 from engine.auth.hmac import Hmac
-from engine.auth.static import Accounts, Basic
+from engine.auth.picks import PICKS
+from engine.auth.sources import Accounts
+from engine.auth.static import Basic
 from engine.dialects import DIALECTS
 from engine.dialects.profile import Profile, Unsupported
 from engine.errors import OUTCOMES
@@ -159,10 +161,36 @@ class SignSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParkSpec:
+    """When an account is left out. Only failures that are its own fault count."""
+
+    after: int | None = option(None, "failures in a row; default: only its outcome class parks it")
+    for_: Duration = option(Duration(600.0), "how long it is then left out", name="for")
+    refused: Duration | Literal["until_changed"] = option(
+        "until_changed",
+        "how long an account of several is left out whose credential was refused (`auth_invalid`)",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshAllSpec:
+    after: int = option(doc="accounts that fail one after the other: these are logged in anew")
+    min_pool: int = option(1, "only in a pool of at least so many accounts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuthSpec:
     AT_MOST_ONE: ClassVar[tuple[str, ...]] = ("bearer", "basic")
 
-    from_: Accounts | None = option(None, "where the account comes from", name="from")
+    from_: list[Accounts] | None = option(
+        None, "where accounts come from; a list is all of them together", name="from", lone=True
+    )
+    pick: str = option("round_robin", "which account is taken for a request", choices=tuple(PICKS))
+    park: ParkSpec = option(ParkSpec(), "when an account is left out, and for how long")
+    refresh_all: RefreshAllSpec | None = option(
+        None, "when failed accounts are logged in anew though no class says so"
+    )
+    wait: Duration = option(Duration(30.0), "the longest a request waits for a free account")
     bearer: Template | None = option(None, "sent as `Authorization: Bearer …`")
     header: dict[str, Template] = option({}, "sent as headers")
     query: dict[str, Template] = option({}, "sent in the query string")
@@ -340,7 +368,19 @@ class TimeoutsSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSpec:
+    rpm: int | None = option(None, "calls in any minute")
+    concurrency: int | None = option(None, "calls under way at once")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsSpec:
+    per_account: LimitSpec = option(
+        LimitSpec(), "of each account; a request takes another one, or waits (`auth.wait`)"
+    )
+    per_client: LimitSpec = option(
+        LimitSpec(), "of each client key; a request waits (`auth.wait`), then it is `rate_limited`"
+    )
     request: Size = option(Size(32 * 1024**2), "largest client body")
     answer: Size = option(Size(64 * 1024**2), "largest whole answer")
     event: Size = option(Size(16 * 1024**2), "largest frame of a stream")

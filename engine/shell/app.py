@@ -137,8 +137,10 @@ def _swapped(keyring: Keyring, redactor: Redactor, old: RouteBook, new: RouteBoo
     for name, route in new.routes.items():
         if old.routes.get(name) is route:
             continue
-        secrets = (*route.references.values(), *(route.account or {}).values())
+        accounts = (secret for each in route.roster.accounts for secret in each.secrets)
+        secrets = (*route.references.values(), *accounts)
         redactor.add(*(secret for secret in secrets if isinstance(secret, Secret)))
+        keyring.pools.adopt(route)
         prefetch(keyring, route)
 
 

@@ -24,7 +24,7 @@ def asked(*parts: Any, **fields: Any) -> ChatRequest:
 
 
 def written(request: ChatRequest, policy: Unsupported | None, target: str = "openai_chat") -> Any:
-    return write(DIALECTS[target], request, "up", Profile(on_unsupported=policy))
+    return write(DIALECTS[target], request, "up", Profile(on_unsupported=policy)).body
 
 
 EACH = [

@@ -60,5 +60,6 @@ DIALECT = Dialect(
     splice=splice,
     tap=tap.Tap,
     check_whole=tap.check_whole,
+    schemas="anthropic",
     headers=("anthropic-beta", "anthropic-version"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.chat import ChatRequest
 from engine.dialects import outcomes
 from engine.dialects.contract import HERE, Dialect, Encoder
+from engine.dialects.names import Limits, Rule
 from engine.dialects.splice import scan, splice
 from engine.events import Reply
 
@@ -46,6 +47,7 @@ DIALECT = Dialect(
     error_from=outcomes.error_from,
     scan=lambda body, target=HERE: scan(body),
     splice=splice,
+    limits=Limits(ids=Rule(most=40)),
     tap=tap.Tap,
     check_whole=tap.check_whole,
 )
