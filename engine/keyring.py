@@ -13,9 +13,11 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
 from .auth.accounts import Account
+from .conversing import Driver
 from .errors import ExchangeError
 from .lines import line_of
 from .options import Secret
@@ -28,6 +30,7 @@ from .skew import Skews
 from .wire import JsonError, dumps, loads
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0  # seconds between fetches that fail
+LONGEST_ASKED = 600.0  # seconds that a service may ask to be left alone
 MAX_SLOTS = 16_384  # values kept; the least recently used go first
 NO_ANSWER = ("connect", "timeout", "retryable", "truncated", "overloaded", "rate_limited")
 
@@ -36,12 +39,16 @@ NO_ANSWER = ("connect", "timeout", "retryable", "truncated", "overloaded", "rate
 class Slot:
     """One value in one scope. expires is monotonic; failures and misses count in a row.
 
-    kept: what was fetched last, even if it is no longer good.
+    kept: what was fetched last, even if it is no longer good; refused: that, if an upstream has
+    refused it. due (monotonic): when it is fetched anew. dead: tokens that gave nothing.
     """
 
     found: Found | None = None
     kept: str | dict[str, str] | None = field(default=None, repr=False)
+    refused: str | dict[str, str] | None = field(default=None, repr=False)
+    dead: Mapping[str, object] | None = field(default=None, repr=False)
     expires: float | None = None
+    due: float | None = None
     flight: asyncio.Future[Found | ExchangeError] | None = None
     error: ExchangeError | None = None
     wait_until: float = 0.0
@@ -126,7 +133,7 @@ class Keyring:
         found = slot.good(now)
         resting = now < slot.wait_until  # after a fetch that failed
         if found is not None:
-            due = slot.expires is not None and now > slot.expires - wish.plan.refresh_before
+            due = slot.due is not None and now > slot.due
             if due and not resting:
                 self._start(slot, wish)
             return found
@@ -180,6 +187,7 @@ class Keyring:
                 continue
             slot = self._slot(wish.key)
             slot.loaded = slot.loaded or slot.found is not None
+            slot.refused = slot.found.content if slot.found is not None else slot.refused
             outcome = await asyncio.shield(self._start(slot, wish))
             if isinstance(outcome, ExchangeError):
                 raise _again(outcome)
@@ -217,6 +225,7 @@ class Keyring:
         except ExchangeError as error:
             outcome = error
             wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(slot.failures, 10))
+            wait = max(wait, min(error.retry_after or 0.0, LONGEST_ASKED))
             slot.error, slot.failures = error, slot.failures + 1
             slot.wait_until = self.ports.clock.monotonic() + wait
         finally:
@@ -231,26 +240,31 @@ class Keyring:
             slot.loaded = True
             found = await self._load(wish, slot)
         if found is None:
-            found = await self._fetch(wish, slot.kept)
+            found = await self._fetch(wish, slot)
             if wish.plan.persist:
                 await self._save(wish.key, found)
         lasts = found.expires_in
         slot.found, slot.error, slot.wait_until = found, None, 0.0
-        slot.kept = found.content
+        slot.kept, slot.refused, slot.dead = found.content, None, None
         slot.failures = slot.misses = 0
-        slot.expires = None if lasts is None else self.ports.clock.monotonic() + lasts
+        now = self.ports.clock.monotonic()
+        slot.expires = None if lasts is None else now + lasts
+        slot.due = None if slot.expires is None else slot.expires - wish.plan.refresh_before
+        slot.due = slot.due if found.renew_in is None else now + found.renew_in
         return found
 
-    async def _fetch(self, wish: Wish, kept: str | dict[str, str] | None = None) -> Found:
+    async def _fetch(self, wish: Wish, slot: Slot | None = None) -> Found:
         route, plan = wish.route, wish.plan
         result, secrets = "failed", list[Secret]()
         try:
-            found = await self._converse(wish, kept)
+            found = await self._converse(wish, slot or Slot())
             result, secrets = "ok", _secrets(found, plan)
             return found
         except ExchangeError as error:
             cls = "unavailable" if error.cls in NO_ANSWER else error.cls
-            raise ExchangeError(cls, error.message, status=error.status) from error
+            raise ExchangeError(
+                cls, error.message, status=error.status, retry_after=error.retry_after
+            ) from error
         except RenderError as error:
             message = f"value `{plan.name}` cannot be rendered: {error}"
             raise ExchangeError("fatal", message) from error
@@ -261,24 +275,29 @@ class Keyring:
                 "value_fetched", route=route.name, value=plan.name, result=result, secrets=secrets
             )
 
-    async def _converse(self, wish: Wish, kept: str | dict[str, str] | None) -> Found:
-        """Drive the flow: send what it yields, hand back the answers."""
-        plan, clock = wish.plan, self.ports.clock
-        own = {"_now": clock.now(), "_route": wish.route.name, "_kept": kept}
-        flow = plan.flow({**wish.env, **own})
+    async def _converse(self, wish: Wish, slot: Slot) -> Found:
+        """Drive the flow. Tokens that were dead are not tried again until they are others."""
+        plan, route, clock = wish.plan, wish.route, self.ports.clock
+        limit = float(route.spec.timeouts.first_byte)
+        driver = Driver(
+            self.ports, wish.line, limit, MAX_BODY, plan.place, partial(self._tell, wish)
+        )
+        own = {"_now": clock.now(), "_route": route.name, "_kept": slot.kept}
+        flow = plan.flow({**wish.env, **own, "_refused": slot.refused})
+        if slot.dead is not None and slot.error is not None:
+            if await self.ports.tokens.load(plan.place) == slot.dead:
+                raise _again(slot.error)
+            slot.dead = None
         try:
-            request = next(flow)
-            while True:
-                limit = request.timeout or float(wish.route.spec.timeouts.first_byte)
-                try:
-                    async with clock.deadline(limit):
-                        answer = await self.ports.upstream.fetch(request, wish.line, MAX_BODY)
-                except TimeoutError:
-                    message = f"value `{plan.name}`: no answer within {limit:g} s"
-                    raise ExchangeError("timeout", message) from None
-                request = flow.send(answer)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+            found: Found = await driver.run(flow)
+        except ExchangeError as error:
+            slot.dead = driver.recalled if error.cls == "auth_invalid" else None
+            raise
+        return found
+
+    def _tell(self, wish: Wish, secrets: list[Secret]) -> None:
+        route, name = wish.route.name, wish.plan.name
+        self.ports.observer.saw("value_kept", route=route, value=name, secrets=secrets)
 
     # ---- what requests tell ----
 
@@ -308,6 +327,7 @@ class Keyring:
         slot = self.slots.get(_key(route, plan, scopes[plan.scope]))
         if slot is None or slot.found is None or _masked(slot.found, plan) != used:
             return
+        slot.refused = slot.found.content
         slot.found, slot.misses = None, 0
         slot.loaded = True  # what is in the store is no better
         if slot.flight is None:
@@ -367,7 +387,8 @@ def _key(route: Route, plan: ValuePlan, scope: str) -> str:
 
 def _again(error: ExchangeError) -> ExchangeError:
     """The error of a fetch, to be raised once more: exceptions gather the frames they pass."""
-    told = ExchangeError(error.cls, error.message, status=error.status)
+    after = error.retry_after
+    told = ExchangeError(error.cls, error.message, status=error.status, retry_after=after)
     told.__cause__ = error.__cause__
     return told
 
