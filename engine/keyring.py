@@ -3,7 +3,7 @@
 One flight per value and scope: whoever comes while it is under way waits for the same result, and
 a client that leaves does not cancel it. Compare-and-refresh: a failed request drops a value only
 if it is still the one it used. A failed fetch is remembered for a moment, so that an upstream that
-is down is not stormed.
+is down is not stormed. What is kept in a store, and shared there: engine/kept.py.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import Any, Self
 from .auth.accounts import Account
 from .conversing import Driver
 from .errors import ExchangeError
+from .kept import Place, obtain
 from .lines import line_of
 from .options import Secret
 from .pools import Pools
-from .ports import Line, Ports, StoreError
+from .ports import Line, Ports
 from .route.route import Route
 from .route.template import RenderError
 from .route.values import MAX_BODY, Found, ValuePlan
 from .skew import Skews
-from .wire import JsonError, dumps, loads
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0  # seconds between fetches that fail
 LONGEST_ASKED = 600.0  # seconds that a service may ask to be left alone
@@ -39,8 +39,10 @@ NO_ANSWER = ("connect", "timeout", "retryable", "truncated", "overloaded", "rate
 class Slot:
     """One value in one scope. expires is monotonic; failures and misses count in a row.
 
-    kept: what was fetched last, even if it is no longer good; refused: that, if an upstream has
-    refused it. due (monotonic): when it is fetched anew. dead: tokens that gave nothing.
+    kept      what was fetched last, even if it is no longer good
+    refused   what a request found to be no longer good: the store may still hold it
+    due       when it is fetched anew, monotonic
+    dead      tokens with which nothing was to be had
     """
 
     found: Found | None = None
@@ -54,7 +56,6 @@ class Slot:
     wait_until: float = 0.0
     failures: int = 0
     misses: int = 0
-    loaded: bool = False
 
     def good(self, now: float) -> Found | None:
         return self.found if self.expires is None or now < self.expires else None
@@ -186,8 +187,8 @@ class Keyring:
                 values[name] = _masked(await self._value(wish), plan)
                 continue
             slot = self._slot(wish.key)
-            slot.loaded = slot.loaded or slot.found is not None
-            slot.refused = slot.found.content if slot.found is not None else slot.refused
+            if plan.place and slot.found is not None:
+                slot.refused = slot.found.content
             outcome = await asyncio.shield(self._start(slot, wish))
             if isinstance(outcome, ExchangeError):
                 raise _again(outcome)
@@ -234,30 +235,65 @@ class Keyring:
                 flight.set_result(outcome)
 
     async def _had(self, slot: Slot, wish: Wish) -> Found:
-        """The value, out of the store at first if it is kept there, else fetched."""
-        found = None
-        if wish.plan.persist and not slot.loaded:
-            slot.loaded = True
-            found = await self._load(wish, slot)
-        if found is None:
-            found = await self._fetch(wish, slot)
-            if wish.plan.persist:
-                await self._save(wish.key, found)
+        """The value, out of the store if it is kept there and still good, else fetched."""
+        place = self._place(wish)
+        if place is None:
+            found = await self._fetch(wish, slot.kept, slot)
+        else:
+            fits, renew = partial(self._fits, slot, wish), partial(self._renewed, slot, wish)
+            found = await obtain(self.ports, place, fits, renew)
         lasts = found.expires_in
         slot.found, slot.error, slot.wait_until = found, None, 0.0
-        slot.kept, slot.refused, slot.dead = found.content, None, None
-        slot.failures = slot.misses = 0
+        slot.kept = found.content
+        slot.failures, slot.misses, slot.refused, slot.dead = 0, 0, None, None
         now = self.ports.clock.monotonic()
         slot.expires = None if lasts is None else now + lasts
         slot.due = None if slot.expires is None else slot.expires - wish.plan.refresh_before
         slot.due = slot.due if found.renew_in is None else now + found.renew_in
         return found
 
-    async def _fetch(self, wish: Wish, slot: Slot | None = None) -> Found:
+    def _place(self, wish: Wish) -> Place | None:
+        """Where the value is kept: by its own wish, or because others need the same.
+
+        A flow with a place of its own sees to that itself.
+        """
+        if wish.plan.place:
+            return None
+        if wish.plan.persist:
+            return Place(self.ports.durable, f"value/{wish.key}")
+        if self.ports.shared and wish.plan.scope in ("route", "account"):
+            return Place(self.ports.store, f"value/{wish.key}")
+        return None
+
+    def _fits(self, slot: Slot, wish: Wish, kept: Found) -> bool:
+        """Whether what the store has may be used. What is good here is only fetched to be new."""
+        left, good = kept.expires_in, slot.good(self.ports.clock.monotonic())
+        due = wish.plan.refresh_before if good is not None else 0.0
+        if kept.content == slot.refused or (left is not None and left <= due):
+            return False
+        if good is not None and good.content == kept.content:
+            return False
+        self._tell_kept(wish, kept)
+        return True
+
+    async def _renewed(self, slot: Slot, wish: Wish, stored: Found | None) -> Found:
+        """Fetched anew; what the store has may tell how, though it is no longer good."""
+        if stored is None:
+            return await self._fetch(wish, slot.kept)
+        self._tell_kept(wish, stored)
+        return await self._fetch(wish, stored.content)
+
+    def _tell_kept(self, wish: Wish, kept: Found) -> None:
+        name, secrets = wish.plan.name, _secrets(kept, wish.plan)
+        self.ports.observer.saw("value_kept", route=wish.route.name, value=name, secrets=secrets)
+
+    async def _fetch(
+        self, wish: Wish, kept: str | dict[str, str] | None = None, slot: Slot | None = None
+    ) -> Found:
         route, plan = wish.route, wish.plan
         result, secrets = "failed", list[Secret]()
         try:
-            found = await self._converse(wish, slot or Slot())
+            found = await self._converse(wish, kept, slot or Slot())
             result, secrets = "ok", _secrets(found, plan)
             return found
         except ExchangeError as error:
@@ -275,14 +311,14 @@ class Keyring:
                 "value_fetched", route=route.name, value=plan.name, result=result, secrets=secrets
             )
 
-    async def _converse(self, wish: Wish, slot: Slot) -> Found:
+    async def _converse(self, wish: Wish, kept: str | dict[str, str] | None, slot: Slot) -> Found:
         """Drive the flow. Tokens that were dead are not tried again until they are others."""
         plan, route, clock = wish.plan, wish.route, self.ports.clock
         limit = float(route.spec.timeouts.first_byte)
         driver = Driver(
             self.ports, wish.line, limit, MAX_BODY, plan.place, partial(self._tell, wish)
         )
-        own = {"_now": clock.now(), "_route": route.name, "_kept": slot.kept}
+        own = {"_now": clock.now(), "_route": route.name, "_kept": kept}
         flow = plan.flow({**wish.env, **own, "_refused": slot.refused})
         if slot.dead is not None and slot.error is not None:
             if await self.ports.tokens.load(plan.place) == slot.dead:
@@ -327,41 +363,9 @@ class Keyring:
         slot = self.slots.get(_key(route, plan, scopes[plan.scope]))
         if slot is None or slot.found is None or _masked(slot.found, plan) != used:
             return
-        slot.refused = slot.found.content
-        slot.found, slot.misses = None, 0
-        slot.loaded = True  # what is in the store is no better
+        slot.refused, slot.found, slot.misses = slot.found.content, None, 0
         if slot.flight is None:
             slot.error, slot.wait_until = None, 0.0
-
-    # ---- persistence ----
-
-    async def _load(self, wish: Wish, slot: Slot) -> Found | None:
-        """What the store has kept, if it is still good."""
-        try:
-            raw = await self.ports.durable.get(f"value/{wish.key}")
-            kept = loads(raw) if raw is not None else None
-        except (StoreError, JsonError):
-            self.ports.observer.saw("store_error", store="values", op="get")
-            return None
-        if not isinstance(kept, dict) or not isinstance(kept.get("content"), str | dict):
-            return None
-        until = kept.get("until")
-        left = until - self.ports.clock.now() if isinstance(until, int | float) else None
-        found = Found(kept["content"], left)
-        secrets = _secrets(found, wish.plan)
-        name = wish.plan.name
-        self.ports.observer.saw("value_kept", route=wish.route.name, value=name, secrets=secrets)
-        slot.kept = found.content
-        return None if left is not None and left <= 0 else found
-
-    async def _save(self, key: str, found: Found) -> None:
-        lasts = found.expires_in
-        until = None if lasts is None else self.ports.clock.now() + lasts
-        try:
-            value = dumps({"content": found.content, "until": until})
-            await self.ports.durable.put(f"value/{key}", value, lasts)
-        except StoreError:
-            self.ports.observer.saw("store_error", store="values", op="put")
 
 
 def _logins(route: Route, account: Account) -> list[str]:

@@ -18,13 +18,15 @@ from engine.auth.aws_sigv4 import EXTRA
 from engine.auth.pool import Roster
 from engine.dialects import DIALECTS
 from engine.errors import ConfigError, Problem
-from engine.options import OMIT, Condition, Env, Template
+from engine.options import OMIT, Condition, Env
 from engine.policies.retry import Backoff, RetryPolicy
 from engine.transform import METHODS
 from engine.wire import HttpRequest, dumps
 
 from .checks import check_nodes, check_spec, check_stages
 from .classify import Classifier
+from .endpoint import own_request
+from .errands import discovery_of, errands_of
 from .extends import Find, expand
 from .line_checks import check_lines
 from .logins import Logins
@@ -50,7 +52,6 @@ from .signing import Signer, compile_signer
 from .sourcing import Reach, roster_of
 from .spec import (
     HttpSpec,
-    RequestSpec,
     RouteSpec,
     SessionSpec,
     StepSpec,
@@ -177,11 +178,10 @@ class _Compiler:
         values = {key: self._value(key, value, spec, roster) for key, value in spec.values.items()}
         if self._failed():
             return None
-        request = spec.request or (
-            RequestSpec(path=_constant(dialect.path)) if dialect else RequestSpec()
-        )
-        mentions = frozenset(mentioned((spec, [(stage.options, stage.when) for stage in stages])))
-        placed = placements(spec.auth)
+        request = spec.request or own_request(dialect)
+        staged = [(stage.options, stage.when) for stage in stages]
+        mentions = frozenset(mentioned((spec, request, staged)))
+        placed, profile_of = placements(spec.auth), profiles_of(spec, self.tree, self.reader)
         return Route(
             name=name,
             file=self.file,
@@ -189,7 +189,7 @@ class _Compiler:
             files=tuple(dict.fromkeys([*self.files, *self.sources.outside.files])),
             priority=spec.priority,
             spec=spec,
-            offers=offers_of(name, spec, profiles_of(spec, self.tree, self.reader)),
+            offers=offers_of(name, spec, profile_of),
             dialect=dialect,
             plan=compile_request(request, spec.base_url or "", spec.upstream.headers, "POST"),
             patch=compile_patches(request.patch) if request.patch else None,
@@ -214,6 +214,8 @@ class _Compiler:
             references=self.reader.references,
             passthrough=passes(spec, dialect, stages),
             splitter=splitter(spec, dialect),
+            errands=errands_of(spec),
+            discovery=discovery_of(name, spec, profile_of),
             hosts=tuple(host for stage in stages for host in stage.loaded.hosts),
         )
 
@@ -470,10 +472,6 @@ def _retry(spec: RouteSpec, values: Mapping[str, ValuePlan]) -> RetryPolicy:
             float(backoff.initial), backoff.factor, float(backoff.max), backoff.jitter == "full"
         ),
     )
-
-
-def _constant(source: str) -> Template:
-    return Template(source, lambda env: source, constant=True)
 
 
 def _resolved(node: Node, resolver: Resolver) -> Any:

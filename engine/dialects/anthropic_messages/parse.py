@@ -30,6 +30,7 @@ from engine.chat import (
     ToolChoice,
     ToolResult,
 )
+from engine.dialects.provenance import unmarked
 from engine.dialects.reading import (
     NAMES,
     body_fields,
@@ -301,7 +302,8 @@ def _search_result(rest: Extras, where: str) -> str:
 
 def _thinking(rest: Extras, where: str) -> Part:
     text, signature = need(rest, "thinking", str, where), take(rest, "signature", str, where)
-    return Reasoning(text, signature=signature, origin=NAME, extras=rest)
+    own, origin = unmarked(signature) if signature else (signature, "")
+    return Reasoning(text, signature=own, origin=origin or NAME, extras=rest)
 
 
 def _redacted(rest: Extras, where: str) -> Part:
