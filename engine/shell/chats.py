@@ -17,7 +17,7 @@ from aiohttp import web
 
 from engine.attempt import Call
 from engine.chat import ChatRequest, Message
-from engine.dialects import Dialect, Target
+from engine.dialects import HERE, Dialect, Target
 from engine.errands import Errand
 from engine.errors import ExchangeError, RequestError
 from engine.exchange import Exchange, Report
@@ -90,7 +90,7 @@ class Chats:
     ) -> web.StreamResponse:
         """Raises RequestError for what cannot be served."""
         route, call, name = self._read(dialect, target, body, caller)
-        return await self._serve(request, route, call, name)
+        return await self._serve(request, target, route, call, name)
 
     async def bring(
         self,
@@ -114,12 +114,12 @@ class Chats:
             client_key=caller.key,
             errand=make(route),
         )
-        return await self._serve(request, route, call, name)
+        return await self._serve(request, HERE, route, call, name)
 
     async def _serve(
-        self, request: web.BaseRequest, route: Route, call: Call, name: str
+        self, request: web.BaseRequest, target: Target, route: Route, call: Call, name: str
     ) -> web.StreamResponse:
-        opened = self._open(route, call, self._client(request, route, call, name))
+        opened = self._open(route, call, self._client(request, target, route, call, name))
         self._begin(opened)
         try:
             await self._run(opened)
@@ -155,7 +155,9 @@ class Chats:
         )
         return route, call, name
 
-    def _client(self, request: web.BaseRequest, route: Route, call: Call, name: str) -> Client:
+    def _client(
+        self, request: web.BaseRequest, target: Target, route: Route, call: Call, name: str
+    ) -> Client:
         passes = (
             route.passthrough
             and call.offer.passes
@@ -176,6 +178,7 @@ class Chats:
             release=call.release,
             clean=self.clean,
             chat=chat,
+            reframe=call.dialect.reframe(target),
         )
 
     def _open(self, route: Route, call: Call, client: Client) -> Open:
@@ -250,14 +253,14 @@ class Chats:
             for opened in list(self.under_way):
                 if isinstance(opened.sink, StreamSink):
                     with contextlib.suppress(ConnectionError, RuntimeError):  # going away
-                        await self._tend(opened.sink, opened.early, now)
+                        self._tend(opened.sink, opened.early, now)
 
-    async def _tend(self, sink: StreamSink, early: float, now: float) -> None:
+    def _tend(self, sink: StreamSink, early: float, now: float) -> None:
         if sink.response is None:
             if now >= early:
-                await sink.early()
+                sink.early()
         elif now - sink.silent_since >= PING_EVERY:
-            await sink.ping()
+            sink.ping()
 
     async def drain(self, seconds: float) -> None:
         """Let requests finish; after `seconds` the rest get an error in their dialect."""

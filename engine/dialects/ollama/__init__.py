@@ -26,8 +26,8 @@ class _Place(Target):
 
 
 _PLACES = {
-    "generate": ("chat", _Place(form="generate")),
-    "embeddings": ("embeddings", _Place(form="embeddings")),
+    ("POST", "/api/generate"): ("chat", _Place(form="generate")),
+    ("POST", "/api/embeddings"): ("embeddings", _Place(form="embeddings")),
 }
 
 
@@ -39,8 +39,8 @@ def _parse(body: bytes, headers: Headers, target: Target = HERE) -> ChatRequest:
     return generate.parse(body) if _at(target, "generate") else parse.parse(body)
 
 
-def _locate(method: str, rest: str) -> tuple[str, Target] | None:
-    return _PLACES.get(rest.removeprefix("/api/")) if method == "POST" else None
+def _locate(method: str, path: str) -> tuple[str, Target] | None:
+    return _PLACES.get((method, path))
 
 
 def _scan(body: bytes, target: Target = HERE) -> Scan | None:
