@@ -125,7 +125,7 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
         TokenPlaces(stores.durable, clock, observer, random),
     )
     keyring = await stack.enter_async_context(Keyring(ports))
-    sessions = Sessions(ports)
+    sessions, continued = Sessions(ports), _continued(ports, settings.responses)
     models = Models(ports, keyring, sessions)
     keeper = RouteKeeper(
         library,
@@ -138,12 +138,7 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
         settings=settings,
         keys=None if settings.clients.auth == "none" else ClientKeys(settings.clients.keys),
         chats=Chats(
-            lambda: models.book,
-            ports,
-            keyring,
-            sessions,
-            redactor.clean,
-            continued=Continued(_answers(ports, settings.responses)),
+            lambda: models.book, ports, keyring, sessions, redactor.clean, continued=continued
         ),
         ready=lambda: bool(keeper.book.routes),
         since=int(clock.now()),
@@ -152,8 +147,8 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     return Gateway(server, keeper, logger, stores, models)
 
 
-def _answers(ports: Ports, given: KeptAnswers) -> Answers:
-    return Answers(ports, float(given.keep), given.most, given.durable)
+def _continued(ports: Ports, given: KeptAnswers) -> Continued:
+    return Continued(Answers(ports, float(given.keep), given.most, given.durable))
 
 
 def _swapped(
