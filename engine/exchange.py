@@ -59,6 +59,7 @@ class Exchange:
         self.session: Session | None = None
         self.turns: list[Message] = []
         self.hold = Hold(NOBODY)
+        self.leave: Callable[[], None] | None = None
 
     async def run(self, collected: Callable[[], list[Message]] = list) -> Report:
         """collected() gives the assistant turns of the delivered answer, for `history: server`."""
@@ -73,7 +74,7 @@ class Exchange:
         except RenderError as error:
             outcome = Outcome(error=ErrorEvent("fatal", f"the route cannot be rendered: {error}"))
         finally:
-            self.hold.release()
+            self._let_go()
         self.report.outcome = outcome
         await self._end(outcome, collected)
         return self.report
@@ -85,6 +86,7 @@ class Exchange:
         await self._open_session(env)
         number, renewed, previous = 1, frozenset[str](), None
         tried = frozenset[str]()
+        self.leave = await self.keyring.clients.enter(route, self.call.asked.client, total)
         await self._take(tried, total)
         while True:
             scopes = self._scopes()
@@ -106,6 +108,13 @@ class Exchange:
                     self.sink.restart()
                 case _:
                     return outcome
+
+    def _let_go(self) -> None:
+        """Account and place are for others now."""
+        self.hold.release()
+        leave, self.leave = self.leave, None
+        if leave is not None:
+            leave()
 
     async def _take(self, tried: frozenset[str], left: float) -> None:
         """An account for the next attempt. Raises ExchangeError when none is free in time."""

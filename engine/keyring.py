@@ -12,12 +12,14 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from .auth.accounts import Account
 from .errors import ExchangeError
-from .lines import line_of
+from .gates import Gates
+from .limits import Clients
+from .lines import line_of, proxy_of
 from .options import Secret
 from .pools import Pools
 from .ports import Line, Ports, StoreError
@@ -28,6 +30,7 @@ from .skew import Skews
 from .wire import JsonError, dumps, loads
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0  # seconds between fetches that fail
+SPREAD, MOST_SPREAD = 0.1, 600.0  # of an account's time, at most seconds: not all end at once
 MAX_SLOTS = 16_384  # values kept; the least recently used go first
 NO_ANSWER = ("connect", "timeout", "retryable", "truncated", "overloaded", "rate_limited")
 
@@ -75,9 +78,13 @@ class Keyring:
     skews: Skews = field(default_factory=Skews)
     logging_in: set[str] = field(default_factory=set)
     pools: Pools = field(init=False)
+    clients: Clients = field(init=False)
+    gates: Gates = field(init=False)
 
     def __post_init__(self) -> None:
         self.pools = Pools(self.ports, self.log_in)
+        self.clients = Clients(self.ports)
+        self.gates = Gates(self.ports.clock)
 
     async def __aenter__(self) -> Self:
         await self.tasks.__aenter__()
@@ -168,7 +175,7 @@ class Keyring:
     async def _anew(self, route: Route, account: Account) -> None:
         env = route.unasked(account.parts, self.ports.clock.now(), self.ports.random)
         scopes = {"route": "", "account": account.digest, "session": "", "request": ""}
-        line, values = line_of(route, scopes), dict[str, object]()
+        line, values = line_of(route, scopes, env), dict[str, object]()
         env["values"] = values
         for name in _logins(route, account):
             plan = route.values[name]
@@ -231,15 +238,25 @@ class Keyring:
             slot.loaded = True
             found = await self._load(wish, slot)
         if found is None:
-            found = await self._fetch(wish, slot.kept)
+            found = await self._fetched(wish, slot)
             if wish.plan.persist:
                 await self._save(wish.key, found)
         lasts = found.expires_in
+        if lasts is not None and wish.plan.scope == "account":
+            lasts -= min(SPREAD * lasts, MOST_SPREAD) * self.ports.random.random()
         slot.found, slot.error, slot.wait_until = found, None, 0.0
         slot.kept = found.content
         slot.failures = slot.misses = 0
         slot.expires = None if lasts is None else self.ports.clock.monotonic() + lasts
         return found
+
+    async def _fetched(self, wish: Wish, slot: Slot) -> Found:
+        """Logins of many accounts go through a gate."""
+        if wish.plan.scope != "account":
+            return await self._fetch(wish, slot.kept)
+        gate = f"{wish.route.name}/{wish.plan.name}/{wish.plan.fingerprint}"
+        async with self.gates.through(gate, wish.plan.parallel):
+            return await self._fetch(wish, slot.kept)
 
     async def _fetch(self, wish: Wish, kept: str | dict[str, str] | None = None) -> Found:
         route, plan = wish.route, wish.plan
@@ -264,15 +281,17 @@ class Keyring:
     async def _converse(self, wish: Wish, kept: str | dict[str, str] | None) -> Found:
         """Drive the flow: send what it yields, hand back the answers."""
         plan, clock = wish.plan, self.ports.clock
-        own = {"_now": clock.now(), "_route": wish.route.name, "_kept": kept}
-        flow = plan.flow({**wish.env, **own})
+        env = {**wish.env, "_now": clock.now(), "_route": wish.route.name, "_kept": kept}
+        flow, line = plan.flow(env), wish.line
+        if plan.proxy is not None:
+            line = replace(line, proxy=proxy_of(plan.proxy, env))
         try:
             request = next(flow)
             while True:
                 limit = request.timeout or float(wish.route.spec.timeouts.first_byte)
                 try:
                     async with clock.deadline(limit):
-                        answer = await self.ports.upstream.fetch(request, wish.line, MAX_BODY)
+                        answer = await self.ports.upstream.fetch(request, line, MAX_BODY)
                 except TimeoutError:
                     message = f"value `{plan.name}`: no answer within {limit:g} s"
                     raise ExchangeError("timeout", message) from None

@@ -46,7 +46,7 @@ from .render import Pairs, compile_patches, compile_request, pairs, without_case
 from .roads import no_road, passes, splitter, stream_road, whole_road
 from .route import Route, SessionPlan
 from .signing import Signer, compile_signer
-from .sourcing import Reach, roster_of
+from .sourcing import Reach, limit_of, roster_of
 from .spec import (
     HttpSpec,
     RequestSpec,
@@ -196,6 +196,7 @@ class _Compiler:
             cookies=pairs(spec.auth.cookie, "cookie"),
             signer=self._signer(spec),
             roster=roster,
+            client_limit=limit_of(spec.limits.per_client),
             values=values | self.fetched,
             wanted=tuple(wanted_values(values, mentions)),
             names=request_names(mentions),
@@ -327,6 +328,8 @@ class _Compiler:
             needs=frozenset(value_names(mentioned(spec))),
             fingerprint=self._fingerprint("values", name) + self._owner(spec, roster),
             outputs=tuple(spec.extract) if isinstance(spec.extract, dict) else (),
+            parallel=spec.parallel,
+            proxy=spec.request.proxy if spec.request else None,
         )
 
     def _flow(self, name: str, spec: ValueSpec, route: RouteSpec) -> Callable[[Env], Any]:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from engine.auth.accounts import Fetching
 from engine.errors import ExchangeError
-from engine.options import Condition, Env
+from engine.options import Condition, Env, Template
 from engine.transform import Extracted, Value
 from engine.wire import HttpRequest, HttpResponse, JsonError, loads
 
@@ -48,6 +48,8 @@ class ValuePlan:
 
     needs     names of other values its requests mention
     outputs   names of its parts, () if it is one text or made by a transform
+    parallel  most fetches at once for scope account
+    proxy     of its request alone
     """
 
     name: str
@@ -63,6 +65,8 @@ class ValuePlan:
     needs: frozenset[str]
     fingerprint: str
     outputs: tuple[str, ...] = ()
+    parallel: int = 4
+    proxy: Template | None = None
 
 
 def fetch(

@@ -18,4 +18,4 @@ def prefetch(keyring: Keyring, route: Route) -> None:
     if names:
         now, random = keyring.ports.clock.now(), keyring.ports.random
         env = route.unasked(route.account or {}, now, random)
-        keyring.ahead(route, names, env, line_of(route, _SCOPES))
+        keyring.ahead(route, names, env, line_of(route, _SCOPES, env))
