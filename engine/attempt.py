@@ -18,6 +18,7 @@ from .chat import ChatRequest
 from .dialects import Dialect
 from .dialects.adapt import counted
 from .dialects.frames import Tap
+from .errands import Errand
 from .errors import ExchangeError
 from .events import ErrorEvent, Finish, Usage
 from .keyring import Keyring, parts_of
@@ -43,6 +44,7 @@ class Call:
 
     splice   (upstream model, stream) -> the client's own bytes with these put in; None: it cannot
     wants_usage   the client asked for usage in the stream
+    errand   what is asked instead of a chat
     """
 
     asked: Asked
@@ -52,6 +54,7 @@ class Call:
     splice: Callable[[str, bool], bytes] | None = field(default=None, repr=False)
     client_key: Secret | None = None
     wants_usage: bool = False
+    errand: Errand | None = None
 
     def release(self) -> None:
         """The answer has begun: what only another attempt would need is let go."""
@@ -168,6 +171,8 @@ class Attempt:
                 await self._refused(answer, transforms)
                 if moved:
                     self._signed_too_late()
+            elif self.call.errand is not None:
+                await self._bring(answer, transforms, self.call.errand)
             elif self.passes:
                 relay = self._pass_stream if streams else self._pass_whole
                 await relay(answer, transforms, watch)
@@ -213,7 +218,10 @@ class Attempt:
         self.outcome.login = False
 
     def _render(self, transforms: list[tuple[Stage, Any]], streams: bool) -> HttpRequest:
-        route, asked = self.route, self.call.asked
+        route, asked, errand = self.route, self.call.asked, self.call.errand
+        if errand is not None:
+            content = errand.body(self.call.offer)
+            return self._told(route.send(self.env, errand.plan, content, transforms))
         if self.passes:
             assert self.call.splice is not None
             body = self.call.splice(self.call.offer.model.upstream, streams)
@@ -242,6 +250,17 @@ class Attempt:
         self.outcome.error = self.route.classify(self.env, transforms, response) or ErrorEvent(
             "empty_response", "the upstream's answer was empty", answer.head.status
         )
+
+    async def _bring(
+        self, answer: Answer, transforms: list[tuple[Stage, Any]], errand: Errand
+    ) -> None:
+        """The whole answer to an errand."""
+        body = await answer.read(int(self.route.spec.limits.answer))
+        response = HttpResponse(answer.head.status, answer.head.headers, body)
+        self.outcome.error = self.route.classify(self.env, transforms, response)
+        if self.outcome.error is None:
+            self.outcome.whole, self.outcome.usage = errand.read(body)
+            self.outcome.finish = Finish("stop")
 
     # ---- through the model ----
 

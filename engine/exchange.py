@@ -200,7 +200,7 @@ class Exchange:
 
     async def _open_session(self, env: dict[str, object]) -> None:
         plan, asked = self.route.session, self.call.asked
-        if plan is None:
+        if plan is None or self.call.errand is not None:
             return
         self.turns = asked.chat.messages
         session = await self.sessions.open(self.route, plan, asked, env)

@@ -3,7 +3,7 @@
 One flight per value and scope: whoever comes while it is under way waits for the same result, and
 a client that leaves does not cancel it. Compare-and-refresh: a failed request drops a value only
 if it is still the one it used. A failed fetch is remembered for a moment, so that an upstream that
-is down is not stormed.
+is down is not stormed. What is kept in a store, and shared there: engine/kept.py.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Self
 
 from .auth.accounts import Account
 from .errors import ExchangeError
 from .gates import Gates
+from .kept import Place, obtain
 from .limits import Clients
 from .lines import line_of, proxy_of
 from .options import Secret
 from .pools import Pools
-from .ports import Line, Ports, StoreError
+from .ports import Line, Ports
 from .route.route import Route
 from .route.template import RenderError
 from .route.values import MAX_BODY, Found, ValuePlan
 from .skew import Skews
-from .wire import JsonError, dumps, loads
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0  # seconds between fetches that fail
 SPREAD, MOST_SPREAD = 0.1, 600.0  # of an account's time, at most seconds: not all end at once
@@ -39,7 +40,8 @@ NO_ANSWER = ("connect", "timeout", "retryable", "truncated", "overloaded", "rate
 class Slot:
     """One value in one scope. expires is monotonic; failures and misses count in a row.
 
-    kept: what was fetched last, even if it is no longer good.
+    kept      what was fetched last, even if it is no longer good
+    refused   what a request found to be no longer good: the store may still hold it
     """
 
     found: Found | None = None
@@ -50,7 +52,7 @@ class Slot:
     wait_until: float = 0.0
     failures: int = 0
     misses: int = 0
-    loaded: bool = False
+    refused: str | dict[str, str] | None = field(default=None, repr=False)
 
     def good(self, now: float) -> Found | None:
         return self.found if self.expires is None or now < self.expires else None
@@ -186,7 +188,6 @@ class Keyring:
                 values[name] = _masked(await self._value(wish), plan)
                 continue
             slot = self._slot(wish.key)
-            slot.loaded = slot.loaded or slot.found is not None
             outcome = await asyncio.shield(self._start(slot, wish))
             if isinstance(outcome, ExchangeError):
                 raise _again(outcome)
@@ -232,31 +233,59 @@ class Keyring:
                 flight.set_result(outcome)
 
     async def _had(self, slot: Slot, wish: Wish) -> Found:
-        """The value, out of the store at first if it is kept there, else fetched."""
-        found = None
-        if wish.plan.persist and not slot.loaded:
-            slot.loaded = True
-            found = await self._load(wish, slot)
-        if found is None:
-            found = await self._fetched(wish, slot)
-            if wish.plan.persist:
-                await self._save(wish.key, found)
+        """The value, out of the store if it is kept there and still good, else fetched."""
+        place = self._place(wish)
+        if place is None:
+            found = await self._through(wish, slot.kept)
+        else:
+            fits, renew = partial(self._fits, slot, wish), partial(self._renewed, slot, wish)
+            found = await obtain(self.ports, place, fits, renew)
         lasts = found.expires_in
         if lasts is not None and wish.plan.scope == "account":
             lasts -= min(SPREAD * lasts, MOST_SPREAD) * self.ports.random.random()
         slot.found, slot.error, slot.wait_until = found, None, 0.0
         slot.kept = found.content
-        slot.failures = slot.misses = 0
+        slot.failures, slot.misses, slot.refused = 0, 0, None
         slot.expires = None if lasts is None else self.ports.clock.monotonic() + lasts
         return found
 
-    async def _fetched(self, wish: Wish, slot: Slot) -> Found:
-        """Logins of many accounts go through a gate."""
+    def _place(self, wish: Wish) -> Place | None:
+        """Where the value is kept: by its own wish, or because others need the same."""
+        if wish.plan.persist:
+            return Place(self.ports.durable, f"value/{wish.key}")
+        if self.ports.shared and wish.plan.scope in ("route", "account"):
+            return Place(self.ports.store, f"value/{wish.key}")
+        return None
+
+    def _fits(self, slot: Slot, wish: Wish, kept: Found) -> bool:
+        """Whether what the store has may be used. What is good here is only fetched to be new."""
+        left, good = kept.expires_in, slot.good(self.ports.clock.monotonic())
+        due = wish.plan.refresh_before if good is not None else 0.0
+        if kept.content == slot.refused or (left is not None and left <= due):
+            return False
+        if good is not None and good.content == kept.content:
+            return False
+        self._tell_kept(wish, kept)
+        return True
+
+    async def _renewed(self, slot: Slot, wish: Wish, stored: Found | None) -> Found:
+        """Fetched anew; what the store has may tell how, though it is no longer good."""
+        if stored is None:
+            return await self._through(wish, slot.kept)
+        self._tell_kept(wish, stored)
+        return await self._through(wish, stored.content)
+
+    def _tell_kept(self, wish: Wish, kept: Found) -> None:
+        name, secrets = wish.plan.name, _secrets(kept, wish.plan)
+        self.ports.observer.saw("value_kept", route=wish.route.name, value=name, secrets=secrets)
+
+    async def _through(self, wish: Wish, kept: str | dict[str, str] | None) -> Found:
+        """Fetch; logins of many accounts go through a gate."""
         if wish.plan.scope != "account":
-            return await self._fetch(wish, slot.kept)
+            return await self._fetch(wish, kept)
         gate = f"{wish.route.name}/{wish.plan.name}/{wish.plan.fingerprint}"
         async with self.gates.through(gate, wish.plan.parallel):
-            return await self._fetch(wish, slot.kept)
+            return await self._fetch(wish, kept)
 
     async def _fetch(self, wish: Wish, kept: str | dict[str, str] | None = None) -> Found:
         route, plan = wish.route, wish.plan
@@ -327,40 +356,9 @@ class Keyring:
         slot = self.slots.get(_key(route, plan, scopes[plan.scope]))
         if slot is None or slot.found is None or _masked(slot.found, plan) != used:
             return
-        slot.found, slot.misses = None, 0
-        slot.loaded = True  # what is in the store is no better
+        slot.refused, slot.found, slot.misses = slot.found.content, None, 0
         if slot.flight is None:
             slot.error, slot.wait_until = None, 0.0
-
-    # ---- persistence ----
-
-    async def _load(self, wish: Wish, slot: Slot) -> Found | None:
-        """What the store has kept, if it is still good."""
-        try:
-            raw = await self.ports.durable.get(f"value/{wish.key}")
-            kept = loads(raw) if raw is not None else None
-        except (StoreError, JsonError):
-            self.ports.observer.saw("store_error", store="values", op="get")
-            return None
-        if not isinstance(kept, dict) or not isinstance(kept.get("content"), str | dict):
-            return None
-        until = kept.get("until")
-        left = until - self.ports.clock.now() if isinstance(until, int | float) else None
-        found = Found(kept["content"], left)
-        secrets = _secrets(found, wish.plan)
-        name = wish.plan.name
-        self.ports.observer.saw("value_kept", route=wish.route.name, value=name, secrets=secrets)
-        slot.kept = found.content
-        return None if left is not None and left <= 0 else found
-
-    async def _save(self, key: str, found: Found) -> None:
-        lasts = found.expires_in
-        until = None if lasts is None else self.ports.clock.now() + lasts
-        try:
-            value = dumps({"content": found.content, "until": until})
-            await self.ports.durable.put(f"value/{key}", value, lasts)
-        except StoreError:
-            self.ports.observer.saw("store_error", store="values", op="put")
 
 
 def _logins(route: Route, account: Account) -> list[str]:

@@ -114,7 +114,7 @@ def _wrong_url(url: str) -> str | None:
 
 
 def _models(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
-    if not spec.models and not spec.abstract:
+    if not spec.models and spec.discover is None and not spec.abstract:
         yield key_mark(tree, ("models",)).problem("E507", "`models` is missing or empty")
     seen: set[str] = set()
     for way, name in _offered(spec):
@@ -167,6 +167,7 @@ _LEAST: tuple[tuple[tuple[str, ...], float], ...] = (
     (("session", "max_messages"), 1),
     (("stream", "min_text"), 0),
     (("response", "min_text"), 0),
+    (("discover", "every"), 0.001),
     (("limits", "per_account", "rpm"), 1),
     (("limits", "per_account", "concurrency"), 1),
     (("limits", "per_client", "rpm"), 1),

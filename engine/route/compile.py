@@ -25,6 +25,7 @@ from engine.wire import HttpRequest, dumps
 
 from .checks import check_nodes, check_spec, check_stages
 from .classify import Classifier
+from .errands import discovery_of, errands_of
 from .extends import Find, expand
 from .line_checks import check_lines
 from .mentions import (
@@ -178,7 +179,7 @@ class _Compiler:
             RequestSpec(path=_constant(dialect.path)) if dialect else RequestSpec()
         )
         mentions = frozenset(mentioned((spec, [(stage.options, stage.when) for stage in stages])))
-        placed = placements(spec.auth)
+        placed, profile_of = placements(spec.auth), profiles_of(spec, self.tree, self.reader)
         return Route(
             name=name,
             file=self.file,
@@ -186,7 +187,7 @@ class _Compiler:
             files=tuple(dict.fromkeys([*self.files, *self.sources.outside.files])),
             priority=spec.priority,
             spec=spec,
-            offers=offers_of(name, spec, profiles_of(spec, self.tree, self.reader)),
+            offers=offers_of(name, spec, profile_of),
             dialect=dialect,
             plan=compile_request(request, spec.base_url or "", spec.upstream.headers, "POST"),
             patch=compile_patches(request.patch) if request.patch else None,
@@ -211,6 +212,8 @@ class _Compiler:
             references=self.reader.references,
             passthrough=passes(spec, dialect, stages),
             splitter=splitter(spec, dialect),
+            errands=errands_of(spec),
+            discovery=discovery_of(name, spec, profile_of),
             hosts=tuple(host for stage in stages for host in stage.loaded.hosts),
         )
 

@@ -358,8 +358,8 @@ class Reader:
         if node.kind != "str":
             value = node.value
             return Template(str(node.text), lambda env: value, constant=True)
-        if field is not None and field.metadata.get("secret"):
-            self._hide(node, place)
+        if field is not None and field.metadata.get("secret") and "{{" not in node.value:
+            self._secret(node, place, field)  # what it holds must be known
         source, roots = self._with_references(node, self.roots_for(field))
         try:
             return compile_template(source, roots)
@@ -378,12 +378,6 @@ class Reader:
             slot = self._refer(Secret(piece.text, piece.name) if piece.secret else piece.text)
             out.append(f"{{{{ {REFERENCES}.{slot} }}}}")
         return "".join(out), {**roots, REFERENCES: None}
-
-    def _hide(self, node: Node, place: str) -> None:
-        """Know what a template holds that must not be seen, written out or from outside."""
-        self._keep(node)
-        if "{{" not in node.value and not self.resolver.of(node):
-            self._refer(Secret(node.value, place))
 
     def _refer(self, value: object) -> str:
         """Keep what a reference gave; its name under the root of references."""

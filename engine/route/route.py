@@ -8,7 +8,7 @@ reload never pulls it away.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
@@ -72,6 +72,27 @@ class Offer:
     known: Mapping[str, object]  # what templates see as `model`
     profile: Profile = PROFILE
     passes: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """How a route's models are found: a request, and what its answer says.
+
+    every    seconds from one look to the next
+    source   what the list depends on: a list found under another one is no good
+    """
+
+    plan: Plan
+    every: float
+    source: str
+
+    def ids(self, body: bytes) -> tuple[str, ...]:
+        """The models of an answer. Raises ExchangeError if there are none."""
+        raise NotImplementedError
+
+    def offers(self, ids: Iterable[str]) -> dict[str, Offer]:
+        """Models of these ids as the route offers them, with its variants."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +161,20 @@ class Route:
     passthrough: bool
     splitter: Callable[[], Splitter] | None
     hosts: tuple[str, ...]
+    errands: Mapping[str, Plan] = field(default_factory=dict)
+    discovery: Discovery | None = None
     warnings: tuple[str, ...] = field(default=())
 
     def __repr__(self) -> str:
         """Name and digest only: some headers are rendered already, with what is secret in them."""
         return f"Route({self.name!r}, {self.digest[:12]!r})"
+
+    def offer(self, name: str) -> Offer | None:
+        """The model of that name; any, where only the upstream knows its models."""
+        found = self.offers.get(name)
+        if found is None and self.discovery is not None and name:
+            return self.discovery.offers([name])[name]
+        return found
 
     @property
     def account(self) -> Mapping[str, Secret] | None:
@@ -231,6 +261,13 @@ class Route:
             return self.plan.quick(env, content, self.fixed, self.cookies(env), self.queries(env))
         request = self.plan.render(env, content)
         request = self._placed(patch(transforms, request), env)
+        return self.signer.sign(request, env) if self.signer else sign(transforms, request)
+
+    def send(
+        self, env: Env, plan: Plan, content: tuple[bytes, str] | None, transforms: Working
+    ) -> HttpRequest:
+        """A request that is no chat, with the route's credentials."""
+        request = self._placed(plan.render(env, content), env)
         return self.signer.sign(request, env) if self.signer else sign(transforms, request)
 
     def _body(
@@ -322,4 +359,4 @@ def _now(env: Env) -> float:
     return now if isinstance(now, float) else 0.0
 
 
-__all__ = ["Budget", "Offer", "Route", "SessionPlan", "Splitter", "Stage", "shape"]
+__all__ = ["Budget", "Discovery", "Offer", "Route", "SessionPlan", "Splitter", "Stage", "shape"]

@@ -391,6 +391,29 @@ class LimitsSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoverSpec:
+    """The upstream's own list of models, fetched in the background and kept up to date."""
+
+    path: Template = option(doc="where the list is, appended to `base_url`", example="/models")
+    ids: Path = option(doc="the names in it", example="$.data[*].id")
+    every: Duration = option(Duration(600.0), "how often it is fetched anew")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassthroughSpec:
+    """Other endpoints of the upstream, asked with this route's credentials and model names."""
+
+    embeddings: Template | None = option(
+        None, "where it makes embeddings, as the OpenAI API does", example="/embeddings"
+    )
+    count_tokens: Template | None = option(
+        None,
+        "where it counts the tokens of a request in its own dialect; without it they are estimated",
+        example="/messages/count_tokens",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TlsSpec:
     verify: bool = option(True, "check the upstream's certificate")
     ca: str | None = option(None, "a file with further certificate authorities")
@@ -440,6 +463,7 @@ class RouteSpec:
     base_url: str | None = option(None, "scheme and host, perhaps a path; no templates")
     models: list[ModelSpec] = option([], "what the route offers")
     variants: list[VariantSpec] = option([], "further names for every model")
+    discover: DiscoverSpec | None = option(None, "further models: those that the upstream lists")
     vars: dict[str, Any] = option({}, "constants")
     let: dict[str, Tree] = option({}, "computed once per request, top to bottom", roots=_LET)
     auth: AuthSpec = option(AuthSpec(), "credentials and where they are put")
@@ -448,6 +472,7 @@ class RouteSpec:
     request: RequestSpec | None = option(None, "what is sent")
     stream: StreamSpec | None = option(None, "how a streamed answer is read")
     response: ResponseSpec | None = option(None, "how a whole answer is read")
+    passthrough: PassthroughSpec = option(PassthroughSpec(), "other endpoints that are passed on")
     transforms: list[Node] = option([], "Python beside YAML, top to bottom")
     errors: ErrorsSpec = option(ErrorsSpec(), "what failed answers mean")
     retry: RetrySpec = option(RetrySpec(), "when and how often to try again")
