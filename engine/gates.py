@@ -53,7 +53,10 @@ class Gates:
         if error.cls in REFUSALS:
             gate.failures, gate.error = 0, None
             return
+        now = self.clock.monotonic()
+        if now < gate.until:  # it was under way when the gate was shut
+            return
         gate.failures += 1
         if gate.failures >= SHUT_AFTER:
             shut = min(LONGEST_SHUT, FIRST_SHUT * 2.0 ** min(gate.failures - SHUT_AFTER, 8))
-            gate.until, gate.error = self.clock.monotonic() + shut, error
+            gate.until, gate.error = now + shut, error

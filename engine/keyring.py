@@ -141,7 +141,11 @@ class Keyring:
             return found
         if slot.flight is None and slot.error is not None and resting:
             raise _again(slot.error)
-        outcome = await asyncio.shield(self._start(slot, wish))
+        return await self._flown(wish)
+
+    async def _flown(self, wish: Wish) -> Found:
+        """The result of a flight, the one under way or a new one."""
+        outcome = await asyncio.shield(self._start(self._slot(wish.key), wish))
         if isinstance(outcome, ExchangeError):
             raise _again(outcome)
         return outcome
@@ -156,25 +160,31 @@ class Keyring:
                 if slot.good(self.ports.clock.monotonic()) is None:
                     self._start(slot, wish)
 
-    def log_in(self, route: Route, accounts: tuple[Account, ...]) -> None:
-        """Fetch anew what these accounts have fetched; who is in is back in the pool."""
+    def log_in(self, route: Route, accounts: tuple[Account, ...], *, missing: bool = False) -> None:
+        """Fetch anew what these accounts have fetched; who is in is back in the pool.
+
+        missing: fetch only what is not there.
+        """
         for account in accounts:
             name = f"{route.name}|{account.digest}"
             if name not in self.logging_in and _logins(route, account):
                 self.logging_in.add(name)
-                self._go(self._log_in(route, account, name))
+                self._go(self._log_in(route, account, name, missing=missing))
 
-    async def _log_in(self, route: Route, account: Account, name: str) -> None:
+    async def _log_in(self, route: Route, account: Account, name: str, *, missing: bool) -> None:
         """What is there stays until all that is new is there. Never raises."""
         try:
-            await self._anew(route, account)
-            self.pools.revive(route, account)
+            await self._anew(route, account, missing=missing)
+            if not missing:
+                self.pools.revive(route, account)
         except ExchangeError as error:
             self.pools.refused(route, account, error.cls)
+        except RenderError:
+            pass  # a proxy that cannot be rendered: who asks is told
         finally:
             self.logging_in.discard(name)
 
-    async def _anew(self, route: Route, account: Account) -> None:
+    async def _anew(self, route: Route, account: Account, *, missing: bool) -> None:
         env = route.unasked(account.parts, self.ports.clock.now(), self.ports.random)
         scopes = {"route": "", "account": account.digest, "session": "", "request": ""}
         line, values = line_of(route, scopes, env), dict[str, object]()
@@ -184,14 +194,8 @@ class Keyring:
             if plan.when is not None and not plan.when.test(env):
                 continue
             wish = Wish(route, plan, env, line, _key(route, plan, scopes[plan.scope]))
-            if plan.scope == "route":
-                values[name] = _masked(await self._value(wish), plan)
-                continue
-            slot = self._slot(wish.key)
-            outcome = await asyncio.shield(self._start(slot, wish))
-            if isinstance(outcome, ExchangeError):
-                raise _again(outcome)
-            values[name] = _masked(outcome, plan)
+            have = self._value if missing or plan.scope == "route" else self._flown
+            values[name] = _masked(await have(wish), plan)
             if name == account.fetched:
                 env["account"] = {**account.parts, **parts_of(values[name])}
 

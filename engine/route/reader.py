@@ -269,11 +269,8 @@ class Reader:
         text = self.resolver.text(node)
         choices = field.metadata.get("choices") if field else ()
         if choices and text not in choices:
-            return self.note(
-                node.mark,
-                "E104",
-                f"{_in(place)}: unknown `{node.text}`{did_you_mean(text, choices)}",
-            )
+            message = f"{_in(place)}: unknown `{node.text}`{did_you_mean(text, choices)}"
+            return self.note(node.mark, "E104", message)
         if "://" in text:  # it may hold a password
             self._keep(node)
         return text
