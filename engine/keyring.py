@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Self
 
 from .auth.accounts import Account
+from .conversing import Driver
 from .errors import ExchangeError
 from .gates import Gates
 from .kept import Place, obtain
@@ -32,6 +33,7 @@ from .skew import Skews
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0  # seconds between fetches that fail
 SPREAD, MOST_SPREAD = 0.1, 600.0  # of an account's time, at most seconds: not all end at once
+LONGEST_ASKED = 600.0  # seconds that a service may ask to be left alone
 MAX_SLOTS = 16_384  # values kept; the least recently used go first
 NO_ANSWER = ("connect", "timeout", "retryable", "truncated", "overloaded", "rate_limited")
 
@@ -42,17 +44,21 @@ class Slot:
 
     kept      what was fetched last, even if it is no longer good
     refused   what a request found to be no longer good: the store may still hold it
+    due       when it is fetched anew, monotonic
+    dead      tokens with which nothing was to be had
     """
 
     found: Found | None = None
     kept: str | dict[str, str] | None = field(default=None, repr=False)
+    refused: str | dict[str, str] | None = field(default=None, repr=False)
+    dead: Mapping[str, object] | None = field(default=None, repr=False)
     expires: float | None = None
+    due: float | None = None
     flight: asyncio.Future[Found | ExchangeError] | None = None
     error: ExchangeError | None = None
     wait_until: float = 0.0
     failures: int = 0
     misses: int = 0
-    refused: str | dict[str, str] | None = field(default=None, repr=False)
 
     def good(self, now: float) -> Found | None:
         return self.found if self.expires is None or now < self.expires else None
@@ -135,7 +141,7 @@ class Keyring:
         found = slot.good(now)
         resting = now < slot.wait_until  # after a fetch that failed
         if found is not None:
-            due = slot.expires is not None and now > slot.expires - wish.plan.refresh_before
+            due = slot.due is not None and now > slot.due
             if due and not resting:
                 self._start(slot, wish)
             return found
@@ -194,6 +200,9 @@ class Keyring:
             if plan.when is not None and not plan.when.test(env):
                 continue
             wish = Wish(route, plan, env, line, _key(route, plan, scopes[plan.scope]))
+            slot = self._slot(wish.key)
+            if plan.place and slot.found is not None and not missing:
+                slot.refused = slot.found.content
             have = self._value if missing or plan.scope == "route" else self._flown
             values[name] = _masked(await have(wish), plan)
             if name == account.fetched:
@@ -229,6 +238,7 @@ class Keyring:
         except ExchangeError as error:
             outcome = error
             wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(slot.failures, 10))
+            wait = max(wait, min(error.retry_after or 0.0, LONGEST_ASKED))
             slot.error, slot.failures = error, slot.failures + 1
             slot.wait_until = self.ports.clock.monotonic() + wait
         finally:
@@ -240,7 +250,7 @@ class Keyring:
         """The value, out of the store if it is kept there and still good, else fetched."""
         place = self._place(wish)
         if place is None:
-            found = await self._through(wish, slot.kept)
+            found = await self._through(wish, slot.kept, slot)
         else:
             fits, renew = partial(self._fits, slot, wish), partial(self._renewed, slot, wish)
             found = await obtain(self.ports, place, fits, renew)
@@ -249,12 +259,20 @@ class Keyring:
             lasts -= min(SPREAD * lasts, MOST_SPREAD) * self.ports.random.random()
         slot.found, slot.error, slot.wait_until = found, None, 0.0
         slot.kept = found.content
-        slot.failures, slot.misses, slot.refused = 0, 0, None
-        slot.expires = None if lasts is None else self.ports.clock.monotonic() + lasts
+        slot.failures, slot.misses, slot.refused, slot.dead = 0, 0, None, None
+        now = self.ports.clock.monotonic()
+        slot.expires = None if lasts is None else now + lasts
+        slot.due = None if slot.expires is None else slot.expires - wish.plan.refresh_before
+        slot.due = slot.due if found.renew_in is None else now + found.renew_in
         return found
 
     def _place(self, wish: Wish) -> Place | None:
-        """Where the value is kept: by its own wish, or because others need the same."""
+        """Where the value is kept: by its own wish, or because others need the same.
+
+        A flow with a place of its own sees to that itself.
+        """
+        if wish.plan.place:
+            return None
         if wish.plan.persist:
             return Place(self.ports.durable, f"value/{wish.key}")
         if self.ports.shared and wish.plan.scope in ("route", "account"):
@@ -275,32 +293,36 @@ class Keyring:
     async def _renewed(self, slot: Slot, wish: Wish, stored: Found | None) -> Found:
         """Fetched anew; what the store has may tell how, though it is no longer good."""
         if stored is None:
-            return await self._through(wish, slot.kept)
+            return await self._through(wish, slot.kept, slot)
         self._tell_kept(wish, stored)
-        return await self._through(wish, stored.content)
+        return await self._through(wish, stored.content, slot)
 
     def _tell_kept(self, wish: Wish, kept: Found) -> None:
         name, secrets = wish.plan.name, _secrets(kept, wish.plan)
         self.ports.observer.saw("value_kept", route=wish.route.name, value=name, secrets=secrets)
 
-    async def _through(self, wish: Wish, kept: str | dict[str, str] | None) -> Found:
+    async def _through(self, wish: Wish, kept: str | dict[str, str] | None, slot: Slot) -> Found:
         """Fetch; logins of many accounts go through a gate."""
         if wish.plan.scope != "account":
-            return await self._fetch(wish, kept)
+            return await self._fetch(wish, kept, slot)
         gate = f"{wish.route.name}/{wish.plan.name}/{wish.plan.fingerprint}"
         async with self.gates.through(gate, wish.plan.parallel):
-            return await self._fetch(wish, kept)
+            return await self._fetch(wish, kept, slot)
 
-    async def _fetch(self, wish: Wish, kept: str | dict[str, str] | None = None) -> Found:
+    async def _fetch(
+        self, wish: Wish, kept: str | dict[str, str] | None = None, slot: Slot | None = None
+    ) -> Found:
         route, plan = wish.route, wish.plan
         result, secrets = "failed", list[Secret]()
         try:
-            found = await self._converse(wish, kept)
+            found = await self._converse(wish, kept, slot or Slot())
             result, secrets = "ok", _secrets(found, plan)
             return found
         except ExchangeError as error:
             cls = "unavailable" if error.cls in NO_ANSWER else error.cls
-            raise ExchangeError(cls, error.message, status=error.status) from error
+            raise ExchangeError(
+                cls, error.message, status=error.status, retry_after=error.retry_after
+            ) from error
         except RenderError as error:
             message = f"value `{plan.name}` cannot be rendered: {error}"
             raise ExchangeError("fatal", message) from error
@@ -311,26 +333,30 @@ class Keyring:
                 "value_fetched", route=route.name, value=plan.name, result=result, secrets=secrets
             )
 
-    async def _converse(self, wish: Wish, kept: str | dict[str, str] | None) -> Found:
-        """Drive the flow: send what it yields, hand back the answers."""
-        plan, clock = wish.plan, self.ports.clock
-        env = {**wish.env, "_now": clock.now(), "_route": wish.route.name, "_kept": kept}
-        flow, line = plan.flow(env), wish.line
+    async def _converse(self, wish: Wish, kept: str | dict[str, str] | None, slot: Slot) -> Found:
+        """Drive the flow. Tokens that were dead are not tried again until they are others."""
+        plan, route, clock = wish.plan, wish.route, self.ports.clock
+        limit = float(route.spec.timeouts.first_byte)
+        own = {"_now": clock.now(), "_route": route.name, "_kept": kept}
+        env, line = {**wish.env, **own, "_refused": slot.refused}, wish.line
         if plan.proxy is not None:
             line = replace(line, proxy=proxy_of(plan.proxy, env))
+        tell = partial(self._tell, wish)
+        driver, flow = Driver(self.ports, line, limit, MAX_BODY, plan.place, tell), plan.flow(env)
+        if slot.dead is not None and slot.error is not None:
+            if await self.ports.tokens.load(plan.place) == slot.dead:
+                raise _again(slot.error)
+            slot.dead = None
         try:
-            request = next(flow)
-            while True:
-                limit = request.timeout or float(wish.route.spec.timeouts.first_byte)
-                try:
-                    async with clock.deadline(limit):
-                        answer = await self.ports.upstream.fetch(request, line, MAX_BODY)
-                except TimeoutError:
-                    message = f"value `{plan.name}`: no answer within {limit:g} s"
-                    raise ExchangeError("timeout", message) from None
-                request = flow.send(answer)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+            found: Found = await driver.run(flow)
+        except ExchangeError as error:
+            slot.dead = driver.recalled if error.cls == "auth_invalid" else None
+            raise
+        return found
+
+    def _tell(self, wish: Wish, secrets: list[Secret]) -> None:
+        route, name = wish.route.name, wish.plan.name
+        self.ports.observer.saw("value_kept", route=route, value=name, secrets=secrets)
 
     # ---- what requests tell ----
 
@@ -388,7 +414,8 @@ def _key(route: Route, plan: ValuePlan, scope: str) -> str:
 
 def _again(error: ExchangeError) -> ExchangeError:
     """The error of a fetch, to be raised once more: exceptions gather the frames they pass."""
-    told = ExchangeError(error.cls, error.message, status=error.status)
+    after = error.retry_after
+    told = ExchangeError(error.cls, error.message, status=error.status, retry_after=after)
     told.__cause__ = error.__cause__
     return told
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
+from engine.auth.granting import Login
 from engine.auth.meter import Limit
 from engine.auth.pool import Roster
 from engine.chat import ChatRequest
@@ -146,6 +147,7 @@ class Route:
     signer: Signer | None
     roster: Roster
     client_limit: Limit
+    logins: tuple[Login, ...]
     values: Mapping[str, ValuePlan]
     wanted: tuple[str, ...]
     names: frozenset[str]

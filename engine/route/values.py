@@ -36,10 +36,14 @@ MakeProducer = Callable[[Env], Generator[HttpRequest, HttpResponse, Extracted]]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a fetch gave: text, or named outputs; good for so many seconds (None: for ever)."""
+    """What a fetch gave: text, or named outputs; good for so many seconds (None: for ever).
+
+    renew_in: seconds until it is to be fetched anew; None: as the plan says
+    """
 
     content: str | dict[str, str] = field(repr=False)
     expires_in: float | None = None
+    renew_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class ValuePlan:
     outputs   names of its parts, () if it is one text or made by a transform
     parallel  most fetches at once for scope account
     proxy     of its request alone
+    place     where its flow keeps tokens, "" if it does not
     """
 
     name: str
@@ -67,6 +72,7 @@ class ValuePlan:
     outputs: tuple[str, ...] = ()
     parallel: int = 4
     proxy: Template | None = None
+    place: str = ""
 
 
 def fetch(
@@ -104,7 +110,7 @@ def fetched(name: str, source: Fetching) -> ValuePlan:
 
     def flow(env: Env) -> Flow:
         granted = yield from source.flow(env)
-        return Found(granted.parts, granted.expires_in)
+        return Found(granted.parts, granted.expires_in, granted.renew_in)
 
     return ValuePlan(
         name=name,
@@ -120,6 +126,7 @@ def fetched(name: str, source: Fetching) -> ValuePlan:
         needs=frozenset(),
         fingerprint=source.fingerprint,
         outputs=source.outputs,
+        place=source.place,
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -120,7 +121,13 @@ async def test_two_hundred_clients_over_five_accounts_never_meet(
                 if said["asked"] != prompt or said["who"] != said["jar"]:
                     wrong.append(f"{prompt}: {said}")
 
-        await asyncio.gather(*map(client, range(CLIENTS)))
+        own = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+        async with own as on.session:
+            await asyncio.gather(*map(client, range(CLIENTS)))
     assert (wrong, town.crossed) == ([], [])
     assert [chat for chat, owners in town.seen.items() if len(owners) > 1] == []
     assert len(set(town.chats.values())) == ACCOUNTS
