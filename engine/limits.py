@@ -33,7 +33,7 @@ class Clients:
         client: a digest of its key; left: seconds the request has. Raises ExchangeError
         `rate_limited` when it would have to wait longer than `auth.wait`.
         """
-        limit = route.client_limit
+        limit = route.roster.per_client
         if not limit:
             return _nothing
         name = f"{route.name}|{client}"

@@ -37,6 +37,7 @@ from .mentions import (
     roots_of,
     value_names,
     wanted_values,
+    without_cleanups,
 )
 from .nodes import Mark, Node, read
 from .offers import offers_of
@@ -49,7 +50,7 @@ from .render import Pairs, compile_patches, compile_request, pairs, without_case
 from .roads import no_road, passes, splitter, stream_road, whole_road
 from .route import Route, SessionPlan
 from .signing import Signer, compile_signer
-from .sourcing import Reach, limit_of, roster_of
+from .sourcing import Reach, roster_of
 from .spec import (
     HttpSpec,
     RouteSpec,
@@ -180,7 +181,8 @@ class _Compiler:
             return None
         request = spec.request or own_request(dialect)
         staged = [(stage.options, stage.when) for stage in stages]
-        mentions = frozenset(mentioned((spec, request, staged)))
+        asked = dataclasses.replace(spec, values=without_cleanups(spec.values))
+        mentions = frozenset(mentioned((asked, request, staged)))
         placed, profile_of = placements(spec.auth), profiles_of(spec, self.tree, self.reader)
         return Route(
             name=name,
@@ -199,7 +201,6 @@ class _Compiler:
             cookies=pairs(spec.auth.cookie, "cookie"),
             signer=self._signer(spec),
             roster=roster,
-            client_limit=limit_of(spec.limits.per_client),
             logins=tuple(self.logins.found),
             values=values | self.fetched,
             wanted=tuple(wanted_values(values, mentions)),
@@ -331,11 +332,15 @@ class _Compiler:
             persist=spec.persist,
             when=spec.when,
             secret=spec.secret,
-            needs=frozenset(value_names(mentioned(spec))),
+            needs=frozenset(value_names(mentioned(dataclasses.replace(spec, cleanup=None)))),
             fingerprint=self._fingerprint("values", name) + self._owner(spec, roster),
             outputs=tuple(spec.extract) if isinstance(spec.extract, dict) else (),
             parallel=spec.parallel,
             proxy=spec.request.proxy if spec.request else None,
+            cleanup=compile_request(spec.cleanup, route.base_url or "", route.upstream.headers)
+            if spec.cleanup
+            else None,
+            undone_with=frozenset(value_names(mentioned(spec.cleanup))),
         )
 
     def _flow(self, name: str, spec: ValueSpec, route: RouteSpec) -> Callable[[Env], Any]:

@@ -14,7 +14,6 @@ from random import Random
 from typing import Any, Protocol
 
 from engine.auth.granting import Login
-from engine.auth.meter import Limit
 from engine.auth.pool import Roster
 from engine.chat import ChatRequest
 from engine.dialects import Dialect
@@ -146,7 +145,6 @@ class Route:
     cookies: Callable[[Env], Pairs]
     signer: Signer | None
     roster: Roster
-    client_limit: Limit
     logins: tuple[Login, ...]
     values: Mapping[str, ValuePlan]
     wanted: tuple[str, ...]

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from engine.auth.accounts import Fetching
 from engine.errors import ExchangeError
-from engine.options import Condition, Env, Template
+from engine.options import Condition, Env, Secret, Template
 from engine.transform import Extracted, Value
 from engine.wire import HttpRequest, HttpResponse, JsonError, loads
 
@@ -55,6 +55,7 @@ class ValuePlan:
     parallel  most fetches at once for scope account
     proxy     of its request alone
     place     where its flow keeps tokens, "" if it does not
+    cleanup   the request that undoes it when its scope ends; undone_with: the values it mentions
     """
 
     name: str
@@ -73,6 +74,17 @@ class ValuePlan:
     parallel: int = 4
     proxy: Template | None = None
     place: str = ""
+    cleanup: Plan | None = None
+    undone_with: frozenset[str] = frozenset()
+
+    def masked(self, content: str | dict[str, str]) -> object:
+        """What templates see of it: Secrets, or plain text with `secret: false`."""
+        name = f"values.{self.name}"
+        if not self.secret:
+            return content
+        if isinstance(content, str):
+            return Secret(content, name)
+        return {key: Secret(text, f"{name}.{key}") for key, text in content.items()}
 
 
 def fetch(
