@@ -69,7 +69,7 @@ class Wish:
 
     route: Route
     plan: ValuePlan
-    env: dict[str, object]
+    env: dict[str, object] = field(repr=False)
     line: Line
     scopes: Mapping[str, str]
 
