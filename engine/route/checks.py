@@ -181,8 +181,9 @@ def _numbers(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
         (("models", at, "max_output"), model.max_output, 1) for at, model in enumerate(spec.models)
     ]
     found += [
-        (("values", name, "refresh_after"), value.refresh_after, 1)
+        (("values", name, key), getattr(value, key), 1)
         for name, value in spec.values.items()
+        for key in ("refresh_after", "parallel")
     ]
     for way, value, least in found:
         if isinstance(value, int | float) and value < least:
