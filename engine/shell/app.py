@@ -16,6 +16,7 @@ from aiohttp import web
 
 from engine.keyring import Keyring
 from engine.options import Secret
+from engine.parking import Parking
 from engine.ports import Ports
 from engine.route.book import RouteBook
 from engine.sessions import Sessions
@@ -70,6 +71,10 @@ async def gateway(
         tasks.append(built.server.chats.tend())
         tasks.append(built.stores.guard.tend())
         tasks.append(_sweeping(built))
+        if built.stores.shared:
+            chats, book = built.server.chats, built.server.chats.book
+            parking = Parking(chats.ports, chats.keyring.pools)
+            tasks.append(parking.tend(lambda: book().routes.values()))
         tasks.append(built.models.run())
         yield built
         if built.stop_listening is not None:
