@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 
@@ -100,7 +100,8 @@ class RuleReader:
         for rule in candidates:
             if rule.events and record.event not in rule.events:
                 continue
-            if self._apply(rule, value, record.event, out):
+            read = self._item if rule.each is None else self._each
+            if read(rule, value, record.event, out):
                 matched = True
                 if not rule.goes_on:
                     break
@@ -108,9 +109,8 @@ class RuleReader:
             self.unmatched[self._name(record)] += 1
         return [event for event in out if type(event) in _LATE] if late else out
 
-    def _apply(self, rule: Rule, value: object, event: str, out: list[Event]) -> bool:
-        if rule.each is None:
-            return self._item(rule, value, event, out)
+    def _each(self, rule: Rule, value: object, event: str, out: list[Event]) -> bool:
+        assert rule.each is not None
         matched = False
         for self.at, item in enumerate(rule.each(value)):
             matched = self._item(rule, item, event, out) or matched
@@ -165,7 +165,8 @@ def compile_rules(specs: list[RuleSpec], reduce: str = "delta") -> Rules:
         words = {word for spec in specs for word in _words(spec, path) or ()}
         known = [(_words(rule.source, path), rule) for rule in rules]
         table = {
-            word: tuple(rule for has, rule in known if has is None or word in has) for word in words
+            word: tuple(_told(rule, has) for has, rule in known if has is None or word in has)
+            for word in words
         }
         rest = tuple(rule for has, rule in known if has is None)
     return Rules(
@@ -177,6 +178,14 @@ def compile_rules(specs: list[RuleSpec], reduce: str = "delta") -> Rules:
         rest=rest,
         exact=any(spec.tool_calls or spec.annotation or spec.set for spec in specs),
     )
+
+
+def _told(rule: Rule, has: tuple[str, ...] | None) -> Rule:
+    """The rule without its `match`, where the table has already seen to all that it asks."""
+    match = rule.source.match
+    if has is None or match is None or len(match.source) > 1:
+        return rule
+    return replace(rule, tests=rule.tests[1:])
 
 
 def _words(spec: RuleSpec, path: str) -> tuple[str, ...] | None:

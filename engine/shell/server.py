@@ -268,19 +268,17 @@ async def read_body(request: web.BaseRequest, limit: int) -> bytes:
     length = request.content_length
     if length is not None and length > limit:
         raise RequestError("too_large", f"the request is larger than {limit} bytes")
-    parts: list[bytes] = []
-    size = 0
-    while True:
+    content, parts, size = request.content, list[bytes](), 0
+    while not (content.at_eof() and parts):
         try:
-            chunk = await request.content.readany()
+            chunk = content.read_nowait() if content.is_eof() else await content.readany()
         except (web.RequestPayloadError, ValueError):
             raise RequestError("bad_request", "the body cannot be unpacked") from None
-        if not chunk:
-            return b"".join(parts) if len(parts) != 1 else parts[0]
         size += len(chunk)
         if size > limit:
             raise RequestError("too_large", f"the request is larger than {limit} bytes")
         parts.append(chunk)
+    return b"".join(parts) if len(parts) != 1 else parts[0]
 
 
 def _json(value: object) -> web.Response:

@@ -74,6 +74,8 @@ _MOST = 2**53  # a count beyond it is nonsense; JSON may even hold an infinite o
 
 
 def _count(value: object) -> int | None:
+    if value is None or (type(value) is int and 0 <= value <= _MOST):
+        return value  # nearly always
     if not isinstance(value, int | float):
         return None
     return int(min(max(value, 0), _MOST))
