@@ -74,6 +74,7 @@ def _explain(route: Route, body: bytes, client: Dialect, now: float, random: Ran
     spliced = None if scan is None else client.splice(body, scan, offer.model.upstream, streams)
     written = dataclasses.replace(shaped, stream=streams)
     steps.append(Step("main", route.render(env, written, transforms, spliced)))
+    steps += _cleanup_steps(route, env)
     return Explanation(
         [_masked(step, route) for step in steps],
         list(_notes(route, offer, streams, spliced is not None, written.dropped)),
@@ -83,7 +84,12 @@ def _explain(route: Route, body: bytes, client: Dialect, now: float, random: Ran
 def _stand_ins(route: Route) -> dict[str, Secret]:
     """The account's parts under their names: a transform that reveals one gets no more."""
     account = route.account if route.account is not None else {"key": Secret("", "client key")}
-    return {name: Secret(repr(secret), secret.name) for name, secret in account.items()}
+    shown = {name: Secret(repr(secret), secret.name) for name, secret in account.items()}
+    fetched = next((each.fetched for each in route.roster.accounts), "")
+    if fetched:
+        for name in route.values[fetched].outputs or ("key",):
+            shown[name] = Secret(f"«account.{name}»", f"account.{name}")
+    return shown
 
 
 def _offer(route: Route, model: str) -> Offer:
@@ -108,6 +114,17 @@ def _value_steps(route: Route, env: dict[str, object]) -> list[Step]:
             steps.append(Step(f"values.{name}", next(plan.flow(env))))
         values[name] = _value(f"values.{name}", plan.outputs)
     return steps
+
+
+def _cleanup_steps(route: Route, env: dict[str, object]) -> list[Step]:
+    """What is undone in the end, of the values that would be fetched."""
+    values = env["values"]
+    assert isinstance(values, dict)
+    return [
+        Step(f"values.{name}.cleanup", plan.cleanup.render(env))
+        for name, plan in route.values.items()
+        if plan.cleanup is not None and name in values
+    ]
 
 
 def _value(name: str, outputs: tuple[str, ...]) -> object:

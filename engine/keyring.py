@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
-from .auth.accounts import Account
+from .auth.accounts import NOBODY, Account
+from .cleanups import PREFIX, Cleanups, Job, Try, is_kept
+from .conversing import Driver
 from .errors import ExchangeError
 from .kept import Place, obtain
 from .lines import line_of
@@ -29,7 +31,9 @@ from .route.values import MAX_BODY, Found, ValuePlan
 from .skew import Skews
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0  # seconds between fetches that fail
+LONGEST_ASKED = 600.0  # seconds that a service may ask to be left alone
 MAX_SLOTS = 16_384  # values kept; the least recently used go first
+NO_SCOPES = {"route": "", "account": "", "session": "", "request": ""}
 NO_ANSWER = ("connect", "timeout", "retryable", "truncated", "overloaded", "rate_limited")
 
 
@@ -39,17 +43,21 @@ class Slot:
 
     kept      what was fetched last, even if it is no longer good
     refused   what a request found to be no longer good: the store may still hold it
+    due       when it is fetched anew, monotonic
+    dead      tokens with which nothing was to be had
     """
 
     found: Found | None = None
     kept: str | dict[str, str] | None = field(default=None, repr=False)
+    refused: str | dict[str, str] | None = field(default=None, repr=False)
+    dead: Mapping[str, object] | None = field(default=None, repr=False)
     expires: float | None = None
+    due: float | None = None
     flight: asyncio.Future[Found | ExchangeError] | None = None
     error: ExchangeError | None = None
     wait_until: float = 0.0
     failures: int = 0
     misses: int = 0
-    refused: str | dict[str, str] | None = field(default=None, repr=False)
 
     def good(self, now: float) -> Found | None:
         return self.found if self.expires is None or now < self.expires else None
@@ -63,7 +71,15 @@ class Wish:
     plan: ValuePlan
     env: dict[str, object]
     line: Line
-    key: str
+    scopes: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        return _key(self.route, self.plan, self.scopes[self.plan.scope])
+
+    @property
+    def attempt(self) -> Try:
+        return Try(self.env, self.scopes, NOBODY)
 
 
 @dataclass(slots=True)
@@ -77,15 +93,18 @@ class Keyring:
     skews: Skews = field(default_factory=Skews)
     logging_in: set[str] = field(default_factory=set)
     pools: Pools = field(init=False)
+    cleanups: Cleanups = field(init=False)
 
     def __post_init__(self) -> None:
         self.pools = Pools(self.ports, self.log_in)
+        self.cleanups = Cleanups(self.ports, self._go, self._fill)
 
     async def __aenter__(self) -> Self:
         await self.tasks.__aenter__()
         return self
 
     async def __aexit__(self, *exc: Any) -> None:
+        await self.cleanups.settle()
         for task in tuple(self.flights):
             task.cancel()
         await self.tasks.__aexit__(None, None, None)
@@ -104,7 +123,7 @@ class Keyring:
             plan = route.values[name]
             if plan.when is not None and not plan.when.test(env):
                 continue
-            wish = Wish(route, plan, env, line, _key(route, plan, scopes[plan.scope]))
+            wish = Wish(route, plan, env, line, scopes)
             got = await (self._fetch(wish) if plan.scope == "request" else self._value(wish))
             found[name] = _masked(got, plan)
         return found
@@ -119,7 +138,7 @@ class Keyring:
     ) -> object:
         """One value of the route, masked like those of `values`."""
         plan = route.values[name]
-        wish = Wish(route, plan, env, line, _key(route, plan, scopes[plan.scope]))
+        wish = Wish(route, plan, env, line, scopes)
         return _masked(await self._value(wish), plan)
 
     async def _value(self, wish: Wish) -> Found:
@@ -128,7 +147,7 @@ class Keyring:
         found = slot.good(now)
         resting = now < slot.wait_until  # after a fetch that failed
         if found is not None:
-            due = slot.expires is not None and now > slot.expires - wish.plan.refresh_before
+            due = slot.due is not None and now > slot.due
             if due and not resting:
                 self._start(slot, wish)
             return found
@@ -144,7 +163,7 @@ class Keyring:
         for name in names:
             plan = route.values[name]
             if plan.scope == "route":
-                wish = Wish(route, plan, env, line, _key(route, plan, ""))
+                wish = Wish(route, plan, env, line, NO_SCOPES)
                 slot = self._slot(wish.key)
                 if slot.good(self.ports.clock.monotonic()) is None:
                     self._start(slot, wish)
@@ -176,11 +195,13 @@ class Keyring:
             plan = route.values[name]
             if plan.when is not None and not plan.when.test(env):
                 continue
-            wish = Wish(route, plan, env, line, _key(route, plan, scopes[plan.scope]))
+            wish = Wish(route, plan, env, line, scopes)
             if plan.scope == "route":
                 values[name] = _masked(await self._value(wish), plan)
                 continue
             slot = self._slot(wish.key)
+            if plan.place and slot.found is not None:
+                slot.refused = slot.found.content
             outcome = await asyncio.shield(self._start(slot, wish))
             if isinstance(outcome, ExchangeError):
                 raise _again(outcome)
@@ -205,10 +226,11 @@ class Keyring:
             self._go(self._fly(slot, wish))
         return slot.flight
 
-    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+    def _go(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self.tasks.create_task(work)
         self.flights.add(task)
         task.add_done_callback(self.flights.discard)
+        return task
 
     async def _fly(self, slot: Slot, wish: Wish) -> None:
         """Fetch once, for all who wait. Never raises: it would take every other flight down."""
@@ -218,6 +240,7 @@ class Keyring:
         except ExchangeError as error:
             outcome = error
             wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(slot.failures, 10))
+            wait = max(wait, min(error.retry_after or 0.0, LONGEST_ASKED))
             slot.error, slot.failures = error, slot.failures + 1
             slot.wait_until = self.ports.clock.monotonic() + wait
         finally:
@@ -229,22 +252,37 @@ class Keyring:
         """The value, out of the store if it is kept there and still good, else fetched."""
         place = self._place(wish)
         if place is None:
-            found = await self._fetch(wish, slot.kept)
+            found = await self._fetch(wish, slot.kept, slot)
         else:
             fits, renew = partial(self._fits, slot, wish), partial(self._renewed, slot, wish)
             found = await obtain(self.ports, place, fits, renew)
         lasts = found.expires_in
         slot.found, slot.error, slot.wait_until = found, None, 0.0
         slot.kept = found.content
-        slot.failures, slot.misses, slot.refused = 0, 0, None
-        slot.expires = None if lasts is None else self.ports.clock.monotonic() + lasts
+        slot.failures, slot.misses, slot.refused, slot.dead = 0, 0, None, None
+        now = self.ports.clock.monotonic()
+        slot.expires = None if lasts is None else now + lasts
+        slot.due = None if slot.expires is None else slot.expires - wish.plan.refresh_before
+        slot.due = slot.due if found.renew_in is None else now + found.renew_in
         return found
 
     def _place(self, wish: Wish) -> Place | None:
-        """Where the value is kept: by its own wish, or because others need the same."""
-        if wish.plan.persist:
+        """Where the value is kept: with its session, by its own wish, or because others need it.
+
+        A flow with a place of its own sees to that itself.
+        """
+        route, plan = wish.route, wish.plan
+        if plan.place:
+            return None
+        if plan.scope == "session":
+            if route.session is None or not is_kept(wish.scopes["session"]):
+                return None
+            store = self.ports.durable if route.session.persist else self.ports.store
+            said = self.cleanups.extras(route, plan, wish.attempt)
+            return Place(store, f"{PREFIX}{wish.key}", said)
+        if plan.persist:
             return Place(self.ports.durable, f"value/{wish.key}")
-        if self.ports.shared and wish.plan.scope in ("route", "account"):
+        if self.ports.shared and plan.scope in ("route", "account"):
             return Place(self.ports.store, f"value/{wish.key}")
         return None
 
@@ -264,22 +302,42 @@ class Keyring:
         if stored is None:
             return await self._fetch(wish, slot.kept)
         self._tell_kept(wish, stored)
-        return await self._fetch(wish, stored.content)
+        found = await self._fetch(wish, stored.content)
+        if wish.plan.cleanup is not None and found.content != stored.content:
+            old = wish.plan.masked(stored.content)
+            self.cleanups.replaced(wish.route, wish.plan, wish.attempt, old)
+        return found
+
+    async def _fill(self, job: Job) -> None:
+        """Add to a clean-up what other requests share too: it may have been renewed meanwhile."""
+        route, env, scopes = job.route, job.env, job.scopes
+        line, values = line_of(route, scopes), env["values"]
+        assert isinstance(values, dict)
+        if job.account.fetched:
+            parts = await self.value(route, job.account.fetched, env, line, scopes)
+            env["account"] = {**job.account.parts, **parts_of(parts)}
+        for name in sorted(job.plan.undone_with):
+            if name in route.values and route.values[name].scope in ("route", "account"):
+                values[name] = await self.value(route, name, env, line, scopes)
 
     def _tell_kept(self, wish: Wish, kept: Found) -> None:
         name, secrets = wish.plan.name, _secrets(kept, wish.plan)
         self.ports.observer.saw("value_kept", route=wish.route.name, value=name, secrets=secrets)
 
-    async def _fetch(self, wish: Wish, kept: str | dict[str, str] | None = None) -> Found:
+    async def _fetch(
+        self, wish: Wish, kept: str | dict[str, str] | None = None, slot: Slot | None = None
+    ) -> Found:
         route, plan = wish.route, wish.plan
         result, secrets = "failed", list[Secret]()
         try:
-            found = await self._converse(wish, kept)
+            found = await self._converse(wish, kept, slot or Slot())
             result, secrets = "ok", _secrets(found, plan)
             return found
         except ExchangeError as error:
             cls = "unavailable" if error.cls in NO_ANSWER else error.cls
-            raise ExchangeError(cls, error.message, status=error.status) from error
+            raise ExchangeError(
+                cls, error.message, status=error.status, retry_after=error.retry_after
+            ) from error
         except RenderError as error:
             message = f"value `{plan.name}` cannot be rendered: {error}"
             raise ExchangeError("fatal", message) from error
@@ -290,24 +348,29 @@ class Keyring:
                 "value_fetched", route=route.name, value=plan.name, result=result, secrets=secrets
             )
 
-    async def _converse(self, wish: Wish, kept: str | dict[str, str] | None) -> Found:
-        """Drive the flow: send what it yields, hand back the answers."""
-        plan, clock = wish.plan, self.ports.clock
-        own = {"_now": clock.now(), "_route": wish.route.name, "_kept": kept}
-        flow = plan.flow({**wish.env, **own})
+    async def _converse(self, wish: Wish, kept: str | dict[str, str] | None, slot: Slot) -> Found:
+        """Drive the flow. Tokens that were dead are not tried again until they are others."""
+        plan, route, clock = wish.plan, wish.route, self.ports.clock
+        limit = float(route.spec.timeouts.first_byte)
+        driver = Driver(
+            self.ports, wish.line, limit, MAX_BODY, plan.place, partial(self._tell, wish)
+        )
+        own = {"_now": clock.now(), "_route": route.name, "_kept": kept}
+        flow = plan.flow({**wish.env, **own, "_refused": slot.refused})
+        if slot.dead is not None and slot.error is not None:
+            if await self.ports.tokens.load(plan.place) == slot.dead:
+                raise _again(slot.error)
+            slot.dead = None
         try:
-            request = next(flow)
-            while True:
-                limit = request.timeout or float(wish.route.spec.timeouts.first_byte)
-                try:
-                    async with clock.deadline(limit):
-                        answer = await self.ports.upstream.fetch(request, wish.line, MAX_BODY)
-                except TimeoutError:
-                    message = f"value `{plan.name}`: no answer within {limit:g} s"
-                    raise ExchangeError("timeout", message) from None
-                request = flow.send(answer)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+            found: Found = await driver.run(flow)
+        except ExchangeError as error:
+            slot.dead = driver.recalled if error.cls == "auth_invalid" else None
+            raise
+        return found
+
+    def _tell(self, wish: Wish, secrets: list[Secret]) -> None:
+        route, name = wish.route.name, wish.plan.name
+        self.ports.observer.saw("value_kept", route=route, value=name, secrets=secrets)
 
     # ---- what requests tell ----
 
@@ -365,7 +428,8 @@ def _key(route: Route, plan: ValuePlan, scope: str) -> str:
 
 def _again(error: ExchangeError) -> ExchangeError:
     """The error of a fetch, to be raised once more: exceptions gather the frames they pass."""
-    told = ExchangeError(error.cls, error.message, status=error.status)
+    after = error.retry_after
+    told = ExchangeError(error.cls, error.message, status=error.status, retry_after=after)
     told.__cause__ = error.__cause__
     return told
 
@@ -378,9 +442,4 @@ def _secrets(found: Found, plan: ValuePlan) -> list[Secret]:
 
 
 def _masked(found: Found, plan: ValuePlan) -> object:
-    content, name = found.content, f"values.{plan.name}"
-    if not plan.secret:
-        return content
-    if isinstance(content, str):
-        return Secret(content, name)
-    return {key: Secret(text, f"{name}.{key}") for key, text in content.items()}
+    return plan.masked(found.content)

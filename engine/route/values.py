@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from engine.auth.accounts import Fetching
 from engine.errors import ExchangeError
-from engine.options import Condition, Env
+from engine.options import Condition, Env, Secret
 from engine.transform import Extracted, Value
 from engine.wire import HttpRequest, HttpResponse, JsonError, loads
 
@@ -36,10 +36,14 @@ MakeProducer = Callable[[Env], Generator[HttpRequest, HttpResponse, Extracted]]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a fetch gave: text, or named outputs; good for so many seconds (None: for ever)."""
+    """What a fetch gave: text, or named outputs; good for so many seconds (None: for ever).
+
+    renew_in: seconds until it is to be fetched anew; None: as the plan says
+    """
 
     content: str | dict[str, str] = field(repr=False)
     expires_in: float | None = None
+    renew_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class ValuePlan:
 
     needs     names of other values its requests mention
     outputs   names of its parts, () if it is one text or made by a transform
+    place     where its flow keeps tokens, "" if it does not
+    cleanup   the request that undoes it when its scope ends; undone_with: the values it mentions
     """
 
     name: str
@@ -63,6 +69,18 @@ class ValuePlan:
     needs: frozenset[str]
     fingerprint: str
     outputs: tuple[str, ...] = ()
+    place: str = ""
+    cleanup: Plan | None = None
+    undone_with: frozenset[str] = frozenset()
+
+    def masked(self, content: str | dict[str, str]) -> object:
+        """What templates see of it: Secrets, or plain text with `secret: false`."""
+        name = f"values.{self.name}"
+        if not self.secret:
+            return content
+        if isinstance(content, str):
+            return Secret(content, name)
+        return {key: Secret(text, f"{name}.{key}") for key, text in content.items()}
 
 
 def fetch(
@@ -100,7 +118,7 @@ def fetched(name: str, source: Fetching) -> ValuePlan:
 
     def flow(env: Env) -> Flow:
         granted = yield from source.flow(env)
-        return Found(granted.parts, granted.expires_in)
+        return Found(granted.parts, granted.expires_in, granted.renew_in)
 
     return ValuePlan(
         name=name,
@@ -116,6 +134,7 @@ def fetched(name: str, source: Fetching) -> ValuePlan:
         needs=frozenset(),
         fingerprint=source.fingerprint,
         outputs=source.outputs,
+        place=source.place,
     )
 
 

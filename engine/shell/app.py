@@ -36,6 +36,7 @@ from .report import Reporter
 from .server import Server
 from .settings import Settings
 from .stores import Stores, open_stores
+from .tokens import TokenPlaces
 from .upstream import AiohttpUpstream
 from .watch import RouteKeeper
 
@@ -68,11 +69,17 @@ async def gateway(
             tasks.append(built.keeper.run())
         tasks.append(built.server.chats.tend())
         tasks.append(built.stores.guard.tend())
+        tasks.append(_sweeping(built))
         tasks.append(built.models.run())
         yield built
         if built.stop_listening is not None:
             await built.stop_listening()
         await built.server.chats.drain(float(settings.drain))
+
+
+async def _sweeping(built: Gateway) -> None:
+    """Clean up after sessions that are no more, for ever."""
+    await built.server.chats.keyring.cleanups.tend(lambda name: built.keeper.book.routes.get(name))
 
 
 @asynccontextmanager
@@ -103,15 +110,17 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     stack.push_async_callback(upstream.close)
     stores = open_stores(settings, clock, observer)
     stack.push_async_callback(stores.close)
+    random = Random(SystemRandom().getrandbits(128))
     ports = Ports(
         upstream,
         clock,
         stores.passing,
         stores.durable,
         observer,
-        Random(SystemRandom().getrandbits(128)),
+        random,
         BotocoreAws(redactor.add),
         stores.shared,
+        TokenPlaces(stores.durable, clock, observer, random),
     )
     keyring = await stack.enter_async_context(Keyring(ports))
     sessions = Sessions(ports)
