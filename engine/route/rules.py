@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
@@ -165,8 +165,7 @@ def compile_rules(specs: list[RuleSpec], reduce: str = "delta") -> Rules:
         words = {word for spec in specs for word in _words(spec, path) or ()}
         known = [(_words(rule.source, path), rule) for rule in rules]
         table = {
-            word: tuple(_told(rule, has) for has, rule in known if has is None or word in has)
-            for word in words
+            word: tuple(rule for has, rule in known if has is None or word in has) for word in words
         }
         rest = tuple(rule for has, rule in known if has is None)
     return Rules(
@@ -178,14 +177,6 @@ def compile_rules(specs: list[RuleSpec], reduce: str = "delta") -> Rules:
         rest=rest,
         exact=any(spec.tool_calls or spec.annotation or spec.set for spec in specs),
     )
-
-
-def _told(rule: Rule, has: tuple[str, ...] | None) -> Rule:
-    """The rule without its `match`, where the table has already seen to all that it asks."""
-    match = rule.source.match
-    if has is None or match is None or len(match.source) > 1:
-        return rule
-    return replace(rule, tests=rule.tests[1:])
 
 
 def _words(spec: RuleSpec, path: str) -> tuple[str, ...] | None:
