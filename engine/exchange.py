@@ -20,6 +20,7 @@ from .options import Secret
 from .policies import Attempt as Seen
 from .policies import Deliver, Policy, Retry
 from .ports import Ports, Sink
+from .recall import Keeper, Recall, Recalled
 from .route.route import Route
 from .route.template import RenderError
 from .route.view import view
@@ -47,6 +48,7 @@ class Exchange:
         keyring: Keyring,
         sessions: Sessions,
         sink: Sink,
+        recall: Recall | None = None,
     ) -> None:
         self.route = route
         self.call = call
@@ -55,6 +57,9 @@ class Exchange:
         self.sessions = sessions
         self.sink = sink
         self.report = Report()
+        self.recall = recall
+        self.recalled = Recalled()
+        self.keeper: Keeper | None = None
         self.session: Session | None = None
         self.turns: list[Message] = []
 
@@ -72,6 +77,7 @@ class Exchange:
             outcome = Outcome(error=ErrorEvent("fatal", f"the route cannot be rendered: {error}"))
         self.report.outcome = outcome
         await self._end(outcome, collected)
+        await self._bear_in_mind(outcome)
         return self.report
 
     async def _loop(self, total: float) -> Outcome:
@@ -79,12 +85,15 @@ class Exchange:
         begun = clock.monotonic()
         env = route.variables(self.call.asked, self.call.offer, clock.now(), self.ports.random)
         await self._open_session(env)
+        await self._look_back(env)
         scopes = self._scopes()
         number, renewed, previous = 1, frozenset[str](), None
         while True:
             attempt = Attempt(
                 route, self.call, {**env}, self.ports, self.keyring, self.sink, scopes
             )
+            if self.keeper is not None:
+                self.keeper = attempt.keeper = Keeper()
             outcome = await attempt.run(number, previous)
             self._saw(outcome, scopes)
             left = total - (clock.monotonic() - begun)
@@ -154,6 +163,36 @@ class Exchange:
             chat = dataclasses.replace(asked.chat, messages=session.extend(asked.chat))
             self.call.asked = asked.with_chat(chat)
             env["req"] = view(self.call.asked, self.route.names)
+
+    # ---- thinking of earlier answers ----
+
+    async def _look_back(self, env: dict[str, object]) -> None:
+        """Find the thinking that the client did not send back, where somebody wants it."""
+        dialect, recall = self.route.dialect, self.recall
+        signs = dialect is not None and dialect.signs and dialect is not self.call.dialect
+        if recall is None or not (signs or self.route.recalls):
+            return
+        asked = self.call.asked
+        self.recalled = await recall.find(asked)
+        env["_recalled"] = self.recalled.texts
+        if dialect is not None and self.recalled.thoughts:
+            self.call.asked = asked.with_chat(self.recalled.restore(asked.chat, dialect.name))
+            env["req"] = view(self.call.asked, self.route.names)
+        if asked.chat.tools:
+            self.keeper = Keeper()
+
+    async def _bear_in_mind(self, outcome: Outcome) -> None:
+        """Keep what was thought; forget what the upstream refused to have back."""
+        recall = self.recall
+        if recall is None:
+            return
+        if outcome.error is not None:
+            if outcome.error.cls == "invalid_request" and self.recalled.keys:
+                await recall.forget(self.recalled)
+        elif self.keeper is not None:
+            dialect = self.route.dialect
+            origin = dialect.name if dialect else self.route.name
+            await recall.keep(self.call.asked, self.keeper.parts(), origin)
 
     def _scopes(self) -> dict[str, str]:
         account = self.route.account

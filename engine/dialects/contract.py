@@ -127,6 +127,7 @@ class Dialect:
     headers         names of a client's headers that go on to an upstream of the same dialect
     tap             makes the watcher of a stream that passes through; None: it never does
     check_whole     the same for a whole answer
+    signs           its thinking has signatures; foreign clients carry them with a tag
     limits, schemas  names, ids and JSON Schema of tools, as far as foreign ones must be changed
     """
 
@@ -160,6 +161,7 @@ class Dialect:
     headers: tuple[str, ...] = ()
     limits: Limits = Limits()
     schemas: SchemaProfile = "jsonschema"
+    signs: bool = False
 
     def refusal(self, error: RequestError, request_id: str = "") -> tuple[int, bytes]:
         """Status and body for a request that is not served."""

@@ -18,6 +18,7 @@ from .contract import Dialect
 from .customs import as_functions
 from .names import fit_names
 from .profile import Profile, SchemaProfile
+from .provenance import CARRIERS, tagger
 from .schema_answer import asked_otherwise
 from .tool_schemas import rewrite
 
@@ -58,7 +59,9 @@ def _prepared(
     wanted = profile.tool_schemas or (dialect.schemas if foreign else None)
     if wanted is not None and request.tools:
         request = replace(request, tools=[_schema(tool, wanted) for tool in request.tools])
-    return request, tuple(step for step in (renamed, custom, said) if step is not None)
+    carried = foreign and dialect.signs and request.dialect in CARRIERS
+    signed = tagger(dialect.name) if carried else None
+    return request, tuple(step for step in (renamed, custom, said, signed) if step is not None)
 
 
 def _schema(tool: Tool, profile: SchemaProfile) -> Tool:

@@ -143,6 +143,11 @@ class Route:
         """Name and digest only: some headers are rendered already, with what is secret in them."""
         return f"Route({self.name!r}, {self.digest[:12]!r})"
 
+    @property
+    def recalls(self) -> bool:
+        """Whether some transform asks for the thinking of earlier answers."""
+        return any(stage.loaded.recalls for stage in self.stages)
+
     # ---- one request ----
 
     def streams(self, asked_stream: bool) -> bool:

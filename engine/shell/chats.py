@@ -23,6 +23,7 @@ from engine.exchange import Exchange, Report
 from engine.keyring import Keyring
 from engine.options import Secret
 from engine.ports import Ports
+from engine.recall import Recall
 from engine.route.book import RouteBook
 from engine.route.route import Route
 from engine.route.view import Asked
@@ -78,6 +79,10 @@ class Chats:
     under_way: set[Open] = field(default_factory=set)
     _counts: dict[str, int] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    recall: Recall = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.recall = Recall(self.ports)
 
     async def ask(
         self,
@@ -170,7 +175,7 @@ class Chats:
     async def _run(self, opened: Open) -> None:
         sink = opened.sink
         exchange = Exchange(
-            opened.route, opened.call, self.ports, self.keyring, self.sessions, sink
+            opened.route, opened.call, self.ports, self.keyring, self.sessions, sink, self.recall
         )
         opened.report = exchange.report
         try:

@@ -30,6 +30,7 @@ from engine.chat import (
     ToolChoice,
     ToolResult,
 )
+from engine.dialects.provenance import read_thought
 from engine.dialects.reading import (
     NAMES,
     body_fields,
@@ -301,11 +302,12 @@ def _search_result(rest: Extras, where: str) -> str:
 
 def _thinking(rest: Extras, where: str) -> Part:
     text, signature = need(rest, "thinking", str, where), take(rest, "signature", str, where)
-    return Reasoning(text, signature=signature, origin=NAME, extras=rest)
+    return read_thought(Reasoning(text, signature=signature, origin=NAME, extras=rest), NAME)
 
 
 def _redacted(rest: Extras, where: str) -> Part:
-    return Reasoning(encrypted=need(rest, "data", str, where), origin=NAME, extras=rest)
+    data = need(rest, "data", str, where)
+    return read_thought(Reasoning(encrypted=data, origin=NAME, extras=rest), NAME)
 
 
 def _call(rest: Extras, where: str) -> Part:
