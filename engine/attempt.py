@@ -12,15 +12,17 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
+from .auth.accounts import NOBODY, Account
 from .chat import ChatRequest
 from .dialects import Dialect
 from .dialects.adapt import counted
 from .dialects.frames import Tap
+from .errands import Errand
 from .errors import ExchangeError
 from .events import ErrorEvent, Finish, Usage
-from .keyring import Keyring
+from .keyring import Keyring, parts_of
+from .lines import line_of
 from .options import Secret
 from .parsers import FramingError
 from .ports import Answer, Line, Ports, Sink, Watch
@@ -43,6 +45,7 @@ class Call:
 
     splice   (upstream model, stream) -> the client's own bytes with these put in; None: it cannot
     wants_usage   the client asked for usage in the stream
+    errand   what is asked instead of a chat
     """
 
     asked: Asked
@@ -52,6 +55,7 @@ class Call:
     splice: Callable[[str, bool], bytes] | None = field(default=None, repr=False)
     client_key: Secret | None = None
     wants_usage: bool = False
+    errand: Errand | None = None
 
     def release(self) -> None:
         """The answer has begun: what only another attempt would need is let go."""
@@ -65,6 +69,7 @@ class Outcome:
 
     passed   bytes were forwarded; `failure` is then how the dialect says the error in-band
     whole    a whole answer to hand on as it came
+    login    it failed before the call: a value of the account could not be had
     """
 
     finish: Finish | None = None
@@ -77,6 +82,7 @@ class Outcome:
     failure: bytes = b""
     whole: bytes | None = None
     status: int = 0
+    login: bool = False
     unmatched: dict[str, int] = field(default_factory=dict)
 
 
@@ -92,6 +98,7 @@ class Attempt:
         keyring: Keyring,
         sink: Sink,
         scopes: Mapping[str, str],
+        account: Account = NOBODY,
     ) -> None:
         self.route = route
         self.call = call
@@ -100,6 +107,7 @@ class Attempt:
         self.keyring = keyring
         self.sink = sink
         self.scopes = scopes
+        self.account = account
         self.outcome = Outcome()
         self.pipeline: Pipeline | None = None
         self.tap: Tap | None = None
@@ -144,7 +152,7 @@ class Attempt:
     async def _run(self, number: int, previous: str | None, watch: Watch) -> None:
         route, env = self.route, self.env
         env["_now"] = self.ports.clock.now()
-        env["account"] = self._account()
+        env["account"] = self.account.parts
         line = line_of(route, self.scopes)
         await self._values(line)
         transforms: list[tuple[Stage, Any]] = []
@@ -164,6 +172,8 @@ class Attempt:
                 await self._refused(answer, transforms)
                 if moved:
                     self._signed_too_late()
+            elif self.call.errand is not None:
+                await self._bring(answer, transforms, self.call.errand)
             elif self.passes:
                 relay = self._pass_stream if streams else self._pass_whole
                 await relay(answer, transforms, watch)
@@ -195,20 +205,24 @@ class Attempt:
             seconds=round(seconds, 3),
         )
 
-    def _account(self) -> Mapping[str, Secret]:
-        if self.route.account is not None:
-            return self.route.account
-        key = self.call.client_key
-        if key is None:
-            raise ExchangeError("auth_invalid", "this route needs the client's own key")
-        return {"key": key}
-
     async def _values(self, line: Line) -> None:
-        if self.route.wanted:
-            self.outcome.used = await self.keyring.values(self.route, self.env, line, self.scopes)
+        """The account's parts and the values, fetched where they are not there."""
+        route, env, name = self.route, self.env, self.account.fetched
+        self.outcome.login = True
+        used: dict[str, object] = {}
+        if name:
+            used[name] = await self.keyring.value(route, name, env, line, self.scopes)
+            env["account"] = {**self.account.parts, **parts_of(used[name])}
+        if route.wanted:
+            used |= await self.keyring.values(route, env, line, self.scopes)
+        self.outcome.used = used
+        self.outcome.login = False
 
     def _render(self, transforms: list[tuple[Stage, Any]], streams: bool) -> HttpRequest:
-        route, asked = self.route, self.call.asked
+        route, asked, errand = self.route, self.call.asked, self.call.errand
+        if errand is not None:
+            content = errand.body(self.call.offer)
+            return self._told(route.send(self.env, errand.plan, content, transforms))
         if self.passes:
             assert self.call.splice is not None
             body = self.call.splice(self.call.offer.model.upstream, streams)
@@ -237,6 +251,17 @@ class Attempt:
         self.outcome.error = self.route.classify(self.env, transforms, response) or ErrorEvent(
             "empty_response", "the upstream's answer was empty", answer.head.status
         )
+
+    async def _bring(
+        self, answer: Answer, transforms: list[tuple[Stage, Any]], errand: Errand
+    ) -> None:
+        """The whole answer to an errand."""
+        body = await answer.read(int(self.route.spec.limits.answer))
+        response = HttpResponse(answer.head.status, answer.head.headers, body)
+        self.outcome.error = self.route.classify(self.env, transforms, response)
+        if self.outcome.error is None:
+            self.outcome.whole, self.outcome.usage = errand.read(body)
+            self.outcome.finish = Finish("stop")
 
     # ---- through the model ----
 
@@ -445,31 +470,3 @@ def _exception(event: ErrorEvent) -> ExchangeError:
 
 def _event(error: ExchangeError) -> ErrorEvent:
     return ErrorEvent(error.cls, error.message, error.status, error.code, error.retry_after)
-
-
-_LINES: WeakKeyDictionary[Route, Line] = WeakKeyDictionary()
-
-
-def line_of(route: Route, scopes: Mapping[str, str]) -> Line:
-    """How this route's upstream is reached for one request."""
-    line = _LINES.get(route)
-    if line is None:
-        line = _LINES[route] = _line(route)
-    account, cookies = scopes["account"], route.spec.upstream.cookies
-    if not account and cookies == "none":
-        return line
-    jar = "" if cookies == "none" else f"{route.name}|{scopes[cookies]}"
-    return dataclasses.replace(line, pool=f"{route.name}|{account}", jar=jar)
-
-
-def _line(route: Route) -> Line:
-    upstream = route.spec.upstream
-    return Line(
-        pool=f"{route.name}|",
-        proxy=upstream.proxy.reveal() if upstream.proxy else None,
-        verify=upstream.tls.verify,
-        ca=upstream.tls.ca,
-        reuse=upstream.reuse,
-        connect=float(route.spec.timeouts.connect),
-        sniff=upstream.sniff,
-    )

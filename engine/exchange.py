@@ -8,10 +8,10 @@ time covers waits and retries; what was learned (session turns, state) is kept o
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable
 
 from .attempt import Attempt, Call, Outcome
+from .auth.accounts import NOBODY
 from .chat import Message
 from .errors import OUTCOMES, ExchangeError
 from .events import ErrorEvent, Finish
@@ -19,6 +19,7 @@ from .keyring import Keyring
 from .options import Secret
 from .policies import Attempt as Seen
 from .policies import Deliver, Policy, Retry
+from .pools import Hold
 from .ports import Ports, Sink
 from .recall import Keeper, Recall, Recalled
 from .route.route import Route
@@ -62,6 +63,7 @@ class Exchange:
         self.keeper: Keeper | None = None
         self.session: Session | None = None
         self.turns: list[Message] = []
+        self.hold = Hold(NOBODY)
 
     async def run(self, collected: Callable[[], list[Message]] = list) -> Report:
         """collected() gives the assistant turns of the delivered answer, for `history: server`."""
@@ -75,6 +77,8 @@ class Exchange:
             outcome = Outcome(error=_event(error), cause=error.__cause__)
         except RenderError as error:
             outcome = Outcome(error=ErrorEvent("fatal", f"the route cannot be rendered: {error}"))
+        finally:
+            self.hold.release()
         self.report.outcome = outcome
         await self._end(outcome, collected)
         await self._bear_in_mind(outcome)
@@ -86,31 +90,70 @@ class Exchange:
         env = route.variables(self.call.asked, self.call.offer, clock.now(), self.ports.random)
         await self._open_session(env)
         await self._look_back(env)
-        scopes = self._scopes()
         number, renewed, previous = 1, frozenset[str](), None
+        tried = frozenset[str]()
+        await self._take(tried, total)
         while True:
-            attempt = Attempt(
-                route, self.call, {**env}, self.ports, self.keyring, self.sink, scopes
-            )
-            if self.keeper is not None:
-                self.keeper = attempt.keeper = Keeper()
-            outcome = await attempt.run(number, previous)
-            self._saw(outcome, scopes)
+            scopes = self._scopes()
+            outcome = await self._attempt(env, scopes, number, previous)
             left = total - (clock.monotonic() - begun)
-            seen = Seen(
-                number, outcome.error, self.sink.committed, renewed, left, self.ports.random
-            )
+            seen = self._seen(outcome, number, renewed, left, tried)
             match _first(route.policies, seen):
                 case Retry(renew=str(cls)):
                     await self._renew(cls, outcome, scopes, env)
                     renewed, previous = renewed | {cls}, cls
                     self.sink.restart()
-                case Retry(after=after):
+                case Retry(after=after, rotate=rotate):
+                    self.hold.release()
                     await clock.sleep(after)
+                    if rotate:
+                        tried, renewed = tried | {self.hold.account.digest}, frozenset()
+                    await self._take(tried, left - after)
                     number, previous = number + 1, (outcome.error.cls if outcome.error else None)
                     self.sink.restart()
                 case _:
                     return outcome
+
+    async def _take(self, tried: frozenset[str], left: float) -> None:
+        """An account for the next attempt. Raises ExchangeError when none is free in time."""
+        key = self.session.key if self.session else ""
+        self.hold = await self.keyring.pools.take(
+            self.route, self.call.client_key, key, tried, left
+        )
+
+    async def _attempt(
+        self, env: dict[str, object], scopes: dict[str, str], number: int, previous: str | None
+    ) -> Outcome:
+        attempt = Attempt(
+            self.route,
+            self.call,
+            {**env},
+            self.ports,
+            self.keyring,
+            self.sink,
+            scopes,
+            self.hold.account,
+        )
+        if self.keeper is not None:
+            self.keeper = attempt.keeper = Keeper()
+        outcome = await attempt.run(number, previous)
+        self._saw(outcome, scopes)
+        return outcome
+
+    def _seen(
+        self,
+        outcome: Outcome,
+        number: int,
+        renewed: frozenset[str],
+        left: float,
+        tried: frozenset[str],
+    ) -> Seen:
+        """What the policies may know of it."""
+        others = outcome.error is not None and self.keyring.pools.others(
+            self.route, self.hold, tried
+        )
+        committed, random = self.sink.committed, self.ports.random
+        return Seen(number, outcome.error, committed, renewed, left, random, others)
 
     def _saw(self, outcome: Outcome, scopes: dict[str, str]) -> None:
         """One report per attempt, whatever happened."""
@@ -120,6 +163,10 @@ class Exchange:
             error = outcome.error = dataclasses.replace(error, cls="auth_invalid")
         if error is None or OUTCOMES[error.cls].fault != "client":
             self.keyring.report(self.route, error is not None, outcome.used, scopes)
+        cls, after = (error.cls, error.retry_after) if error else (None, None)
+        self.keyring.pools.report(
+            self.route, self.hold, cls, retry_after=after, login=outcome.login
+        )
         self.ports.observer.saw(
             "attempt",
             route=self.route.name,
@@ -135,7 +182,7 @@ class Exchange:
     def _own_key(self) -> list[Secret]:
         """The client's own key, where it goes upstream: some upstreams repeat it."""
         key = self.call.client_key
-        return [key] if key is not None and self.route.account is None else []
+        return [key] if key is not None and self.route.roster.client else []
 
     def _renews(self, cls: str) -> bool:
         return any(cls in plan.refresh_for for plan in self.route.values.values())
@@ -153,7 +200,7 @@ class Exchange:
 
     async def _open_session(self, env: dict[str, object]) -> None:
         plan, asked = self.route.session, self.call.asked
-        if plan is None:
+        if plan is None or self.call.errand is not None:
             return
         self.turns = asked.chat.messages
         session = await self.sessions.open(self.route, plan, asked, env)
@@ -195,11 +242,11 @@ class Exchange:
             await recall.keep(self.call.asked, self.keeper.parts(), origin)
 
     def _scopes(self) -> dict[str, str]:
-        account = self.route.account
-        own = self.call.client_key.reveal() if account is None and self.call.client_key else ""
-        digest = hashlib.sha256(own.encode()).hexdigest()[:16] if own else ""
-        session = self.session.key if self.session and self.session.key else self.call.asked.id
-        return {"route": "", "account": digest, "session": session, "request": self.call.asked.id}
+        """Who shares a value: what an upstream keeps of a conversation belongs to the account."""
+        digest, request = self.hold.account.digest, self.call.asked.id
+        session = self.session.key if self.session and self.session.key else request
+        own = f"{session}|{digest}" if len(self.route.roster.accounts) > 1 else session
+        return {"route": "", "account": digest, "session": own, "request": request}
 
     # ---- the one end ----
 

@@ -88,10 +88,11 @@ def _stand_ins(route: Route) -> dict[str, Secret]:
 
 def _offer(route: Route, model: str) -> Offer:
     name = model.removeprefix(f"{route.name}/")
-    if name not in route.offers:
+    found = route.offer(name)
+    if found is None:
         known = ", ".join(sorted(route.offers))
         raise RequestError("model_not_found", f"route {route.name} offers: {known}", param="model")
-    return route.offers[name]
+    return found
 
 
 def _value_steps(route: Route, env: dict[str, object]) -> list[Step]:

@@ -3,7 +3,7 @@
 One flight per value and scope: whoever comes while it is under way waits for the same result, and
 a client that leaves does not cancel it. Compare-and-refresh: a failed request drops a value only
 if it is still the one it used. A failed fetch is remembered for a moment, so that an upstream that
-is down is not stormed.
+is down is not stormed. What is kept in a store, and shared there: engine/kept.py.
 """
 
 from __future__ import annotations
@@ -11,18 +11,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
+from .auth.accounts import Account
 from .errors import ExchangeError
+from .kept import Place, obtain
+from .lines import line_of
 from .options import Secret
-from .ports import Line, Ports, StoreError
+from .pools import Pools
+from .ports import Line, Ports
 from .route.route import Route
 from .route.template import RenderError
 from .route.values import MAX_BODY, Found, ValuePlan
 from .skew import Skews
-from .wire import JsonError, dumps, loads
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0  # seconds between fetches that fail
 MAX_SLOTS = 16_384  # values kept; the least recently used go first
@@ -31,16 +35,21 @@ NO_ANSWER = ("connect", "timeout", "retryable", "truncated", "overloaded", "rate
 
 @dataclass(slots=True)
 class Slot:
-    """One value in one scope. expires is monotonic; failures and misses count in a row."""
+    """One value in one scope. expires is monotonic; failures and misses count in a row.
+
+    kept      what was fetched last, even if it is no longer good
+    refused   what a request found to be no longer good: the store may still hold it
+    """
 
     found: Found | None = None
+    kept: str | dict[str, str] | None = field(default=None, repr=False)
     expires: float | None = None
     flight: asyncio.Future[Found | ExchangeError] | None = None
     error: ExchangeError | None = None
     wait_until: float = 0.0
     failures: int = 0
     misses: int = 0
-    loaded: bool = False
+    refused: str | dict[str, str] | None = field(default=None, repr=False)
 
     def good(self, now: float) -> Found | None:
         return self.found if self.expires is None or now < self.expires else None
@@ -66,6 +75,11 @@ class Keyring:
     tasks: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     flights: set[asyncio.Task[None]] = field(default_factory=set)
     skews: Skews = field(default_factory=Skews)
+    logging_in: set[str] = field(default_factory=set)
+    pools: Pools = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pools = Pools(self.ports, self.log_in)
 
     async def __aenter__(self) -> Self:
         await self.tasks.__aenter__()
@@ -95,6 +109,19 @@ class Keyring:
             found[name] = _masked(got, plan)
         return found
 
+    async def value(
+        self,
+        route: Route,
+        name: str,
+        env: dict[str, object],
+        line: Line,
+        scopes: Mapping[str, str],
+    ) -> object:
+        """One value of the route, masked like those of `values`."""
+        plan = route.values[name]
+        wish = Wish(route, plan, env, line, _key(route, plan, scopes[plan.scope]))
+        return _masked(await self._value(wish), plan)
+
     async def _value(self, wish: Wish) -> Found:
         slot = self._slot(wish.key)
         now = self.ports.clock.monotonic()
@@ -122,6 +149,45 @@ class Keyring:
                 if slot.good(self.ports.clock.monotonic()) is None:
                     self._start(slot, wish)
 
+    def log_in(self, route: Route, accounts: tuple[Account, ...]) -> None:
+        """Fetch anew what these accounts have fetched; who is in is back in the pool."""
+        for account in accounts:
+            name = f"{route.name}|{account.digest}"
+            if name not in self.logging_in and _logins(route, account):
+                self.logging_in.add(name)
+                self._go(self._log_in(route, account, name))
+
+    async def _log_in(self, route: Route, account: Account, name: str) -> None:
+        """What is there stays until all that is new is there. Never raises."""
+        try:
+            await self._anew(route, account)
+            self.pools.revive(route, account)
+        except ExchangeError as error:
+            self.pools.refused(route, account, error.cls)
+        finally:
+            self.logging_in.discard(name)
+
+    async def _anew(self, route: Route, account: Account) -> None:
+        env = route.unasked(account.parts, self.ports.clock.now(), self.ports.random)
+        scopes = {"route": "", "account": account.digest, "session": "", "request": ""}
+        line, values = line_of(route, scopes), dict[str, object]()
+        env["values"] = values
+        for name in _logins(route, account):
+            plan = route.values[name]
+            if plan.when is not None and not plan.when.test(env):
+                continue
+            wish = Wish(route, plan, env, line, _key(route, plan, scopes[plan.scope]))
+            if plan.scope == "route":
+                values[name] = _masked(await self._value(wish), plan)
+                continue
+            slot = self._slot(wish.key)
+            outcome = await asyncio.shield(self._start(slot, wish))
+            if isinstance(outcome, ExchangeError):
+                raise _again(outcome)
+            values[name] = _masked(outcome, plan)
+            if name == account.fetched:
+                env["account"] = {**account.parts, **parts_of(values[name])}
+
     def _slot(self, key: str) -> Slot:
         slot = self.slots.setdefault(key, Slot())
         self.slots.move_to_end(key)
@@ -136,10 +202,13 @@ class Keyring:
     def _start(self, slot: Slot, wish: Wish) -> asyncio.Future[Found | ExchangeError]:
         if slot.flight is None:
             slot.flight = asyncio.get_running_loop().create_future()
-            task = self.tasks.create_task(self._fly(slot, wish))
-            self.flights.add(task)
-            task.add_done_callback(self.flights.discard)
+            self._go(self._fly(slot, wish))
         return slot.flight
+
+    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.tasks.create_task(work)
+        self.flights.add(task)
+        task.add_done_callback(self.flights.discard)
 
     async def _fly(self, slot: Slot, wish: Wish) -> None:
         """Fetch once, for all who wait. Never raises: it would take every other flight down."""
@@ -157,26 +226,55 @@ class Keyring:
                 flight.set_result(outcome)
 
     async def _had(self, slot: Slot, wish: Wish) -> Found:
-        """The value, out of the store at first if it is kept there, else fetched."""
-        found = None
-        if wish.plan.persist and not slot.loaded:
-            slot.loaded = True
-            found = await self._load(wish)
-        if found is None:
-            found = await self._fetch(wish)
-            if wish.plan.persist:
-                await self._save(wish.key, found)
+        """The value, out of the store if it is kept there and still good, else fetched."""
+        place = self._place(wish)
+        if place is None:
+            found = await self._fetch(wish, slot.kept)
+        else:
+            fits, renew = partial(self._fits, slot, wish), partial(self._renewed, slot, wish)
+            found = await obtain(self.ports, place, fits, renew)
         lasts = found.expires_in
         slot.found, slot.error, slot.wait_until = found, None, 0.0
-        slot.failures = slot.misses = 0
+        slot.kept = found.content
+        slot.failures, slot.misses, slot.refused = 0, 0, None
         slot.expires = None if lasts is None else self.ports.clock.monotonic() + lasts
         return found
 
-    async def _fetch(self, wish: Wish) -> Found:
+    def _place(self, wish: Wish) -> Place | None:
+        """Where the value is kept: by its own wish, or because others need the same."""
+        if wish.plan.persist:
+            return Place(self.ports.durable, f"value/{wish.key}")
+        if self.ports.shared and wish.plan.scope in ("route", "account"):
+            return Place(self.ports.store, f"value/{wish.key}")
+        return None
+
+    def _fits(self, slot: Slot, wish: Wish, kept: Found) -> bool:
+        """Whether what the store has may be used. What is good here is only fetched to be new."""
+        left, good = kept.expires_in, slot.good(self.ports.clock.monotonic())
+        due = wish.plan.refresh_before if good is not None else 0.0
+        if kept.content == slot.refused or (left is not None and left <= due):
+            return False
+        if good is not None and good.content == kept.content:
+            return False
+        self._tell_kept(wish, kept)
+        return True
+
+    async def _renewed(self, slot: Slot, wish: Wish, stored: Found | None) -> Found:
+        """Fetched anew; what the store has may tell how, though it is no longer good."""
+        if stored is None:
+            return await self._fetch(wish, slot.kept)
+        self._tell_kept(wish, stored)
+        return await self._fetch(wish, stored.content)
+
+    def _tell_kept(self, wish: Wish, kept: Found) -> None:
+        name, secrets = wish.plan.name, _secrets(kept, wish.plan)
+        self.ports.observer.saw("value_kept", route=wish.route.name, value=name, secrets=secrets)
+
+    async def _fetch(self, wish: Wish, kept: str | dict[str, str] | None = None) -> Found:
         route, plan = wish.route, wish.plan
         result, secrets = "failed", list[Secret]()
         try:
-            found = await self._converse(wish)
+            found = await self._converse(wish, kept)
             result, secrets = "ok", _secrets(found, plan)
             return found
         except ExchangeError as error:
@@ -192,10 +290,11 @@ class Keyring:
                 "value_fetched", route=route.name, value=plan.name, result=result, secrets=secrets
             )
 
-    async def _converse(self, wish: Wish) -> Found:
+    async def _converse(self, wish: Wish, kept: str | dict[str, str] | None) -> Found:
         """Drive the flow: send what it yields, hand back the answers."""
         plan, clock = wish.plan, self.ports.clock
-        flow = plan.flow({**wish.env, "_now": clock.now(), "_route": wish.route.name})
+        own = {"_now": clock.now(), "_route": wish.route.name, "_kept": kept}
+        flow = plan.flow({**wish.env, **own})
         try:
             request = next(flow)
             while True:
@@ -238,41 +337,25 @@ class Keyring:
         slot = self.slots.get(_key(route, plan, scopes[plan.scope]))
         if slot is None or slot.found is None or _masked(slot.found, plan) != used:
             return
-        slot.found, slot.misses = None, 0
-        slot.loaded = True  # what is in the store is no better
+        slot.refused, slot.found, slot.misses = slot.found.content, None, 0
         if slot.flight is None:
             slot.error, slot.wait_until = None, 0.0
 
-    # ---- persistence ----
 
-    async def _load(self, wish: Wish) -> Found | None:
-        """What the store has kept, if it is still good."""
-        try:
-            raw = await self.ports.durable.get(f"value/{wish.key}")
-            kept = loads(raw) if raw is not None else None
-        except (StoreError, JsonError):
-            self.ports.observer.saw("store_error", store="values", op="get")
-            return None
-        if not isinstance(kept, dict) or not isinstance(kept.get("content"), str | dict):
-            return None
-        until = kept.get("until")
-        left = until - self.ports.clock.now() if isinstance(until, int | float) else None
-        if left is not None and left <= 0:
-            return None
-        found = Found(kept["content"], left)
-        secrets = _secrets(found, wish.plan)
-        name = wish.plan.name
-        self.ports.observer.saw("value_kept", route=wish.route.name, value=name, secrets=secrets)
-        return found
+def _logins(route: Route, account: Account) -> list[str]:
+    """The values that an account's logins fetch, with what they need; [] if it has none."""
+    names = [account.fetched] if account.fetched else []
+    names += [name for name in route.wanted if name not in names]
+    kinds = {name: route.values[name].scope for name in names}
+    wanted = [name for name in names if kinds[name] in ("route", "account")]
+    return wanted if "account" in kinds.values() else []
 
-    async def _save(self, key: str, found: Found) -> None:
-        lasts = found.expires_in
-        until = None if lasts is None else self.ports.clock.now() + lasts
-        try:
-            value = dumps({"content": found.content, "until": until})
-            await self.ports.durable.put(f"value/{key}", value, lasts)
-        except StoreError:
-            self.ports.observer.saw("store_error", store="values", op="put")
+
+def parts_of(value: object) -> Mapping[str, Secret]:
+    """A fetched value as parts of an account: its outputs, or its text as `key`."""
+    if isinstance(value, Secret):
+        return {"key": value}
+    return value if isinstance(value, dict) else {}
 
 
 def _key(route: Route, plan: ValuePlan, scope: str) -> str:

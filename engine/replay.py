@@ -232,13 +232,14 @@ def _call(
     """The request as the server would hand it over. Raises RequestError."""
     chat = dialect.parse(body, headers)
     model = chat.model.removeprefix(f"{route.name}/")
-    if model not in route.offers:
+    offer = route.offer(model)
+    if offer is None:
         raise RequestError("model_not_found", f"The model `{model}` does not exist")
     scan = dialect.scan(body)
     key = headers.get("authorization").removeprefix("Bearer ") or headers.get("x-api-key")
     call = Call(
         asked=Asked(ident, lambda: chat, chat.stream, headers, "fixture"),
-        offer=route.offers[model],
+        offer=offer,
         dialect=dialect,
         wants_stream=chat.stream,
         splice=partial(dialect.splice, body, scan) if scan is not None else None,

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from engine.attempt import Attempt, line_of
+from engine.attempt import Attempt
 from engine.errors import ExchangeError
 from engine.events import Finish, Usage
 from engine.options import Secret
-from engine.ports import Line
 from engine.route.route import Route
 from engine.wire import dumps
 from tests.kit import FakeSink, Say, World, call_of, route_of, sse
@@ -52,7 +51,8 @@ async def attempt(
         env = route.variables(call.asked, call.offer, world.clock.now(), world.ports.random)
         scopes = {"route": "", "account": "", "session": "s", "request": "r"}
         sink = FakeSink(stream=call.wants_stream)
-        made = Attempt(route, call, env, world.ports, world.keyring, sink, scopes)
+        hold = await world.keyring.pools.take(route, call.client_key)
+        made = Attempt(route, call, env, world.ports, world.keyring, sink, scopes, hold.account)
         return await made.run(1, None), sink, world
 
 
@@ -147,13 +147,8 @@ async def test_a_template_that_fails_is_fatal() -> None:
     assert world.upstream.requests == []
 
 
-async def test_a_route_for_the_clients_key_needs_one() -> None:
+async def test_the_clients_own_key_goes_upstream() -> None:
     text = CHAT + "auth: { from: { client_key: true }, bearer: '{{ account.key }}' }\n"
-    outcome, _, _ = await attempt(route_of(text), [])
-    assert (outcome.error.cls, outcome.error.message) == (
-        "auth_invalid",
-        "this route needs the client's own key",
-    )
     answer = dumps({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]})
     _, _, world = await attempt(route_of(text), [answer], key="sk-mine")
     assert world.upstream.requests[0].header("authorization") == "Bearer sk-mine"
@@ -245,28 +240,6 @@ async def test_a_relayed_stream_that_fails_says_how(body: list[bytes], end: str,
 
 
 # ---- the line ----
-
-
-@pytest.mark.parametrize(
-    ("upstream", "scopes", "line"),
-    [
-        ("{}", {}, Line("sample|")),
-        ("{}", {"account": "a"}, Line("sample|a")),
-        ("{ cookies: route }", {}, Line("sample|", "sample|")),
-        ("{ cookies: session }", {"session": "s"}, Line("sample|", "sample|s")),
-        ("{ cookies: account }", {"account": "a"}, Line("sample|a", "sample|a")),
-        ("{ proxy: 'http://p.example:1', reuse: false, sniff: true }", {},
-         Line("sample|", proxy="http://p.example:1", reuse=False, sniff=True)),
-        ("{ tls: { verify: false, ca: /x.pem } }", {}, Line("sample|", verify=False, ca="/x.pem")),
-    ],
-)  # fmt: skip
-def test_routes_and_accounts_do_not_share_lines(
-    upstream: str, scopes: dict[str, str], line: Line
-) -> None:
-    route = route_of(f"{CHAT}upstream: {upstream}\n")
-    every = {"route": "", "account": "", "session": "", "request": "", **scopes}
-    assert line_of(route, every) == line
-    assert line_of(route, every) == line
 
 
 def test_a_secret_of_a_call_is_not_shown() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from engine import keyring as module
-from engine.attempt import line_of
 from engine.errors import ExchangeError
 from engine.keyring import FIRST_WAIT, LONGEST_WAIT
+from engine.lines import line_of
 from engine.options import Secret
 from engine.ports import StoreError
 from engine.route.route import Route
@@ -521,9 +521,9 @@ async def test_a_store_that_fails_is_counted_and_done_without() -> None:
 
     async with World([said("one")]) as world:
         world.ports.durable.get = fails  # type: ignore[method-assign, assignment]
-        world.ports.durable.put = fails  # type: ignore[method-assign, assignment]
+        world.ports.durable.swap = fails  # type: ignore[method-assign, assignment]
         assert await value(world, route("persist: true")) == "one"
-        assert len(world.notes.of("store_error")) == 2
+        assert world.notes.of("store_error") == [{"store": "values", "op": "get"}]
 
 
 async def test_a_value_that_was_dropped_is_not_taken_from_the_store_again() -> None:

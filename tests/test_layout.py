@@ -17,6 +17,7 @@ LARGEST_FILE, LONGEST_FUNCTION, DEEPEST = 450, 50, 4
 
 # Modules without a test file of their name, and what tests them instead.
 ELSEWHERE = {
+    "auth/health.py": "tests/auth/test_pool.py",
     "cli/check.py": "tests/route/test_corpus.py",
     "cli/mock.py": "tests/shell/test_loopback.py",
     "cli/serve.py": "tests/shell/test_reload_live.py",

@@ -44,7 +44,7 @@ def command(
         show_problems(compiled.problems)
         raise SystemExit(BAD)
     route = compiled.route
-    model = next(iter(route.offers))
+    model = next(iter(route.offers), "MODEL")  # it may have none but those it finds
     body = (
         _read(file)
         if file

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import click
 
+from engine.auth.sources import inlined
 from engine.options import Secret
 from engine.route.compile import Compiled
 from engine.route.nodes import Node
@@ -38,8 +39,7 @@ def command(name: str, folders: tuple[str, ...], origin: bool) -> None:
 
 def _written_out(compiled: Compiled) -> dict[str, Secret]:
     known: list[object] = [*compiled.route.references.values()] if compiled.route else []
-    source = compiled.spec.auth.from_ if compiled.spec else None
-    known += (source.inline or {}).values() if source else ()
+    known += inlined(compiled.spec.auth.from_ or []) if compiled.spec else []
     return {secret.reveal(): secret for secret in known if isinstance(secret, Secret)}
 
 

@@ -1,7 +1,8 @@
 """Policies look at a finished attempt and answer what to do next. They never sleep, never call.
 
     Deliver                     the answer is good: finish
-    Retry(after, renew)         try again after so many seconds; renew the values of class `renew`
+    Retry(after, renew, rotate) try again after so many seconds; renew the values of class `renew`;
+                                rotate: with another account
     Fail                        tell the client
 
 The exchange asks the policies in order; the first answer that is not Deliver wins and the
@@ -26,6 +27,7 @@ class Deliver:
 class Retry:
     after: float = 0.0
     renew: str | None = None
+    rotate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Attempt:
     renewed     outcome classes whose values were already renewed for this request
     left        seconds left of the request's total time
     random      where jitter comes from
+    others      an account that this request has not tried is free
     """
 
     number: int
@@ -54,6 +57,7 @@ class Attempt:
     renewed: frozenset[str]
     left: float
     random: Random
+    others: bool = False
 
 
 Policy = Callable[[Attempt], Decision]

@@ -1,5 +1,6 @@
 """retry: try again after failures that may pass, with back-off; renew what has gone stale once.
 
+What is an account's fault is tried at once with the next account, as long as attempts are left.
 Nothing is tried again once content has reached the client. A renewal (a fetched value of the
 failure's class is dropped and fetched anew) happens once per class and does not count as an
 attempt. A wait that the upstream asked for is kept if it fits into the time left.
@@ -49,12 +50,16 @@ class RetryPolicy:
             return Fail()
         if error.cls in self.renewable and error.cls not in attempt.renewed:
             return Retry(renew=error.cls)
-        if attempt.number >= self.attempts or not self._again(error.cls):
+        if attempt.number >= self.attempts:
+            return Fail()
+        if attempt.others and OUTCOMES[error.cls].fault == "account":
+            return Retry(rotate=True)
+        if not self._again(error.cls):
             return Fail()
         wait = self.backoff.wait(attempt.number, attempt.random)
         if error.retry_after is not None:
             wait = max(wait, error.retry_after)
-        return Retry(wait) if wait < attempt.left else Fail()
+        return Retry(wait, rotate=attempt.others) if wait < attempt.left else Fail()
 
     def _again(self, cls: str) -> bool:
         return cls in self.classes if self.classes is not None else OUTCOMES[cls].retry

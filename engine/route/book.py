@@ -41,8 +41,14 @@ def clashes(route: Route, others: Iterable[Route]) -> list[Problem]:
     return problems
 
 
-def make_book(routes: Iterable[Route]) -> RouteBook:
-    """A book of these routes, in the order in which they were loaded."""
+def make_book(
+    routes: Iterable[Route], found: Mapping[str, Mapping[str, Offer]] | None = None
+) -> RouteBook:
+    """A book of these routes, in the order in which they were loaded.
+
+    found: models that routes found out, by the route's name. None of them takes a name from a
+    model that is written down.
+    """
     table: dict[str, Route] = {}
     offers: dict[str, tuple[Route, Offer]] = {}
     for route in routes:
@@ -55,6 +61,11 @@ def make_book(routes: Iterable[Route]) -> RouteBook:
             holder = bare.get(name)
             if holder is None or holder[0].priority < route.priority:
                 bare[name] = (route, offer)
+    for name, more in (found or {}).items():
+        route = table[name]
+        for ident, offer in more.items():
+            offers.setdefault(f"{name}/{ident}", (route, offer))
+            bare.setdefault(ident, (route, offer))
     listed = tuple(
         (name, route, offer) for name, (route, offer) in bare.items() if name == offer.model.id
     )

@@ -22,6 +22,7 @@ from .places import Way, dotted, expressions, find, key_mark, mention_mark
 from .reader import did_you_mean
 from .rule_checks import RULE_CHECKS, check_stages
 from .sandbox import PLAIN
+from .sourcing import many
 from .spec import HttpSpec, RouteSpec, ValueSpec
 from .view import FIELDS
 
@@ -113,7 +114,7 @@ def _wrong_url(url: str) -> str | None:
 
 
 def _models(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
-    if not spec.models and not spec.abstract:
+    if not spec.models and spec.discover is None and not spec.abstract:
         yield key_mark(tree, ("models",)).problem("E507", "`models` is missing or empty")
     seen: set[str] = set()
     for way, name in _offered(spec):
@@ -166,6 +167,14 @@ _LEAST: tuple[tuple[tuple[str, ...], float], ...] = (
     (("session", "max_messages"), 1),
     (("stream", "min_text"), 0),
     (("response", "min_text"), 0),
+    (("discover", "every"), 0.001),
+    (("limits", "per_account", "rpm"), 1),
+    (("limits", "per_account", "concurrency"), 1),
+    (("limits", "per_client", "rpm"), 1),
+    (("limits", "per_client", "concurrency"), 1),
+    (("auth", "park", "after"), 1),
+    (("auth", "refresh_all", "after"), 1),
+    (("auth", "refresh_all", "min_pool"), 1),
     (("timeouts", "connect"), 0.001),
     (("timeouts", "first_byte"), 0.001),
     (("timeouts", "idle"), 0.001),
@@ -224,12 +233,25 @@ def _wrong_value(value: ValueSpec) -> str | None:
 def _shared(name: str, value: ValueSpec, spec: RouteSpec, tree: Node) -> Iterator[Problem]:
     for way, mentions in expressions(value, ("values", name)):
         wrong = next((m for m in sorted(mentions) if _is_narrow(m, spec)), None)
+        of = next((m for m in sorted(mentions) if m.partition(".")[0] == "account"), None)
+        if of is not None and value.scope == "route" and many(spec):
+            message = (
+                f"`{of}` differs from account to account, but `values.{name}` is shared by all of "
+                f"them (scope route): use `scope: account`"
+            )
+            yield mention_mark(tree, way, of).problem("E514", message)
         if wrong is not None:
             message = (
                 f"`{wrong}` differs from request to request, but `values.{name}` is shared "
                 f"(scope {value.scope}): use `scope: session` or `scope: request`"
             )
             yield mention_mark(tree, way, wrong).problem("E514", message)
+
+
+def _accounts(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
+    if spec.auth.pick == "sticky" and spec.session is None:
+        message = "`pick: sticky` keeps a session on one account: `session` is missing"
+        yield find(tree, ("auth", "pick")).mark.problem("E523", message)
 
 
 def _is_narrow(mention: str, spec: RouteSpec) -> bool:
@@ -344,6 +366,7 @@ _CHECKS: tuple[Check, ...] = (
     _complete,
     _numbers,
     _values,
+    _accounts,
     _order,
     _session,
     _paths,

@@ -13,16 +13,19 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from engine.auth.accounts import Fetching
 from engine.auth.aws_sigv4 import EXTRA
+from engine.auth.pool import Roster
 from engine.dialects import DIALECTS
 from engine.errors import ConfigError, Problem
-from engine.options import OMIT, Condition, Env, Secret, Template
+from engine.options import OMIT, Condition, Env, Template
 from engine.policies.retry import Backoff, RetryPolicy
 from engine.transform import METHODS
 from engine.wire import HttpRequest, dumps
 
 from .checks import check_nodes, check_spec, check_stages
 from .classify import Classifier
+from .errands import discovery_of, errands_of
 from .extends import Find, expand
 from .line_checks import check_lines
 from .mentions import (
@@ -44,6 +47,7 @@ from .render import Pairs, compile_patches, compile_request, pairs, without_case
 from .roads import no_road, passes, splitter, stream_road, whole_road
 from .route import Route, SessionPlan
 from .signing import Signer, compile_signer
+from .sourcing import Reach, roster_of
 from .spec import (
     HttpSpec,
     RequestSpec,
@@ -55,7 +59,7 @@ from .spec import (
 from .stages import Stage, context_of, make_transform
 from .transform_lint import NAME
 from .transforms import Loaded, load
-from .values import ValuePlan, compile_step, compile_ttl, fetch, produced
+from .values import ValuePlan, compile_step, compile_ttl, fetch, fetched, produced
 
 # Finds a transform: name -> (source, path), or None.
 FindTransform = Callable[[str], tuple[bytes, str] | None]
@@ -133,6 +137,7 @@ class _Compiler:
         self.reader = Reader(self.resolver, self.roots, problems)
         self.digests = [hashlib.sha256(source).hexdigest()]
         self.loaded: dict[str, Loaded | None] = {}
+        self.fetched: dict[str, ValuePlan] = {}
 
     def compile(self, stem: str) -> Compiled:
         self.resolver.resolve(self.tree)
@@ -166,22 +171,23 @@ class _Compiler:
         dialect = DIALECTS[spec.dialect] if spec.dialect else None
         stages = tuple(self._stages(spec))
         check_stages(spec, self.tree, [stage.loaded for stage in stages], self.problems)
-        values = {key: self._value(key, value, spec) for key, value in spec.values.items()}
+        roster = self._roster(spec)
+        values = {key: self._value(key, value, spec, roster) for key, value in spec.values.items()}
         if self._failed():
             return None
         request = spec.request or (
             RequestSpec(path=_constant(dialect.path)) if dialect else RequestSpec()
         )
         mentions = frozenset(mentioned((spec, [(stage.options, stage.when) for stage in stages])))
-        placed = placements(spec.auth)
+        placed, profile_of = placements(spec.auth), profiles_of(spec, self.tree, self.reader)
         return Route(
             name=name,
             file=self.file,
-            digest=self._digest(),
+            digest=self._digest(roster),
             files=tuple(dict.fromkeys([*self.files, *self.sources.outside.files])),
             priority=spec.priority,
             spec=spec,
-            offers=offers_of(name, spec, profiles_of(spec, self.tree, self.reader)),
+            offers=offers_of(name, spec, profile_of),
             dialect=dialect,
             plan=compile_request(request, spec.base_url or "", spec.upstream.headers, "POST"),
             patch=compile_patches(request.patch) if request.patch else None,
@@ -190,26 +196,29 @@ class _Compiler:
             queries=pairs(spec.auth.query, "query parameter"),
             cookies=pairs(spec.auth.cookie, "cookie"),
             signer=self._signer(spec),
-            account=self._account(spec),
-            values=values,
+            roster=roster,
+            values=values | self.fetched,
             wanted=tuple(wanted_values(values, mentions)),
             names=request_names(mentions),
             let=tuple((key, tree.render) for key, tree in spec.let.items()),
             session=self._session(spec.session),
             stages=stages,
             classifier=Classifier(spec.errors),
-            policies=(_retry(spec, values),),
+            policies=(_retry(spec, values | self.fetched),),
             stream_road=stream_road(spec, dialect),
             whole_road=whole_road(spec, dialect),
             no_road=no_road(spec),
             references=self.reader.references,
             passthrough=passes(spec, dialect, stages),
             splitter=splitter(spec, dialect),
+            errands=errands_of(spec),
+            discovery=discovery_of(name, spec, profile_of),
             hosts=tuple(host for stage in stages for host in stage.loaded.hosts),
         )
 
-    def _digest(self) -> str:
-        parts = [*self.digests, dumps(_resolved(self.tree, self.resolver)).decode()]
+    def _digest(self, roster: Roster) -> str:
+        parts = [each.digest + each.id for each in roster.accounts]
+        parts += [*self.digests, dumps(_resolved(self.tree, self.resolver)).decode()]
         parts += [loaded.digest for loaded in self.loaded.values() if loaded]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -222,14 +231,12 @@ class _Compiler:
         parts = [_resolved(part, self.resolver) for part in (node, base) if part]
         return hashlib.sha256(dumps(parts)).hexdigest()[:16]
 
-    def _owner(self, spec: ValueSpec, route: RouteSpec) -> str:
-        """A digest of the account a value belongs to, so that another one does not inherit it."""
+    def _owner(self, spec: ValueSpec, roster: Roster) -> str:
+        """A digest of the accounts a shared value depends on, so that others do not inherit it."""
         reads = any(name.partition(".")[0] == "account" for name in mentioned(spec))
-        account = self._account(route) or {}
-        if not account or not (reads or spec.scope == "account" or spec.transform is not None):
+        if spec.scope != "route" or not (reads or spec.transform is not None):
             return ""
-        parts = [f"{name}\0{part.reveal()}" for name, part in sorted(account.items())]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+        return "".join(each.digest for each in roster.accounts[:1])
 
     # ---- transforms ----
 
@@ -308,7 +315,7 @@ class _Compiler:
 
     # ---- values, accounts, sessions ----
 
-    def _value(self, name: str, spec: ValueSpec, route: RouteSpec) -> ValuePlan:
+    def _value(self, name: str, spec: ValueSpec, route: RouteSpec, roster: Roster) -> ValuePlan:
         return ValuePlan(
             name=name,
             scope=spec.scope,
@@ -321,7 +328,7 @@ class _Compiler:
             when=spec.when,
             secret=spec.secret,
             needs=frozenset(value_names(mentioned(spec))),
-            fingerprint=self._fingerprint("values", name) + self._owner(spec, route),
+            fingerprint=self._fingerprint("values", name) + self._owner(spec, roster),
             outputs=tuple(spec.extract) if isinstance(spec.extract, dict) else (),
         )
 
@@ -339,7 +346,7 @@ class _Compiler:
             steps = {key: self._steps(name, each) for key, each in spec.extract.items()}
         else:
             steps = self._steps(name, spec.extract or [])
-        return fetch(name, plan, steps, compile_ttl(spec))
+        return fetch(name, plan, steps, compile_ttl(spec), login=spec.scope == "account")
 
     def _steps(self, name: str, specs: list[StepSpec]) -> list[Any]:
         return [compile_step(spec, self._extractor(name, spec)) for spec in specs]
@@ -399,22 +406,20 @@ class _Compiler:
             self.problems.append(mark.problem("E532", EXTRA))
             return None
 
-    def _account(self, spec: RouteSpec) -> Mapping[str, Secret] | None:
-        source = spec.auth.from_
-        if source is None:
-            return {}
-        if source.client_key:
-            return None
-        if source.inline is not None:
-            return source.inline
-        name = source.env or ""
-        found = self.sources.outside.env.get(name, "").strip()
-        if not found:
-            node = self.tree.value["auth"].value["from"].value["env"]
-            self.sources.outside.unset.append(name)
-            message = f"environment variable `{name}` is not set"
-            self.problems.append(node.mark.problem("E201", message))
-        return {"key": Secret(found, f"env:{name}")}
+    def _roster(self, spec: RouteSpec) -> Roster:
+        def outputs(name: str) -> tuple[str, ...] | None:
+            value = spec.values.get(name)
+            if value is None or value.scope != "account":
+                return None
+            return tuple(value.extract) if isinstance(value.extract, dict) else ()
+
+        def fetching(found: Fetching) -> str:
+            name = f"auth.from[{len(self.fetched)}]"
+            self.fetched[name] = fetched(name, found)
+            return name
+
+        outside = self.sources.outside
+        return roster_of(spec, Reach(self.tree, outside, self.problems, outputs, fetching))
 
     def _session(self, spec: SessionSpec | None) -> SessionPlan | None:
         if spec is None:

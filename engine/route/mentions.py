@@ -14,21 +14,10 @@ from engine.options import Condition, Template, Tree
 
 from .nodes import Node
 from .places import Way, find
+from .sourcing import parts_of
 from .template import Roots
 from .values import ValuePlan
 from .view import FIELDS
-
-
-def _account_parts(tree: Node) -> frozenset[str] | None:
-    """The names of an account's parts; None where a child has yet to say them."""
-    auth, abstract = tree.get("auth"), tree.get("abstract")
-    source = auth.get("from") if auth else None
-    if source is None:
-        return None if abstract is not None and abstract.value is True else frozenset()
-    inline = source.get("inline")
-    if inline is not None and inline.kind == "map":
-        return frozenset(inline.value)
-    return frozenset({"key"}) if source.get("env") or source.get("client_key") else None
 
 
 def roots_of(tree: Node) -> Roots:
@@ -44,7 +33,7 @@ def roots_of(tree: Node) -> Roots:
     return {
         "req": frozenset(FIELDS),
         "model": frozenset({"id", "upstream", "max_output"}),
-        "account": _account_parts(tree),
+        "account": parts_of(tree),
         "values": keys("values"),
         "session": named | _set(tree, ("stream", "events"), ("response", "events")) | {"id"},
         "vars": keys("vars") | _set(tree, ("models",), ("variants",)),

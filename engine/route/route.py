@@ -8,11 +8,12 @@ reload never pulls it away.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
+from engine.auth.pool import Roster
 from engine.chat import ChatRequest
 from engine.dialects import Dialect
 from engine.dialects.profile import PROFILE, Profile
@@ -73,6 +74,27 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Discovery:
+    """How a route's models are found: a request, and what its answer says.
+
+    every    seconds from one look to the next
+    source   what the list depends on: a list found under another one is no good
+    """
+
+    plan: Plan
+    every: float
+    source: str
+
+    def ids(self, body: bytes) -> tuple[str, ...]:
+        """The models of an answer. Raises ExchangeError if there are none."""
+        raise NotImplementedError
+
+    def offers(self, ids: Iterable[str]) -> dict[str, Offer]:
+        """Models of these ids as the route offers them, with its variants."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
 class SessionPlan:
     """Where a session's name is found and what a new one holds."""
 
@@ -121,7 +143,7 @@ class Route:
     queries: Callable[[Env], Pairs]
     cookies: Callable[[Env], Pairs]
     signer: Signer | None
-    account: Mapping[str, Secret] | None
+    roster: Roster
     values: Mapping[str, ValuePlan]
     wanted: tuple[str, ...]
     names: frozenset[str]
@@ -137,6 +159,8 @@ class Route:
     passthrough: bool
     splitter: Callable[[], Splitter] | None
     hosts: tuple[str, ...]
+    errands: Mapping[str, Plan] = field(default_factory=dict)
+    discovery: Discovery | None = None
     warnings: tuple[str, ...] = field(default=())
 
     def __repr__(self) -> str:
@@ -147,6 +171,19 @@ class Route:
     def recalls(self) -> bool:
         """Whether some transform asks for the thinking of earlier answers."""
         return any(stage.loaded.recalls for stage in self.stages)
+
+    def offer(self, name: str) -> Offer | None:
+        """The model of that name; any, where only the upstream knows its models."""
+        found = self.offers.get(name)
+        if found is None and self.discovery is not None and name:
+            return self.discovery.offers([name])[name]
+        return found
+
+    @property
+    def account(self) -> Mapping[str, Secret] | None:
+        """The parts of the first account, as an example of all; None if each client brings one."""
+        accounts = self.roster.accounts
+        return None if self.roster.client else accounts[0].parts if accounts else {}
 
     # ---- one request ----
 
@@ -183,6 +220,20 @@ class Route:
                     let[name] = value
         return env
 
+    def unasked(
+        self, account: Mapping[str, Secret], now: float, random: Random
+    ) -> dict[str, object]:
+        """The roots of templates where no request stands behind a fetch."""
+        return {
+            "account": account,
+            "values": {},
+            "vars": self.spec.vars,
+            "_ref": self.references,
+            "_route": self.name,
+            "_now": now,
+            "_random": random,
+        }
+
     def context(self, asked: Asked, env: Env, attempt: int, previous: str | None) -> Context:
         """What the transforms of one attempt may know."""
         return context_of(env, asked.chat, attempt, previous)
@@ -213,6 +264,13 @@ class Route:
             return self.plan.quick(env, content, self.fixed, self.cookies(env), self.queries(env))
         request = self.plan.render(env, content)
         request = self._placed(patch(transforms, request), env)
+        return self.signer.sign(request, env) if self.signer else sign(transforms, request)
+
+    def send(
+        self, env: Env, plan: Plan, content: tuple[bytes, str] | None, transforms: Working
+    ) -> HttpRequest:
+        """A request that is no chat, with the route's credentials."""
+        request = self._placed(plan.render(env, content), env)
         return self.signer.sign(request, env) if self.signer else sign(transforms, request)
 
     def _body(
@@ -304,4 +362,4 @@ def _now(env: Env) -> float:
     return now if isinstance(now, float) else 0.0
 
 
-__all__ = ["Budget", "Offer", "Route", "SessionPlan", "Splitter", "Stage", "shape"]
+__all__ = ["Budget", "Discovery", "Offer", "Route", "SessionPlan", "Splitter", "Stage", "shape"]

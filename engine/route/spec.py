@@ -11,7 +11,9 @@ from typing import Any, ClassVar, Literal
 
 from engine.auth.aws_sigv4 import AwsSigv4
 from engine.auth.hmac import Hmac
-from engine.auth.static import Accounts, Basic
+from engine.auth.picks import PICKS
+from engine.auth.sources import Accounts
+from engine.auth.static import Basic
 from engine.dialects import DIALECTS
 from engine.dialects.profile import Profile, Unsupported
 from engine.errors import OUTCOMES
@@ -159,10 +161,36 @@ class SignSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParkSpec:
+    """When an account is left out. Only failures that are its own fault count."""
+
+    after: int | None = option(None, "failures in a row; default: only its outcome class parks it")
+    for_: Duration = option(Duration(600.0), "how long it is then left out", name="for")
+    refused: Duration | Literal["until_changed"] = option(
+        "until_changed",
+        "how long an account of several is left out whose credential was refused (`auth_invalid`)",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshAllSpec:
+    after: int = option(doc="accounts that fail one after the other: these are logged in anew")
+    min_pool: int = option(1, "only in a pool of at least so many accounts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuthSpec:
     AT_MOST_ONE: ClassVar[tuple[str, ...]] = ("bearer", "basic")
 
-    from_: Accounts | None = option(None, "where the account comes from", name="from")
+    from_: list[Accounts] | None = option(
+        None, "where accounts come from; a list is all of them together", name="from", lone=True
+    )
+    pick: str = option("round_robin", "which account is taken for a request", choices=tuple(PICKS))
+    park: ParkSpec = option(ParkSpec(), "when an account is left out, and for how long")
+    refresh_all: RefreshAllSpec | None = option(
+        None, "when failed accounts are logged in anew though no class says so"
+    )
+    wait: Duration = option(Duration(30.0), "the longest a request waits for a free account")
     bearer: Template | None = option(None, "sent as `Authorization: Bearer …`")
     header: dict[str, Template] = option({}, "sent as headers")
     query: dict[str, Template] = option({}, "sent in the query string")
@@ -340,11 +368,46 @@ class TimeoutsSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSpec:
+    rpm: int | None = option(None, "calls in any minute")
+    concurrency: int | None = option(None, "calls under way at once")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsSpec:
+    per_account: LimitSpec = option(
+        LimitSpec(), "of each account; a request takes another one, or waits (`auth.wait`)"
+    )
+    per_client: LimitSpec = option(
+        LimitSpec(), "of each client key; a request waits (`auth.wait`), then it is `rate_limited`"
+    )
     request: Size = option(Size(32 * 1024**2), "largest client body")
     answer: Size = option(Size(64 * 1024**2), "largest whole answer")
     event: Size = option(Size(16 * 1024**2), "largest frame of a stream")
     concurrency: int | None = option(None, "most requests of this route under way at once")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoverSpec:
+    """The upstream's own list of models, fetched in the background and kept up to date."""
+
+    path: Template = option(doc="where the list is, appended to `base_url`", example="/models")
+    ids: Path = option(doc="the names in it", example="$.data[*].id")
+    every: Duration = option(Duration(600.0), "how often it is fetched anew")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassthroughSpec:
+    """Other endpoints of the upstream, asked with this route's credentials and model names."""
+
+    embeddings: Template | None = option(
+        None, "where it makes embeddings, as the OpenAI API does", example="/embeddings"
+    )
+    count_tokens: Template | None = option(
+        None,
+        "where it counts the tokens of a request in its own dialect; without it they are estimated",
+        example="/messages/count_tokens",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,6 +455,7 @@ class RouteSpec:
     base_url: str | None = option(None, "scheme and host, perhaps a path; no templates")
     models: list[ModelSpec] = option([], "what the route offers")
     variants: list[VariantSpec] = option([], "further names for every model")
+    discover: DiscoverSpec | None = option(None, "further models: those that the upstream lists")
     vars: dict[str, Any] = option({}, "constants")
     let: dict[str, Tree] = option({}, "computed once per request, top to bottom", roots=_LET)
     auth: AuthSpec = option(AuthSpec(), "credentials and where they are put")
@@ -400,6 +464,7 @@ class RouteSpec:
     request: RequestSpec | None = option(None, "what is sent")
     stream: StreamSpec | None = option(None, "how a streamed answer is read")
     response: ResponseSpec | None = option(None, "how a whole answer is read")
+    passthrough: PassthroughSpec = option(PassthroughSpec(), "other endpoints that are passed on")
     transforms: list[Node] = option([], "Python beside YAML, top to bottom")
     errors: ErrorsSpec = option(ErrorsSpec(), "what failed answers mean")
     retry: RetrySpec = option(RetrySpec(), "when and how often to try again")

@@ -15,6 +15,7 @@ from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
+from engine.auth.accounts import Fetching
 from engine.errors import ExchangeError
 from engine.options import Condition, Env
 from engine.transform import Extracted, Value
@@ -25,6 +26,7 @@ from .spec import StepSpec, TtlSpec, ValueSpec
 
 MAX_BODY = 2 * 1024**2
 MAX_REQUESTS = 10
+REFUSED = (400, 401, 403, 422)  # a login so answered has wrong credentials
 
 Flow = Generator[HttpRequest, HttpResponse, "Found"]
 Step = Callable[[HttpResponse, Env], Extracted | None]
@@ -68,14 +70,17 @@ def fetch(
     plan: Plan,
     steps: dict[str, list[Step]] | list[Step],
     ttl: Callable[[HttpResponse, str | dict[str, str], float], float | None],
+    *,
+    login: bool = False,
 ) -> Callable[[Env], Flow]:
-    """The flow of a value with one request."""
+    """The flow of a value with one request. login: who is refused has wrong credentials."""
 
     def flow(env: Env) -> Flow:
         response = yield plan.render(env)
         if response.status >= 400:
+            refused = login and response.status in REFUSED
             raise ExchangeError(
-                "unavailable",
+                "auth_invalid" if refused else "unavailable",
                 f"value `{name}` could not be fetched: status {response.status}",
                 status=response.status,
             )
@@ -88,6 +93,30 @@ def fetch(
         return Found(content, expires if expires is not None else lasts)
 
     return flow
+
+
+def fetched(name: str, source: Fetching) -> ValuePlan:
+    """The value behind accounts whose parts are fetched."""
+
+    def flow(env: Env) -> Flow:
+        granted = yield from source.flow(env)
+        return Found(granted.parts, granted.expires_in)
+
+    return ValuePlan(
+        name=name,
+        scope="account",
+        flow=flow,
+        refresh_for=source.refresh_for,
+        refresh_before=source.refresh_before,
+        refresh_after=None,
+        prefetch=False,
+        persist=source.persist,
+        when=None,
+        secret=True,
+        needs=frozenset(),
+        fingerprint=source.fingerprint,
+        outputs=source.outputs,
+    )
 
 
 def _outputs(

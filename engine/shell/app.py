@@ -24,6 +24,7 @@ from .admin import Admin
 from .aws import BotocoreAws
 from .chats import Chats
 from .clock import SystemClock
+from .discovery import Models
 from .keys import ClientKeys
 from .library import Library
 from .listener import Listener
@@ -47,6 +48,7 @@ class Gateway:
     keeper: RouteKeeper
     logger: Logger
     stores: Stores
+    models: Models
     url: str = ""
     stop_listening: Callable[[], Awaitable[None]] | None = None
 
@@ -66,6 +68,7 @@ async def gateway(
             tasks.append(built.keeper.run())
         tasks.append(built.server.chats.tend())
         tasks.append(built.stores.guard.tend())
+        tasks.append(built.models.run())
         yield built
         if built.stop_listening is not None:
             await built.stop_listening()
@@ -111,31 +114,38 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
         stores.shared,
     )
     keyring = await stack.enter_async_context(Keyring(ports))
+    sessions = Sessions(ports)
+    models = Models(ports, keyring, sessions)
     keeper = RouteKeeper(
         library,
         clock=clock,
         observer=observer,
-        on_swap=partial(_swapped, keyring, redactor),
+        on_swap=partial(_swapped, keyring, redactor, models),
         watch="poll" if settings.watch == "poll" else "auto",
     )
     server = Server(
         settings=settings,
         keys=None if settings.clients.auth == "none" else ClientKeys(settings.clients.keys),
-        chats=Chats(lambda: keeper.book, ports, keyring, Sessions(ports), redactor.clean),
+        chats=Chats(lambda: models.book, ports, keyring, sessions, redactor.clean),
         ready=lambda: bool(keeper.book.routes),
         since=int(clock.now()),
     )
     _extend(server, settings, keeper, metrics, stores)
-    return Gateway(server, keeper, logger, stores)
+    return Gateway(server, keeper, logger, stores, models)
 
 
-def _swapped(keyring: Keyring, redactor: Redactor, old: RouteBook, new: RouteBook) -> None:
-    """What a swap of the book brings with it: known secrets, values fetched ahead."""
+def _swapped(
+    keyring: Keyring, redactor: Redactor, models: Models, old: RouteBook, new: RouteBook
+) -> None:
+    """What a swap of the book brings with it: known secrets, values fetched ahead, models."""
+    models.swapped(new)
     for name, route in new.routes.items():
         if old.routes.get(name) is route:
             continue
-        secrets = (*route.references.values(), *(route.account or {}).values())
+        accounts = (secret for each in route.roster.accounts for secret in each.secrets)
+        secrets = (*route.references.values(), *accounts)
         redactor.add(*(secret for secret in secrets if isinstance(secret, Secret)))
+        keyring.pools.adopt(route)
         prefetch(keyring, route)
 
 

@@ -26,7 +26,7 @@ from engine.replay import PlayedAws, Seen, read_answer
 from engine.route.book import make_book
 from engine.route.route import Route
 from engine.sessions import Sessions
-from engine.wire import HttpRequest, HttpResponse, JsonError, loads
+from engine.wire import Headers, HttpRequest, HttpResponse, JsonError, loads
 
 from .chats import Chats
 from .clock import FrozenClock
@@ -99,7 +99,9 @@ async def through_sockets(route: Route, fixture: Fixture, observer: Observer) ->
         store, random = MemoryStore(clock.monotonic), Random(fixture.spec.seed)
         detour, aws = Detour(upstream, stub), PlayedAws()
         ports = Ports(detour, clock, store, store, observer, random, aws)
-        url = await stack.enter_async_context(_serving(route, ports))
+        names = [str(body.get("model")) for body in map(loads, client.bodies())
+                 if isinstance(body, dict)]  # fmt: skip
+        url = await stack.enter_async_context(_serving(route, ports, names))
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=PATIENCE))
         for body in client.bodies():
             if out:
@@ -111,9 +113,10 @@ async def through_sockets(route: Route, fixture: Fixture, observer: Observer) ->
 
 
 @asynccontextmanager
-async def _serving(route: Route, ports: Ports) -> AsyncIterator[str]:
-    """A server of this one route; gives its URL."""
-    book = make_book([route])
+async def _serving(route: Route, ports: Ports, names: list[str]) -> AsyncIterator[str]:
+    """A server of this one route; gives its URL. names: models that it has found, if it looks."""
+    discovery = route.discovery
+    book = make_book([route], {route.name: discovery.offers(names)} if discovery else None)
     async with Keyring(ports) as keyring:
         server = Server(
             settings=SETTINGS,
@@ -133,10 +136,9 @@ async def _ask(
     body: bytes,
 ) -> Seen:
     headers = {"Content-Type": "application/json", **headers}
-    async with session.post(f"{url}/v1{dialect.path}", data=body, headers=headers) as answer:
+    async with session.post(url + _path(dialect), data=body, headers=headers) as answer:
         raw = await answer.read()
-    asked = loads(body)
-    stream = answer.status < 300 and isinstance(asked, dict) and asked.get("stream") is True
+    stream = answer.status < 300 and dialect.parse(body, Headers()).stream
     try:
         seen = read_answer(dialect, answer.status, raw, stream=stream)
     except JsonError:
@@ -145,3 +147,9 @@ async def _ask(
     if answer.content_type != kind:
         seen.complaints.append(f"content type should be {kind!r}, is {answer.content_type!r}")
     return seen
+
+
+def _path(dialect: Dialect) -> str:
+    """Where clients of a dialect chat."""
+    paths = (path for (_, path), action in dialect.endpoints.items() if action == "chat")
+    return next(paths, f"/v1{dialect.path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -39,6 +40,7 @@ base_url: "{url}"
 {auth}
 retry: {{ attempts: 2, backoff: {{ initial: 10ms, max: 20ms }} }}
 timeouts: {{ total: 15s }}
+discover: null
 {lines}
 models: [{models}]
 """
@@ -75,6 +77,7 @@ async def world(home: Path) -> AsyncIterator[World]:
             ),
             "ollama": _route("ollama", "ollama", stub.url, "", own),
             "ollama_passed": _route("ollama_passed", "ollama", stub.url, "", own),
+            "local": f'version: 1\nextends: ollama\nbase_url: "{stub.url}"\n',
         }
         async with gateway(home, routes) as running:
             url = f"http://127.0.0.1:{running.port}"
@@ -211,6 +214,15 @@ async def test_the_list_and_a_model(served: World) -> None:
     with pytest.raises(ollama.ResponseError) as caught:
         await served.client.show("nobody")
     assert caught.value.status_code == 404
+
+
+async def test_models_that_the_upstream_lists(served: World) -> None:
+    async with asyncio.timeout(10):
+        while "talk" not in [found.model for found in (await served.client.list()).models]:
+            await asyncio.sleep(0.05)
+    for name in ("talk", "local/talk"):
+        (answer,) = await ask(served, name, False)
+        assert answer.message.content == TEXT
 
 
 async def test_small_endpoints_and_their_keys(served: World) -> None:

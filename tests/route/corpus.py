@@ -59,14 +59,16 @@ def own_transforms() -> list[Loaded]:
 
 
 def compile_bytes(source: bytes, name: str, folder: Path) -> Compiled:
-    """A route compiled from bytes; parents are files of the folder, no other file can be read."""
+    """A route compiled from bytes; its other files are those of the folder with a leading `_`."""
 
     def parent(wanted: str, file: str) -> tuple[bytes, str] | str:
         path = folder / wanted
         return (path.read_bytes(), path.name) if path.is_file() else f"no parent `{wanted}`"
 
     def read(path: str) -> str:
-        raise FileNotFoundError(2, "No such file or directory")
+        if not path.startswith("_"):
+            raise FileNotFoundError(2, "No such file or directory")
+        return (folder / path).read_text()
 
     sources = Sources(Outside(ENV, read), parent, Find())
     return compile_route(source, name, sources)

@@ -25,7 +25,8 @@ def _parse(body: bytes, headers: Headers, target: Target = HERE) -> ChatRequest:
 
 
 def _locate(method: str, rest: str) -> tuple[str, Target] | None:
-    return ("chat", _GENERATE) if (method, rest) == ("POST", "generate") else None
+    found = method == "POST" and rest in ("generate", "/api/generate")
+    return ("chat", _GENERATE) if found else None
 
 
 def _scan(body: bytes, target: Target = HERE) -> Scan | None:
