@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .chat import ChatRequest, Message, Part, Reasoning, ToolCall
-from .dialects.provenance import read_thought
 from .events import (
     ArgsDelta,
     Event,
@@ -123,7 +122,7 @@ class Recall:
         place = _place(asked)
         for part in parts:
             if isinstance(part, Reasoning):
-                thoughts.append(read_thought(replace(part, origin=origin), origin))
+                thoughts.append(replace(part, origin=part.origin or origin))
             elif isinstance(part, ToolCall) and thoughts:
                 await self._write(_key(place, part), part, thoughts)
 

@@ -1,7 +1,8 @@
 """What every decoder and encoder must obey, as checks that raise AssertionError.
 
-`check_events` holds a list of events against the invariants of an answer, `check_chat_stream` and
-`check_messages_stream` the bytes of a stream against the grammar of its dialect.
+`check_events` holds a list of events against the invariants of an answer, `check_chat_stream`,
+`check_messages_stream` and `check_gemini_stream` the bytes of a stream against the grammar of its
+dialect.
 """
 
 from __future__ import annotations
@@ -393,3 +394,71 @@ def _said(value: dict[str, Any], generate: bool) -> None:
     for call in holder.get("tool_calls", []):
         assert isinstance(call["function"]["arguments"], dict), "arguments that are no object"
         assert call["function"]["name"], "a call without name"
+
+
+# ---- Gemini ----
+
+
+@cache
+def _gemini_response() -> Any:
+    from google.genai.types import GenerateContentResponse
+
+    return GenerateContentResponse
+
+
+def check_gemini_stream(data: bytes) -> list[dict[str, Any]]:
+    """The chunks of a whole generateContent stream, after holding it against its grammar and the
+    SDK's types. The error of a failed answer is the last item returned."""
+    assert b"[DONE]" not in data, "a terminator, which this API has not"
+    assert not any(line.startswith(b":") for line in data.splitlines()), "a comment"
+    chunks = [json.loads(payload) for payload in sse_payloads(data)]
+    grammar = _Gemini()
+    for chunk in chunks:
+        grammar.take(chunk)
+    assert grammar.state in ("finished", "failed"), f"the stream ended in state {grammar.state}"
+    return chunks
+
+
+class _Gemini:
+    def __init__(self) -> None:
+        self.state = "body"  # body, finished, failed
+        self.head: tuple[str, str] | None = None
+        self.calls: list[str] = []
+
+    def take(self, chunk: dict[str, Any]) -> None:
+        assert self.state == "body", f"{chunk} after the end"
+        if "error" in chunk:
+            assert {"code", "message", "status", "details"} == set(chunk["error"])
+            assert isinstance(chunk["error"]["code"], int)
+            self.state = "failed"
+            return
+        counts = dict(chunk.get("usageMetadata", {}))
+        counts.pop("penstockEstimated", None)  # the SDK leaves unknown fields of an answer out
+        _gemini_response().model_validate({**chunk, "usageMetadata": counts or None})
+        head = (chunk["responseId"], chunk["modelVersion"])
+        assert self.head in (None, head), "responseId or modelVersion changed"
+        self.head = head
+        (candidate,) = chunk["candidates"]
+        assert candidate["index"] == 0
+        assert candidate["content"]["role"] == "model"
+        for part in candidate["content"]["parts"]:
+            self._part(part, last="finishReason" in candidate)
+        if "finishReason" in candidate:
+            counts = chunk["usageMetadata"]
+            assert {"promptTokenCount", "candidatesTokenCount", "totalTokenCount"} <= set(counts)
+            self.state = "finished"
+        else:
+            assert "usageMetadata" not in chunk, "usage before the end"
+
+    def _part(self, part: dict[str, Any], *, last: bool) -> None:
+        kinds = {"text", "functionCall", "inlineData", "fileData", "executableCode",
+                 "codeExecutionResult"} & set(part)  # fmt: skip
+        assert len(kinds) == 1, f"a part of {len(kinds)} kinds: {part}"
+        assert part.get("text") != "" or last or "thoughtSignature" in part, "an empty text"
+        call = part.get("functionCall")
+        if call is not None:
+            assert isinstance(call["args"], dict), "arguments that are no object"
+            assert call["name"], "a call without name"
+            assert call["id"], "a call without id"
+            assert call["id"] not in self.calls, "an id twice"
+            self.calls.append(call["id"])

@@ -88,8 +88,7 @@ async def test_a_conversation_is_known_by_its_header_or_cache_key() -> None:
 async def test_signed_thinking_goes_back_to_where_it_is_from() -> None:
     async with World() as world:
         recall = Recall(world.ports)
-        carried = Reasoning("hm", signature="penstock.anthropic_messages.EqQB")
-        for kept in (Reasoning("hm", signature="EqQB"), carried):
+        for kept in (Reasoning("hm", signature="EqQB"), SIGNED):
             await recall.keep(asked(), [kept, CALL], "anthropic_messages")
             request = asked(turn(Text("so"), CALL))
             found = await recall.find(request)

@@ -15,11 +15,17 @@ table.
 
 from __future__ import annotations
 
-from . import anthropic_messages, ollama, openai_chat
+from . import anthropic_messages, gemini, ollama, openai_chat
 from .contract import HERE, Decoder, Dialect, Encoder, Target
 
 DIALECTS: dict[str, Dialect] = {
-    found.name: found for found in (openai_chat.DIALECT, anthropic_messages.DIALECT, ollama.DIALECT)
+    found.name: found
+    for found in (
+        openai_chat.DIALECT,
+        anthropic_messages.DIALECT,
+        ollama.DIALECT,
+        gemini.DIALECT,
+    )
 }
 
 __all__ = ["DIALECTS", "HERE", "Decoder", "Dialect", "Encoder", "Target"]

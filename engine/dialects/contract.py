@@ -55,6 +55,20 @@ class Decoder(Protocol):
     def finish(self) -> list[Event]: ...
 
 
+class Reframe(Protocol):
+    """Frames of a stream -> another form of it, at the very end, for a client that asked for one.
+
+    framing  parser of that form
+    feed     whole frames -> bytes; end: what closes the stream
+    """
+
+    content_type: str
+    framing: str
+
+    def feed(self, frames: bytes) -> bytes: ...
+    def end(self) -> bytes: ...
+
+
 class EncoderMaker(Protocol):
     """id, model and created are what the client shall see; request adds what it spoke like."""
 
@@ -109,17 +123,21 @@ class Dialect:
     """One wire format.
 
     family          whose error types its clients know
-    path            of the endpoint, under an upstream's base URL
+    path            of the endpoint, under an upstream's base URL: a template
+    query           parameters that go with it: templates
     endpoints       what clients call: (method, path) -> action, a name in `engine/shell/server.py`
     constants       (method, path) -> a JSON body that is always the same
-    prefix, locate  paths below `prefix`: (method, rest of the path) -> action and Target, or None
+    locate          what other paths mean: (method, path) -> action and Target, or None
+    prefix          paths below it are its own: what is not found there is told in its words
     framing         parser of its streams; done: payloads that end them
     render          (request, upstream model, profile) -> body; fills request.dropped
     messages, tools, tool_choice   parts of `render`, for templates
     stream_reader, whole_reader    (template roots, maker of ids) -> Decoder of chunks or of a
                     whole answer
     encoder         makes the Encoder of one answer
+    reframe         the form of a stream that a target asks for, None for the dialect's own
     reply           body of a whole answer
+    counted         body of an answer that tells a number of tokens
     failure         an answer that failed before it began
     stream_failure  the frames that end a stream which has begun
     error_from      what an upstream's answer with an error status means
@@ -127,13 +145,14 @@ class Dialect:
     headers         names of a client's headers that go on to an upstream of the same dialect
     tap             makes the watcher of a stream that passes through; None: it never does
     check_whole     the same for a whole answer
-    signs           its thinking has signatures; foreign clients carry them with a tag
+    signs           its thinking has signatures, without which a later request may be refused
     limits, schemas  names, ids and JSON Schema of tools, as far as foreign ones must be changed
     """
 
     name: str
     family: outcomes.Family
     path: str
+    query: Mapping[str, str] = field(default_factory=dict)
     framing: str
     done: tuple[str, ...]
     content_type: str = "application/json"
@@ -150,7 +169,9 @@ class Dialect:
     stream_reader: Callable[[Env, MakeId], Decoder]
     whole_reader: Callable[[Env, MakeId], Decoder]
     encoder: EncoderMaker
+    reframe: Callable[[Target], Reframe | None] = lambda target: None
     reply: ReplyMaker
+    counted: Callable[[int], dict[str, object]] = lambda tokens: {"input_tokens": tokens}
     failure: Failure
     stream_failure: Callable[[ErrorEvent], bytes]
     error_from: Callable[[HttpResponse], ExchangeError]

@@ -39,11 +39,19 @@ _SILENT = frozenset(
         "stream", "stream_options", "top_logprobs",
         "keep_alive",
         "output_config", "thinking",
+        "generationConfig.format", "generationConfig.thinkingConfig", "labels", "serviceTier",
     }
 )  # fmt: skip
-# The same, where other dialects have no such field.
+_REFUSED = frozenset(
+    {"audio", "background", "cachedContent", "container", "inference_geo", "mcp_servers"}
+)
+# What an answer is to be made of, where it is no text.
+_MODALITIES: dict[str, object] = {
+    "modalities": ["text"],
+    "generationConfig.responseModalities": ["TEXT"],
+}
+# Left out without a word only where they come from this dialect: others have no such field.
 _SILENT_OF = {"ollama": frozenset({"format", "generate", "think"})}
-_REFUSED = frozenset({"audio", "background", "container", "inference_geo", "mcp_servers"})
 
 _SYSTEM = ("system", "developer")
 
@@ -57,10 +65,10 @@ def foreign_extras(request: ChatRequest, profile: Profile, dropped: list[str]) -
             continue
         if name in profile.forward_extras:
             kept[name] = value
-        elif name in _REFUSED or (name == "modalities" and value != ["text"]):
+        elif name in _REFUSED or _MODALITIES.get(name, value) != value:
             message = f"{name}: the upstream of this model cannot do this"
             raise RequestError("unsupported", message, param=name)
-        elif name not in _SILENT and name != "modalities":
+        elif name not in _SILENT and name not in _MODALITIES:
             dropped.append(name)
     return kept
 

@@ -55,6 +55,21 @@ def _anthropic_models(entries: Entries, now: int) -> Fields:
     return {"data": data, "has_more": False, "first_id": ends[0], "last_id": ends[-1]}
 
 
+def _gemini_model(id: str, owner: str, now: int) -> Fields:
+    return {
+        "name": f"models/{id}",
+        "version": "001",
+        "displayName": id,
+        "description": f"served by {owner}",
+        "supportedGenerationMethods": ["generateContent", "countTokens"],
+    }
+
+
+def _gemini_models(entries: Entries, now: int) -> Fields:
+    """The Gemini list, all in one page. An id is listed once."""
+    return {"models": [_gemini_model(id, owner, now) for id, owner in _once(entries)]}
+
+
 def _once(entries: Entries) -> list[tuple[str, str]]:
     known: dict[str, str] = {}
     for id, owner in entries:
@@ -108,4 +123,5 @@ SHAPES: dict[Family, Shape] = {
     "openai": Shape(model, models),
     "anthropic": Shape(_anthropic_model, _anthropic_models),
     "ollama": Shape(_ollama_model, _ollama_models),
+    "gemini": Shape(_gemini_model, _gemini_models),
 }

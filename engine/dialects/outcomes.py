@@ -17,7 +17,7 @@ from engine.errors import ExchangeError
 from engine.events import ErrorEvent
 from engine.wire import HttpResponse, JsonError, loads
 
-Family = Literal["openai", "anthropic", "ollama"]
+Family = Literal["openai", "anthropic", "ollama", "gemini"]
 
 CLIENT_KINDS: dict[str, str] = {
     "bad_request": "the request is malformed",
@@ -42,6 +42,14 @@ class Answer:
     code: str | None = None
 
 
+# What Google's APIs call an HTTP status.
+_GOOGLE = {
+    400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
+    409: "ABORTED", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 502: "UNAVAILABLE",
+    503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     openai: Answer
@@ -51,6 +59,12 @@ class Row:
     def ollama(self) -> Answer:
         """Its errors are a status and words: the status is the one of the OpenAI API."""
         return self.openai
+
+    @property
+    def gemini(self) -> Answer:
+        """The status of the OpenAI column under Google's name for it."""
+        status = self.openai.status
+        return Answer(status, _GOOGLE.get(status, "INVALID_ARGUMENT"))
 
 
 _BAD_GATEWAY = Row(Answer(502, "server_error", "bad_gateway"), Answer(502, "api_error"))

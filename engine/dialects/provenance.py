@@ -1,64 +1,25 @@
-"""Whose signature it is: opaque strings that prove thinking, on their way through clients.
+"""Signatures of one provider that travel through clients of another.
 
-A signature is good where it was made and nowhere else. One that goes to a client of another dialect
-gets a tag in front, `penstock.<origin>.`, by which it is known when the client sends it back. It is
-then given to an upstream of that origin, without the tag, byte for byte, and to no other.
+Thinking and calls of some providers are signed, and must come back with their signature. A client
+of another dialect carries it in a field of its own; a mark before it says whose it is, so that it
+goes back to that provider and to nobody else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import re
 
-from engine.chat import Reasoning
-from engine.events import Event, Open, SignatureDelta
-
-_TAG = "penstock."
-CARRIERS = frozenset({"anthropic_messages", "openai_responses", "gemini"})  # clients that keep them
+_MARK = "penstock/"
+MARK = _MARK.encode()
+_MARKED = re.compile(rf"{_MARK}([a-z_]+)/(.*)", re.DOTALL)
 
 
-def tagged(signature: str, origin: str) -> str:
-    """The signature as foreign clients carry it; "" stays, a tag that is there already too."""
-    if not signature or not origin or signature.startswith(_TAG):
-        return signature
-    return f"{_TAG}{origin}.{signature}"
+def marked(signature: str, origin: str) -> str:
+    """The signature with the name of its dialect before it."""
+    return f"{_MARK}{origin}/{signature}"
 
 
-def untagged(signature: str, home: str) -> tuple[str, str]:
-    """The signature as its maker wrote it, and its origin: `home` where it has no tag."""
-    if not signature.startswith(_TAG):
-        return signature, home
-    origin, dot, bare = signature[len(_TAG) :].partition(".")
-    return (bare, origin) if dot else (signature, home)
-
-
-def read_thought(part: Reasoning, home: str) -> Reasoning:
-    """Thinking that came back from a client of the dialect `home`, with its true origin."""
-    signature, origin = untagged(part.signature or "", home)
-    encrypted, other = untagged(part.encrypted or "", home)
-    if (signature, encrypted) == (part.signature or "", part.encrypted or ""):
-        return part
-    return replace(
-        part,
-        signature=signature if part.signature else part.signature,
-        encrypted=encrypted if part.encrypted else part.encrypted,
-        origin=origin if origin != home else other,
-    )
-
-
-def tagger(origin: str) -> Callable[[Event], list[Event]]:
-    """What puts the tag on the signatures of one answer of an upstream of that origin."""
-
-    def tag(event: Event) -> list[Event]:
-        if isinstance(event, SignatureDelta):
-            signature = tagged(event.signature, origin)
-            return [SignatureDelta(event.block, signature, tagged(event.encrypted, origin))]
-        if isinstance(event, Open) and isinstance(event.part, Reasoning):
-            part = event.part
-            if part.signature or part.encrypted is not None:
-                signed = part.signature and tagged(part.signature, origin)
-                hidden = part.encrypted and tagged(part.encrypted, origin)
-                return [Open(event.block, replace(part, signature=signed, encrypted=hidden))]
-        return [event]
-
-    return tag
+def unmarked(signature: str) -> tuple[str, str]:
+    """The signature as its provider gave it, and its dialect; "" if it bears no mark."""
+    found = _MARKED.fullmatch(signature)
+    return (found[2], found[1]) if found else (signature, "")

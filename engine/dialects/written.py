@@ -18,7 +18,6 @@ from .contract import Dialect
 from .customs import as_functions
 from .names import fit_names
 from .profile import Profile, SchemaProfile
-from .provenance import CARRIERS, tagger
 from .schema_answer import asked_otherwise
 from .tool_schemas import rewrite
 
@@ -59,9 +58,7 @@ def _prepared(
     wanted = profile.tool_schemas or (dialect.schemas if foreign else None)
     if wanted is not None and request.tools:
         request = replace(request, tools=[_schema(tool, wanted) for tool in request.tools])
-    carried = foreign and dialect.signs and request.dialect in CARRIERS
-    signed = tagger(dialect.name) if carried else None
-    return request, tuple(step for step in (renamed, custom, said, signed) if step is not None)
+    return request, tuple(step for step in (renamed, custom, said) if step is not None)
 
 
 def _schema(tool: Tool, profile: SchemaProfile) -> Tool:

@@ -49,6 +49,7 @@ class Blocks:
         self._calls: dict[int, _Call] = {}  # hint -> open tool call
         self._waiting: dict[int, ArgsDelta] = {}  # calls whose name is not known yet
         self._ids: set[str] = set()
+        self._origin = ""  # whose thinking it is
         self.calls = 0
 
     @property
@@ -83,8 +84,13 @@ class Blocks:
         self._end_prose(out)
         self._kind, self._at = kind, self._take()
         out.append(
-            Open(self._at, part or (Reasoning() if kind is ReasoningDelta else _PARTS[kind]("")))
+            Open(
+                self._at, part or (self._thought() if kind is ReasoningDelta else _PARTS[kind](""))
+            )
         )
+
+    def _thought(self) -> Reasoning:
+        return Reasoning(origin=self._origin)
 
     def _other(self, event: Event, out: list[Event]) -> None:
         if isinstance(event, ArgsDelta):
@@ -109,6 +115,8 @@ class Blocks:
             self._begin(event.block, part, out)
         elif isinstance(part, Reasoning) and (part.signature or part.encrypted):
             self._begin_prose(ReasoningDelta, out, part)
+        elif isinstance(part, Reasoning) and not part.text:
+            self._origin = part.origin  # the block itself is opened by its first delta
         elif isinstance(part, Text | Reasoning | Refusal):
             if part.text:  # a block without text is opened by its first delta
                 self._prose(_DELTAS[type(part)](0, part.text), out)

@@ -18,13 +18,14 @@ from engine.auth.aws_sigv4 import EXTRA
 from engine.auth.pool import Roster
 from engine.dialects import DIALECTS
 from engine.errors import ConfigError, Problem
-from engine.options import OMIT, Condition, Env, Template
+from engine.options import OMIT, Condition, Env
 from engine.policies.retry import Backoff, RetryPolicy
 from engine.transform import METHODS
 from engine.wire import HttpRequest, dumps
 
 from .checks import check_nodes, check_spec, check_stages
 from .classify import Classifier
+from .endpoint import own_request
 from .errands import discovery_of, errands_of
 from .extends import Find, expand
 from .line_checks import check_lines
@@ -50,7 +51,6 @@ from .signing import Signer, compile_signer
 from .sourcing import Reach, roster_of
 from .spec import (
     HttpSpec,
-    RequestSpec,
     RouteSpec,
     SessionSpec,
     StepSpec,
@@ -175,10 +175,9 @@ class _Compiler:
         values = {key: self._value(key, value, spec, roster) for key, value in spec.values.items()}
         if self._failed():
             return None
-        request = spec.request or (
-            RequestSpec(path=_constant(dialect.path)) if dialect else RequestSpec()
-        )
-        mentions = frozenset(mentioned((spec, [(stage.options, stage.when) for stage in stages])))
+        request = spec.request or own_request(dialect)
+        staged = [(stage.options, stage.when) for stage in stages]
+        mentions = frozenset(mentioned((spec, request, staged)))
         placed, profile_of = placements(spec.auth), profiles_of(spec, self.tree, self.reader)
         return Route(
             name=name,
@@ -468,10 +467,6 @@ def _retry(spec: RouteSpec, values: Mapping[str, ValuePlan]) -> RetryPolicy:
             float(backoff.initial), backoff.factor, float(backoff.max), backoff.jitter == "full"
         ),
     )
-
-
-def _constant(source: str) -> Template:
-    return Template(source, lambda env: source, constant=True)
 
 
 def _resolved(node: Node, resolver: Resolver) -> Any:

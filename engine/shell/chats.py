@@ -94,7 +94,7 @@ class Chats:
     ) -> web.StreamResponse:
         """Raises RequestError for what cannot be served."""
         route, call, name = self._read(dialect, target, body, caller)
-        opened = self._open(route, call, self._client(request, route, call, name))
+        opened = self._open(route, call, self._client(request, target, route, call, name))
         self._begin(opened)
         try:
             await self._run(opened)
@@ -130,7 +130,9 @@ class Chats:
         )
         return route, call, name
 
-    def _client(self, request: web.BaseRequest, route: Route, call: Call, name: str) -> Client:
+    def _client(
+        self, request: web.BaseRequest, target: Target, route: Route, call: Call, name: str
+    ) -> Client:
         passes = (
             route.passthrough
             and call.offer.passes
@@ -151,6 +153,7 @@ class Chats:
             release=call.release,
             clean=self.clean,
             chat=chat,
+            reframe=call.dialect.reframe(target),
         )
 
     def _open(self, route: Route, call: Call, client: Client) -> Open:
@@ -225,14 +228,14 @@ class Chats:
             for opened in list(self.under_way):
                 if isinstance(opened.sink, StreamSink):
                     with contextlib.suppress(ConnectionError, RuntimeError):  # going away
-                        await self._tend(opened.sink, opened.early, now)
+                        self._tend(opened.sink, opened.early, now)
 
-    async def _tend(self, sink: StreamSink, early: float, now: float) -> None:
+    def _tend(self, sink: StreamSink, early: float, now: float) -> None:
         if sink.response is None:
             if now >= early:
-                await sink.early()
+                sink.early()
         elif now - sink.silent_since >= PING_EVERY:
-            await sink.ping()
+            sink.ping()
 
     async def drain(self, seconds: float) -> None:
         """Let requests finish; after `seconds` the rest get an error in their dialect."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from urllib.parse import unquote
 
@@ -47,7 +47,7 @@ class Server:
         """Any request. Never raises but CancelledError."""
         path = request.path
         handler = self._handlers.get((request.method, path))
-        dialect = _dialect_at(path) or _dialect_of(request)
+        dialect = _dialect_at(request.method, path) or _dialect_of(request)
         try:
             self._check_host(request)
             if handler is None:
@@ -59,6 +59,8 @@ class Server:
             raise
         except Exception as error:
             self.chats.ports.observer.saw("crash", error=error, path=path)
+            if request.writer.output_size:  # an answer is on its way: all that is left is to stop
+                raise ConnectionAbortedError from None
             return self._refuse(request, dialect, RequestError("internal", "internal error"))
 
     def __post_init__(self) -> None:
@@ -102,11 +104,12 @@ class Server:
         if method == "GET" and path.startswith("/v1/models/"):
             target = Target(unquote(path.removeprefix("/v1/models/")))
             return partial(self.model, _dialect_of(request), target)
-        dialect = _dialect_at(path)
-        if dialect is not None and dialect.locate is not None:
-            found = dialect.locate(method, path.removeprefix(dialect.prefix))
+        for dialect in _LOCATING:
+            assert dialect.locate is not None
+            found = dialect.locate(method, path)
             if found is not None:
-                return partial(self._actions[found[0]], dialect, found[1])
+                target = replace(found[1], query=request.query)
+                return partial(self._actions[found[0]], dialect, target)
         methods = sorted(known for known, where in self._handlers if where == path)
         if methods:
             raise RequestError("method", f"{path} takes {', '.join(methods)}")
@@ -161,14 +164,14 @@ class Server:
     async def models(
         self, dialect: Dialect, target: Target, request: web.BaseRequest
     ) -> web.StreamResponse:
-        self._client(Headers(request.headers))
+        self._client(request)
         entries = [(name, offer.owned_by) for name, _, offer in self.chats.book().listed]
         return _json(listings.SHAPES[dialect.family].models(entries, self.since))
 
     async def model(
         self, dialect: Dialect, target: Target, request: web.BaseRequest
     ) -> web.StreamResponse:
-        self._client(Headers(request.headers))
+        self._client(request)
         found = self.chats.book().find(target.model)
         if found is None:
             raise no_model(target.model)
@@ -185,14 +188,15 @@ class Server:
         return await self.model(dialect, Target(named), request)
 
     async def _say(self, body: bytes, request: web.BaseRequest) -> web.StreamResponse:
-        self._client(Headers(request.headers))
+        self._client(request)
         return web.Response(body=body, content_type="application/json")
 
     # ---- chat ----
 
-    def _client(self, headers: Headers) -> Caller:
+    def _client(self, request: web.BaseRequest) -> Caller:
         """Who calls. Raises RequestError `auth`."""
-        presented = presented_key(headers)
+        headers = Headers(request.headers)
+        presented = presented_key(headers) or request.query.get("key", "")
         secret = Secret(presented, "client key") if presented else None
         if self.keys is None:
             return Caller("", secret, headers)
@@ -204,10 +208,9 @@ class Server:
     async def chat(
         self, dialect: Dialect, target: Target, request: web.BaseRequest
     ) -> web.StreamResponse:
-        headers = Headers(request.headers)
         if self.chats.draining:
             raise RequestError("unavailable", "the server is shutting down")
-        caller = self._client(headers)
+        caller = self._client(request)
         body = await read_body(request, int(self.settings.limits.request))
         return await self.chats.ask(dialect, target, request, body, caller)
 
@@ -215,33 +218,41 @@ class Server:
         self, dialect: Dialect, target: Target, request: web.BaseRequest
     ) -> web.StreamResponse:
         """How long a conversation is, by an estimate."""
-        headers = Headers(request.headers)
-        self._client(headers)
+        caller = self._client(request)
         body = await read_body(request, int(self.settings.limits.request))
-        chat = dialect.parse(body, headers, target)
+        chat = dialect.parse(body, caller.headers, target)
         if self.chats.book().find(chat.model) is None:
             raise no_model(chat.model)
-        answer = _json({"input_tokens": estimate(chat)})
+        answer = _json(dialect.counted(estimate(chat)))
         answer.headers.update({**id_headers(self._id()), "x-penstock-token-count": "estimate"})
         return answer
 
 
 _BY_PATH = {path: found for found in DIALECTS.values() for _, path in found.endpoints}
+_LOCATING = tuple(found for found in DIALECTS.values() if found.locate is not None)
 _PREFIXES = tuple((found.prefix, found) for found in DIALECTS.values() if found.prefix)
 
 
-def _dialect_at(path: str) -> Dialect | None:
+def _dialect_at(method: str, path: str) -> Dialect | None:
     """The dialect whose path this is."""
     known = _BY_PATH.get(path)
     if known is not None:
         return known
+    for found in _LOCATING:
+        if found.locate is not None and found.locate(method, path) is not None:
+            return found
     return next((found for prefix, found in _PREFIXES if path.startswith(prefix)), None)
 
 
 def _dialect_of(request: web.BaseRequest) -> Dialect:
     """The dialect of a client, where the path does not tell."""
-    name = "anthropic_messages" if "anthropic-version" in request.headers else "openai_chat"
+    headers = request.headers
+    name = next((name for mark, name in _MARKS if mark in headers), "openai_chat")
     return DIALECTS[name]
+
+
+# Headers that only clients of one dialect send.
+_MARKS = (("anthropic-version", "anthropic_messages"), ("x-goog-api-key", "gemini"))
 
 
 def presented_key(headers: Headers) -> str:

@@ -3,14 +3,19 @@ from __future__ import annotations
 import json
 
 from engine.chat import Text, ToolCall
-from engine.dialects import DIALECTS
+from engine.dialects import DIALECTS, Target
 from engine.errors import RequestError
 from engine.events import Close, Finish, Open, Reply, Start, TextDelta, fold
 from engine.wire import Headers, Record, loads
-from tests.grammar import check_chat_stream, check_messages_stream, check_ollama_stream
+from tests.grammar import (
+    check_chat_stream,
+    check_gemini_stream,
+    check_messages_stream,
+    check_ollama_stream,
+)
 
 CHAT, MESSAGES = DIALECTS["openai_chat"], DIALECTS["anthropic_messages"]
-OLLAMA = DIALECTS["ollama"]
+OLLAMA, GEMINI = DIALECTS["ollama"], DIALECTS["gemini"]
 LEGACY = b'{"model":"m","messages":[{"role":"user","content":"hi"}],"functions":[]}'
 CALL = Reply(parts=[ToolCall("a", "f", "{}")], finish="tool_calls")
 
@@ -62,6 +67,43 @@ def test_an_answer_goes_through_the_table_of_messages() -> None:
     body = MESSAGES.reply(answer, "req_2", "m", 7)
     whole = MESSAGES.whole_reader({}, lambda: "made").feed(Record("", body, loads(body)))
     assert (fold(whole).text, fold(whole).id) == ("a", "msg_2")
+
+
+def test_an_answer_goes_through_the_table_of_gemini() -> None:
+    target = Target("m", True, {"alt": "sse"})
+    request = GEMINI.parse(b'{"contents":[{"parts":[{"text":"hi"}]}]}', Headers(), target)
+    assert (request.model, request.stream) == ("m", True)
+    encoder = GEMINI.encoder("req_1", "m", 7, True, request)
+    data = encoder.feed([Start(), Open(0, Text("")), TextDelta(0, "a"), Close(0), Finish("stop")])
+    values = check_gemini_stream(data)
+    reader = GEMINI.stream_reader({}, lambda: "made")
+    answer = fold([event for value in values for event in reader.feed(Record("", b"", value))])
+    assert (answer.text, answer.id) == ("a", "1")
+    body = GEMINI.reply(answer, "req_2", "m", 7)
+    whole = GEMINI.whole_reader({}, lambda: "made").feed(Record("", body, loads(body)))
+    assert (fold(whole).text, fold(whole).id) == ("a", "2")
+    assert ({"totalTokens": 3}, {"input_tokens": 3}) == (GEMINI.counted(3), MESSAGES.counted(3))
+
+
+def test_a_gemini_request_passes_as_it_is() -> None:
+    body = b'{"contents":[],"model":"models/x"}'
+    found = GEMINI.scan(body, Target("m", True))
+    assert found is not None
+    assert ("m", True, True) == (found.model, found.stream, found.include_usage)
+    assert GEMINI.splice(body, found, "up", True) == body
+    for odd in (b"[]", b"{", b'{"generateContentRequest":{}}'):
+        assert GEMINI.scan(odd, Target("m", True)) is None
+    assert GEMINI.scan(body) is None
+
+
+def test_a_conversation_with_a_foreign_signature_is_not_passed_to_anthropic() -> None:
+    body = b'{"model":"m","messages":[{"thinking":"","signature":"penstock/gemini/s"}]}'
+    assert MESSAGES.scan(body) is None
+    assert MESSAGES.scan(body.replace(b"penstock/", b"")) is not None
+
+
+def test_only_one_dialect_has_another_form_of_its_streams() -> None:
+    assert ["gemini"] == [name for name, found in DIALECTS.items() if found.reframe(Target("m"))]
 
 
 def test_a_stream_of_messages_passes_without_an_option_for_its_usage() -> None:

@@ -31,6 +31,17 @@ def test_a_model_as_anthropic_clients_know_it() -> None:
     ModelInfo.model_validate(found)
 
 
+def test_models_as_gemini_clients_know_them() -> None:
+    shape = SHAPES["gemini"]
+    found = shape.model("m", "route-a", 7)
+    assert found == {
+        "name": "models/m", "version": "001", "displayName": "m",
+        "description": "served by route-a",
+        "supportedGenerationMethods": ["generateContent", "countTokens"],
+    }  # fmt: skip
+    assert {"models": [found]} == shape.models([("m", "route-a"), ("m", "two")], 7)
+
+
 def test_the_anthropic_list_is_one_page() -> None:
     shape = SHAPES["anthropic"]
     listed = shape.models([("a", "one"), ("b", "one"), ("a", "two")], 7)

@@ -74,6 +74,26 @@ def test_statuses_and_types(kind: str, openai: tuple[int, str], anthropic: tuple
 
 
 @pytest.mark.parametrize(
+    ("kind", "status", "word"),
+    [
+        ("auth_invalid", 502, "UNAVAILABLE"),
+        ("quota_exhausted", 429, "RESOURCE_EXHAUSTED"),
+        ("rate_limited", 429, "RESOURCE_EXHAUSTED"),
+        ("overloaded", 503, "UNAVAILABLE"),
+        ("timeout", 504, "DEADLINE_EXCEEDED"),
+        ("context_length", 400, "INVALID_ARGUMENT"),
+        ("model_not_found", 404, "NOT_FOUND"),
+        ("auth", 401, "UNAUTHENTICATED"),
+        ("forbidden", 403, "PERMISSION_DENIED"),
+        ("too_large", 413, "INVALID_ARGUMENT"),
+        ("internal", 500, "INTERNAL"),
+    ],
+)
+def test_statuses_have_googles_names(kind: str, status: int, word: str) -> None:
+    assert Answer(status, word) == answer_for(kind, "gemini")
+
+
+@pytest.mark.parametrize(
     ("kind", "code"),
     [
         ("context_length", "context_length_exceeded"),

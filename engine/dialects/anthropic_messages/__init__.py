@@ -10,6 +10,7 @@ from dataclasses import replace
 from engine.chat import ChatRequest
 from engine.dialects import outcomes
 from engine.dialects.contract import HERE, Dialect, Encoder, Target
+from engine.dialects.provenance import MARK
 from engine.dialects.splice import Scan, scan, splice
 from engine.events import Reply
 
@@ -29,8 +30,11 @@ def _reply(
 
 
 def _scan(body: bytes, target: Target = HERE) -> Scan | None:
-    """Usage is always told here, so a stream needs no option for it."""
-    found = scan(body)
+    """Usage is always told here, so a stream needs no option for it.
+
+    None where a signature of another provider has to be taken out: this one would refuse it.
+    """
+    found = None if MARK in body else scan(body)
     return None if found is None else replace(found, include_usage=True)
 
 

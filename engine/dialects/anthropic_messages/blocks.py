@@ -24,6 +24,7 @@ from engine.chat import (
     ToolCall,
     ToolResult,
 )
+from engine.dialects.filetypes import type_of
 from engine.errors import RequestError
 from engine.wire import JsonError, loads
 
@@ -33,13 +34,6 @@ _IDENT = re.compile(r"[a-zA-Z0-9_-]+")
 _NOT_IDENT = re.compile(r"[^a-zA-Z0-9_-]")
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _TEXTS = frozenset({"application/json", "application/xml", "application/yaml"})
-# First characters of a file in base64, and its type.
-_STARTS = (
-    ("iVBORw0KGg", "image/png"),
-    ("/9j/", "image/jpeg"),
-    ("R0lGOD", "image/gif"),
-    ("JVBERi0", "application/pdf"),
-)
 
 
 def block(part: Part) -> object:
@@ -137,7 +131,7 @@ def _media(part: Media) -> object:
 def _image(part: Media) -> object:
     if part.data is None:
         return _with_source("image", part, _pointer(part))
-    mime = _type_of(part.data) or ("image/jpeg" if part.mime == "image/jpg" else part.mime)
+    mime = type_of(part.data) or ("image/jpeg" if part.mime == "image/jpg" else part.mime)
     if mime not in _IMAGES:
         message = f"an image of type {mime} cannot be sent to the upstream"
         raise RequestError("unsupported", message, about=part)
@@ -147,7 +141,7 @@ def _image(part: Media) -> object:
 def _document(part: Media) -> object:
     if part.data is None:
         return _with_source("document", part, _pointer(part))
-    mime = _type_of(part.data) or part.mime or ""
+    mime = type_of(part.data) or part.mime or ""
     if mime.startswith("text/") or mime in _TEXTS:
         source: Extras = {"type": "text", "media_type": "text/plain", "data": _decoded(part.data)}
         return _with_source("document", part, source)
@@ -180,20 +174,6 @@ def _with_source(kind: str, part: Media, source: Extras) -> Extras:
     if kind == "document" and part.name is not None:
         out["title"] = part.name
     return {**{n: v for n, v in part.extras.items() if n != "source"}, **out}
-
-
-def _type_of(data: str) -> str | None:
-    """What the first bytes of a file show; None if it is nothing known."""
-    if data.startswith("UklGR") and _bytes(data[:16])[8:12] == b"WEBP":
-        return "image/webp"
-    return next((mime for start, mime in _STARTS if data.startswith(start)), None)
-
-
-def _bytes(data: str) -> bytes:
-    try:
-        return b64decode(data)
-    except (binascii.Error, ValueError):
-        return b""
 
 
 def _decoded(data: str) -> str:

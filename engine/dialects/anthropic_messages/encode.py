@@ -27,6 +27,7 @@ from engine.chat import (
     ToolResult,
 )
 from engine.dialects.outcomes import answer_for, message_for
+from engine.dialects.provenance import marked
 from engine.dialects.tokens import estimate
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
@@ -143,7 +144,7 @@ class Encoder:
             self._say(part.text, out)
 
     def _open_reasoning(self, part: Reasoning, out: list[bytes]) -> None:
-        self._signature = part.signature or ""
+        self._signature = _carried(part)
         if _is_redacted(part):
             self._begin({"type": "redacted_thinking", "data": part.encrypted}, out)
             return
@@ -277,6 +278,13 @@ def _message(request_id: str, model: str) -> Fields:
     }
 
 
+def _carried(part: Reasoning) -> str:
+    """The signature of a thought, with the mark of its provider if that is another one."""
+    if not part.signature or part.origin in ("", NAME):
+        return part.signature or ""
+    return marked(part.signature, part.origin)
+
+
 def _is_redacted(part: Reasoning) -> bool:
     return part.encrypted is not None and not part.text
 
@@ -324,7 +332,7 @@ def _block(part: Part, finish: str) -> Fields | None:
     if isinstance(part, Reasoning):
         if _is_redacted(part):
             return {"type": "redacted_thinking", "data": part.encrypted}
-        return {"type": "thinking", "thinking": part.text, "signature": part.signature or ""}
+        return {"type": "thinking", "thinking": part.text, "signature": _carried(part)}
     if isinstance(part, ToolCall):
         found = _input(part)
         if found is None and finish != "length":

@@ -30,7 +30,7 @@ from engine.chat import (
     ToolChoice,
     ToolResult,
 )
-from engine.dialects.provenance import read_thought
+from engine.dialects.provenance import unmarked
 from engine.dialects.reading import (
     NAMES,
     body_fields,
@@ -302,12 +302,12 @@ def _search_result(rest: Extras, where: str) -> str:
 
 def _thinking(rest: Extras, where: str) -> Part:
     text, signature = need(rest, "thinking", str, where), take(rest, "signature", str, where)
-    return read_thought(Reasoning(text, signature=signature, origin=NAME, extras=rest), NAME)
+    own, origin = unmarked(signature) if signature else (signature, "")
+    return Reasoning(text, signature=own, origin=origin or NAME, extras=rest)
 
 
 def _redacted(rest: Extras, where: str) -> Part:
-    data = need(rest, "data", str, where)
-    return read_thought(Reasoning(encrypted=data, origin=NAME, extras=rest), NAME)
+    return Reasoning(encrypted=need(rest, "data", str, where), origin=NAME, extras=rest)
 
 
 def _call(rest: Extras, where: str) -> Part:

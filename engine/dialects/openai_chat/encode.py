@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from engine.chat import Citation, Reasoning, Refusal, Text, ToolCall
+from engine.chat import Citation, Part, Reasoning, Refusal, Text, ToolCall
 from engine.dialects.outcomes import Answer, answer_for, message_for
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
@@ -38,6 +38,8 @@ from engine.events import (
     merge_usage,
 )
 from engine.wire import dumps
+
+from .parse import GOOGLE
 
 Fields = dict[str, object]
 
@@ -79,6 +81,7 @@ class Encoder:
         self._legacy = legacy
         self._usage: Usage | None = None
         self._calls: dict[int, _Outgoing] = {}
+        self._sealed: Fields = {}  # what carries the signature of the call that comes next
         self._over = False
         self._text = self._around({"content": _HOLE})
         self._reasoning = self._around({"reasoning_content": _HOLE})
@@ -147,6 +150,8 @@ class Encoder:
         part = event.part
         if isinstance(part, ToolCall):
             return self._begin(event.block, part)
+        if isinstance(part, Reasoning) and part.signature:
+            self._sealed = carrier(part)
         if isinstance(part, Text) and part.text:
             return self._chunk({"content": part.text})
         if isinstance(part, Reasoning) and part.text:
@@ -167,6 +172,7 @@ class Encoder:
             field = "input" if part.kind == "custom" else "arguments"
             index, inner = len(self._calls), {"name": part.name, field: part.args}
             call = {"index": index, "id": part.id, "type": part.kind, part.kind: inner}
+            call, self._sealed = call | self._sealed, {}
             first = {"tool_calls": [call]}
             more = {"tool_calls": [{"index": index, part.kind: {field: _HOLE}}]}
         empty = not part.args and part.kind == "function"
@@ -285,8 +291,28 @@ def _message(answer: Reply, legacy: bool) -> Fields:
     if calls and legacy:
         message["function_call"] = {"name": calls[0].name, "arguments": calls[0].args or "{}"}
     elif calls:
-        message["tool_calls"] = [_call(call) for call in calls]
+        message["tool_calls"] = _called(answer.parts)
     return message
+
+
+def _called(parts: list[Part]) -> list[Fields]:
+    """The calls, each with the signature that stands before it."""
+    out: list[Fields] = []
+    sealed: Fields = {}
+    for part in parts:
+        if isinstance(part, Reasoning) and part.signature:
+            sealed = carrier(part)
+        elif isinstance(part, ToolCall):
+            out.append(_call(part) | sealed)
+            sealed = {}
+    return out
+
+
+def carrier(thought: Reasoning) -> Fields:
+    """What carries a signature of Gemini, in the form of Google's own OpenAI endpoint."""
+    if thought.origin != GOOGLE:
+        return {}
+    return {"extra_content": {"google": {"thought_signature": thought.signature}}}
 
 
 def _call(call: ToolCall) -> Fields:

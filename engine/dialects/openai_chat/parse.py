@@ -303,7 +303,8 @@ def _assistant(turn: _Turn) -> list[Part]:
         if refusal is not None:
             parts.append(Refusal(refusal))
     for at, raw in enumerate(take(rest, "tool_calls", list, where) or []):
-        parts.append(_call(fields(raw, f"{where}tool_calls[{at}]"), f"{where}tool_calls[{at}]."))
+        call = _call(fields(raw, f"{where}tool_calls[{at}]"), f"{where}tool_calls[{at}].")
+        parts += [*_signature(call.extras), call]
     old = take(rest, "function_call", dict, where)
     if old is not None:
         inner, where = dict(old), where + "function_call."
@@ -324,6 +325,17 @@ def _reasoning(rest: Extras) -> list[Part]:
                 Reasoning(text, extras={} if field == "reasoning_content" else {"field": field})
             ]
     return []
+
+
+GOOGLE = "gemini"  # whose signatures Google's own OpenAI endpoint puts beside a call
+
+
+def _signature(extras: Extras) -> list[Part]:
+    """The signature that a call carries for Gemini, as the thought before it."""
+    found: object = extras.get("extra_content")
+    for name in ("google", "thought_signature"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return [Reasoning(signature=found, origin=GOOGLE)] if isinstance(found, str) and found else []
 
 
 def _call(rest: Extras, where: str) -> ToolCall:

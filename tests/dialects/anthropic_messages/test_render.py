@@ -590,7 +590,7 @@ def test_a_loop_whose_thinking_is_lost_goes_on_without() -> None:
 
 
 def test_thinking_signed_elsewhere_is_not_sent() -> None:
-    tagged = {"type": "thinking", "thinking": "hm", "signature": "penstock.gemini.AbC="}
+    tagged = {"type": "thinking", "thinking": "hm", "signature": "penstock/gemini/AbC="}
     turn = {"role": "assistant", "content": [tagged, {"type": "text", "text": "so"}]}
     request = own(messages=[{"role": "user", "content": "hi"}, turn])
     sent: Any = render(request, "up")

@@ -1,0 +1,433 @@
+"""Events -> generateContent answers: the chunks of a stream, a whole answer, failures.
+
+    data: {"candidates": [{"content": {"parts": […], "role": "model"}, "index": 0}], …}
+
+Every chunk is one `data: ` line; there is no terminator, no comment and no sign of life: clients
+stumble over each of them. Blocks never interleave: what belongs to a second open block waits until
+the first is closed. A call goes out whole, in one part, when it closes. Thoughts are parts with
+`thought: true`, sent to clients that asked to see them. A signature stands on the part that follows
+it. The last chunk has the finishReason and the usage. An error after the first byte is a chunk with
+an `error` and nothing after it. The API has no place for annotations of the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+from engine.chat import (
+    ChatRequest,
+    Citation,
+    Media,
+    Opaque,
+    Part,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from engine.dialects.outcomes import answer_for, message_for
+from engine.errors import ExchangeError, RequestError
+from engine.events import (
+    ArgsDelta,
+    CitationDelta,
+    Close,
+    ErrorEvent,
+    Event,
+    Finish,
+    Open,
+    ReasoningDelta,
+    RefusalDelta,
+    Reply,
+    SignatureDelta,
+    TextDelta,
+    Usage,
+    UsageEvent,
+    merge_usage,
+)
+from engine.wire import JsonError, dumps, loads
+
+from .decode import FINISHES
+from .names import NAME
+from .parse import wants_thoughts
+from .signatures import carried
+
+Fields = dict[str, object]
+
+# A part nobody gives, cut out of an encoded chunk to get the bytes around its text.
+_HOLE: Fields = {"text": {"": 0}}
+_RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
+
+
+class Encoder:
+    """Chunks of one answer; the id and the model are those the client shall see.
+
+    request tells whether its client asked to see thoughts; without it they are shown
+    """
+
+    def __init__(self, request_id: str, model: str, request: ChatRequest | None = None) -> None:
+        self._head = {"modelVersion": model, "responseId": _ident(request_id)}
+        self._shows = request is None or wants_thoughts(request)
+        self._usage: Usage | None = None
+        self._citations: list[Citation] = []
+        self._signature: str | None = None  # of the part that comes next
+        self._refused = False
+        self._broken = ""  # a call whose arguments are no object
+        self._over = False
+        self._at = -1  # the engine's number of the block that goes out now, -1 for none
+        self._part: Part = _NOTHING
+        self._pieces: list[str] = []  # of its arguments
+        self._waiting: dict[int, list[Event]] = {}
+        self._around = self._chunk([_HOLE]).split(dumps(_HOLE["text"]))
+
+    def feed(self, events: list[Event]) -> bytes:
+        """One byte string for all events. After Finish or ErrorEvent nothing comes any more."""
+        if self._over:
+            return b""
+        out: list[bytes] = []
+        before, after = self._around
+        for event in events:
+            if type(event) is TextDelta and event.block == self._at and self._signature is None:
+                out += (before, dumps(event.text), after)
+                continue
+            write = _WRITERS.get(type(event))
+            if write is not None:
+                write(self, event, out)
+                if self._over:
+                    break
+        return b"".join(out)
+
+    def finish(self) -> bytes:
+        return b""
+
+    def ping(self) -> bytes | None:
+        return None
+
+    # ---- chunks ----
+
+    def _chunk(self, parts: list[Fields], **ending: object) -> bytes:
+        content = {"parts": parts, "role": "model"}
+        candidate: Fields = {"content": content, "index": 0, **ending}
+        return _frame({"candidates": [candidate], **self._head})
+
+    def _give(self, part: Fields, out: list[bytes]) -> None:
+        """A part, with the signature that waits for it."""
+        if self._signature is not None:
+            part = {**part, "thoughtSignature": self._signature}
+            self._signature = None
+        out.append(self._chunk([part]))
+
+    # ---- blocks ----
+
+    def _of_block(self, event: Any, out: list[bytes]) -> None:
+        """An event of the block that goes out now; of any other one it has to wait."""
+        if self._at < 0 and type(event) is Open:
+            self._at = event.block
+        if event.block != self._at:
+            self._waiting.setdefault(event.block, []).append(event)
+            return
+        _BLOCK_WRITERS[type(event)](self, event, out)
+        while self._at < 0 and self._waiting:
+            self._at = next(iter(self._waiting))
+            for late in self._waiting.pop(self._at):
+                _BLOCK_WRITERS[type(late)](self, late, out)
+
+    def _open(self, event: Open, out: list[bytes]) -> None:
+        part = self._part = event.part
+        self._pieces = []
+        if isinstance(part, ToolCall):
+            self._pieces.append(part.args)
+        elif isinstance(part, Reasoning):
+            self._think(ReasoningDelta(event.block, part.text), out)
+            self._sign(SignatureDelta(event.block, part.signature or ""), out)
+        elif isinstance(part, Text | Refusal):
+            self._refused = self._refused or isinstance(part, Refusal)
+            if part.text:
+                self._give({"text": part.text}, out)
+        else:
+            found = part_of(part)
+            if found is not None:
+                self._give(found, out)
+
+    def _say(self, event: TextDelta | RefusalDelta, out: list[bytes]) -> None:
+        self._refused = self._refused or isinstance(event, RefusalDelta)
+        self._give({"text": event.text}, out)
+
+    def _think(self, event: ReasoningDelta, out: list[bytes]) -> None:
+        if event.text and self._shows:
+            out.append(self._chunk([{"text": event.text, "thought": True}]))
+
+    def _sign(self, event: SignatureDelta, out: list[bytes]) -> None:
+        """A signature of this API goes on with the next part; that of a thought stays with it."""
+        part = self._part
+        if not event.signature or not isinstance(part, Reasoning):
+            return
+        sealed = Reasoning(signature=event.signature, origin=part.origin)
+        if part.origin in ("", NAME):
+            self._signature = carried(sealed)
+        elif self._shows:
+            out.append(self._chunk([_sealed(sealed)]))
+
+    def _args(self, event: ArgsDelta, out: list[bytes]) -> None:
+        self._pieces.append(event.json)
+
+    def _cite(self, event: CitationDelta, out: list[bytes]) -> None:
+        self._citations.append(event.citation)
+
+    def _close(self, event: Close, out: list[bytes]) -> None:
+        part = self._part
+        if isinstance(part, ToolCall):
+            made = ToolCall(part.id, part.name, "".join(self._pieces), part.kind)
+            found = part_of(made)
+            if found is None:
+                self._broken = self._broken or part.name
+            else:
+                self._give(found, out)
+        self._at, self._part = -1, _NOTHING
+
+    # ---- endings ----
+
+    def _count(self, event: UsageEvent, out: list[bytes]) -> None:
+        self._usage = merge_usage(self._usage, event.usage)
+
+    def _finish(self, event: Finish, out: list[bytes]) -> None:
+        self._over = True
+        if self._broken and event.reason != "length":
+            out.append(stream_failure(ErrorEvent("retryable", _no_object(self._broken))))
+            return
+        last: Fields = {"text": ""}
+        if self._signature is not None:
+            last["thoughtSignature"] = self._signature
+        content = {"parts": [last], "role": "model"}
+        candidate: Fields = {"content": content, **_ending(event, self._refused), "index": 0}
+        if (grounding := _grounding(self._citations)) is not None:
+            candidate["groundingMetadata"] = grounding
+        told: Fields = {
+            "candidates": [candidate],
+            "usageMetadata": usage(self._usage),
+            **self._head,
+        }
+        out.append(_frame(told))
+
+    def _fail(self, event: ErrorEvent, out: list[bytes]) -> None:
+        self._over = True
+        out.append(stream_failure(event))
+
+
+_NOTHING = Text("")
+
+_Write = Callable[[Encoder, Any, list[bytes]], None]
+_BLOCK_WRITERS: dict[type, _Write] = {
+    Open: Encoder._open,
+    TextDelta: Encoder._say,
+    RefusalDelta: Encoder._say,
+    ReasoningDelta: Encoder._think,
+    SignatureDelta: Encoder._sign,
+    ArgsDelta: Encoder._args,
+    CitationDelta: Encoder._cite,
+    Close: Encoder._close,
+}
+_WRITERS: dict[type, _Write] = {
+    **dict.fromkeys(_BLOCK_WRITERS, Encoder._of_block),
+    UsageEvent: Encoder._count,
+    Finish: Encoder._finish,
+    ErrorEvent: Encoder._fail,
+}
+
+
+def _frame(value: Fields) -> bytes:
+    return b"data: %b\n\n" % dumps(value)
+
+
+def _ident(request_id: str) -> str:
+    return request_id.removeprefix("req_")
+
+
+# ---- parts ----
+
+
+def part_of(part: Part) -> Fields | None:
+    """A part that is whole; None for what has no form here, as arguments that are no object."""
+    if isinstance(part, ToolCall):
+        args = _object(part)
+        return None if args is None else {
+            "functionCall": {"id": part.id, "name": part.name, "args": args}
+        }  # fmt: skip
+    if isinstance(part, Media):
+        return _media(part)
+    if isinstance(part, Opaque):
+        ours = part.dialect == NAME and isinstance(part.raw, dict)
+        return part.raw if ours else None  # type: ignore[return-value]
+    if isinstance(part, ToolResult):
+        return None
+    return {"text": part.text} if part.text else None
+
+
+def _object(call: ToolCall) -> object:
+    if call.kind == "custom":
+        return {"input": call.args}
+    try:
+        value = loads(call.args or "{}")
+    except JsonError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _media(part: Media) -> Fields | None:
+    if part.data is not None:
+        return {"inlineData": {"mimeType": part.mime or "image/png", "data": part.data}}
+    uri = part.file_id or part.url
+    return {"fileData": {"mimeType": part.mime, "fileUri": uri}} if uri else None
+
+
+def _sealed(part: Reasoning) -> Fields:
+    """A thought with the signature that belongs to it."""
+    return {"text": part.text, "thought": True, "thoughtSignature": carried(part)}
+
+
+def _no_object(name: str) -> str:
+    return f"the arguments of a call of `{name}` are no JSON object"
+
+
+# A turn that its provider paused, in the words of the APIs that have it.
+_PAUSES = ("pause_turn", "CONTINUATION")
+_REASONS = {"length": "MAX_TOKENS", "content_filter": "SAFETY", "other": "OTHER"}
+
+
+def _ending(finish: Finish, refused: bool) -> Fields:
+    """finishReason: the upstream's own word where it is one of this API."""
+    raw, reason = finish.raw, finish.reason
+    if FINISHES.get(raw) == reason or (reason == "other" and raw.isupper()):
+        return {"finishReason": raw}
+    if reason == "other" and raw in _PAUSES:
+        return {"finishReason": "CONTINUATION"}
+    if refused and reason == "stop":
+        return {"finishReason": "SAFETY"}
+    return {"finishReason": _REASONS.get(reason, "STOP")}
+
+
+def _grounding(found: list[Citation]) -> Fields | None:
+    """The pages an answer rests on, None if there are none."""
+    pages = [note for note in found if note.url]
+    if not pages:
+        return None
+    chunks = [{"web": {"uri": note.url, "title": note.title or ""}} for note in pages]
+    supports = [
+        {"segment": {"text": note.text}, "groundingChunkIndices": [at]}
+        for at, note in enumerate(pages)
+        if note.text
+    ]
+    return {"groundingChunks": chunks, "groundingSupports": supports}
+
+
+# ---- whole answers ----
+
+
+def reply(answer: Reply, request_id: str, model: str, request: ChatRequest | None = None) -> bytes:
+    """The body of a whole answer.
+
+    Raises ExchangeError(retryable) for a call whose arguments are no JSON object, which this API
+    cannot say; if the answer was cut off by its length, such a call is left out.
+    """
+    shows = request is None or wants_thoughts(request)
+    refused = any(isinstance(part, Refusal) for part in answer.parts)
+    finish = Finish(answer.finish, answer.raw_finish)
+    notes = [note for part in answer.parts if isinstance(part, Text) for note in part.citations]
+    candidate: Fields = {
+        "content": {"parts": _parts(answer, shows), "role": "model"},
+        **_ending(finish, refused),
+        "index": 0,
+    }
+    if (grounding := _grounding(notes)) is not None:
+        candidate["groundingMetadata"] = grounding
+    return dumps(
+        {
+            "candidates": [candidate],
+            "usageMetadata": usage(answer.usage),
+            "modelVersion": model,
+            "responseId": _ident(request_id),
+        }
+    )
+
+
+def _parts(answer: Reply, shows: bool) -> list[Fields]:
+    out: list[Fields] = []
+    signature: str | None = None
+    for part in answer.parts:
+        if isinstance(part, Reasoning):
+            out += _thought(part) if shows else []
+            signature = carried(part) if part.origin in ("", NAME) else signature
+            continue
+        found = part_of(part)
+        if found is None:
+            if isinstance(part, ToolCall) and answer.finish != "length":
+                raise ExchangeError("retryable", _no_object(part.name))
+            continue
+        if signature:
+            found, signature = {**found, "thoughtSignature": signature}, None
+        out.append(found)
+    if signature:
+        out.append({"text": "", "thoughtSignature": signature})
+    return out
+
+
+def _thought(part: Reasoning) -> list[Fields]:
+    if part.signature and part.origin not in ("", NAME):
+        return [_sealed(part)]
+    return [{"text": part.text, "thought": True}] if part.text else []
+
+
+def usage(counts: Usage | None) -> Fields:
+    """`usageMetadata`. Without any counts it is zero and marked as estimated."""
+    counts = counts or Usage(estimated=True)
+    read, said, thought = counts.input or 0, counts.output or 0, counts.reasoning
+    raw = counts.raw
+    ours = isinstance(raw, dict) and "promptTokenCount" in raw
+    tools = raw.get("toolUsePromptTokenCount") if ours else None  # type: ignore[attr-defined]
+    out: Fields = dict(raw) if ours else {}  # type: ignore[call-overload]
+    out["promptTokenCount"] = max(0, read - (tools if isinstance(tools, int) else 0))
+    out["candidatesTokenCount"] = max(0, said - (thought or 0))
+    out["totalTokenCount"] = read + said
+    if thought is not None:
+        out["thoughtsTokenCount"] = thought
+    if counts.cache_read is not None:
+        out["cachedContentTokenCount"] = counts.cache_read
+    if counts.estimated:
+        out["penstockEstimated"] = True
+    return out
+
+
+# ---- failures ----
+
+
+def failure(
+    kind: str, message: str, request_id: str = "", error: ExchangeError | RequestError | None = None
+) -> tuple[int, bytes]:
+    """Status and body for an outcome class or a client kind. The request id has no place in it."""
+    upstream = error if isinstance(error, ExchangeError) else None
+    status = upstream.status if upstream else 0
+    after = upstream.retry_after if upstream else None
+    shown = answer_for(kind, "gemini", status=status)
+    words = message_for(kind, message, status=status)
+    return shown.status, dumps(_error(shown.status, words, shown.type, after))
+
+
+def stream_failure(event: ErrorEvent, *, type: str = "") -> bytes:
+    """The chunk that ends a stream which has begun.
+
+    type: the upstream's own status, kept on pass-through unless it is about its credential.
+    """
+    shown = answer_for(event.cls, "gemini", status=event.status)
+    words = message_for(event.cls, event.message, status=event.status)
+    word = type if type and words == event.message else shown.type
+    return _frame(_error(shown.status, words, word, event.retry_after))
+
+
+def _error(code: int, message: str, status: str, after: float | None) -> Fields:
+    details: list[Fields] = []
+    if after is not None:
+        details.append({"@type": _RETRY_INFO, "retryDelay": f"{max(1, ceil(after))}s"})
+    error: Fields = {"code": code, "message": message, "status": status}
+    return {"error": {**error, "details": details}}

@@ -1,0 +1,178 @@
+"""Watches a generateContent answer that is passed through: whole frames in, whole frames out.
+
+What goes on is what came, byte for byte, with these exceptions: only `data: ` lines go on, since
+clients stumble over comments, `event:` lines and `[DONE]`; lone surrogates become U+FFFD. A frame
+that is not JSON ends the answer with an error, an error frame ends it with its own status. There is
+no terminator: a stream whose candidates have not all said their finishReason was cut off.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from engine.dialects.frames import NOT_JSON, Observations, decode, junk, take_apart
+from engine.dialects.outcomes import classify_text, error_event, read_error
+from engine.events import ErrorEvent, Finish, UsageEvent
+from engine.wire import dumps
+
+from .decode import FINISHES, decode_whole, read_usage
+from .encode import stream_failure
+
+Fields = dict[str, Any]
+
+
+class Tap(Observations):
+    """One answer. What it has shown stands in the attributes of Observations.
+
+    include_usage    the client asked for usage: this API always tells it
+    model            name that the answer shall bear, None to leave the upstream's
+    finish_optional  an answer with content that just ends is whole
+    """
+
+    def __init__(
+        self,
+        include_usage: bool = True,
+        *,
+        model: str | None = None,
+        finish_optional: bool = False,
+    ) -> None:
+        super().__init__()
+        self._model = model
+        self._finish_optional = finish_optional
+        self._open: set[object] = set()  # indices of candidates that have begun and not finished
+        self._over = False
+
+    def feed(self, frames: list[bytes]) -> bytes:
+        """What to send on of some frames, each with the blank line that ends it."""
+        out: list[bytes] = []
+        for frame in frames:
+            if self._over:
+                break
+            value = _quick(frame)
+            out.append(self._slow(frame) if value is None else self._look(frame, value))
+        return b"".join(out)
+
+    def end(self) -> bytes:
+        """The upstream's stream is over: `error` is set if the answer was not whole."""
+        if self._over:
+            return b""
+        self._over = True
+        if self.finish is not None or (self._finish_optional and self.content):
+            return b""
+        if self.content:
+            error = ErrorEvent("truncated", "the upstream's answer ended before it was whole")
+        else:
+            error = ErrorEvent("empty_response", "the upstream's answer has no content")
+        return self._fail(error)
+
+    def _look(self, frame: bytes, value: Fields) -> bytes:
+        """What to send on of a chunk, after noting what it says."""
+        if "error" in value:
+            found = read_error(value)
+            if found is not None:
+                return self._fail(error_event(found), found.type)
+        candidates = value.get("candidates")
+        for candidate in candidates if isinstance(candidates, list) else ():
+            if isinstance(candidate, dict):
+                self._candidate(candidate)
+        feedback = value.get("promptFeedback")
+        blocked = feedback.get("blockReason") if isinstance(feedback, dict) else None
+        if isinstance(blocked, str) and blocked:
+            self.finish = Finish("content_filter", blocked)
+        usage = value.get("usageMetadata")
+        if usage and isinstance(usage, dict):
+            self.usage = read_usage(usage)
+        if self._model is not None and "modelVersion" in value:
+            return _frame({**value, "modelVersion": self._model})
+        return frame
+
+    def _candidate(self, candidate: Fields) -> None:
+        index, raw = candidate.get("index") or 0, candidate.get("finishReason")
+        self.content = self.content or _says(candidate)
+        if not raw or not isinstance(raw, str):
+            self._open.add(index)
+            self.finish = None
+            return
+        self._open.discard(index)
+        if not self._open:
+            self.finish = Finish(FINISHES.get(raw, "other"), raw)
+
+    def _slow(self, frame: bytes) -> bytes:
+        """What to send on of a frame that is not one plain `data: ` line."""
+        taken = take_apart(frame)
+        if taken is None:
+            return self._fail(junk(frame))
+        data = (taken.data or b"").strip()
+        if not data or data == b"[DONE]":
+            return b""
+        value, exact = decode(data)
+        if not isinstance(value, dict):
+            return self._fail(NOT_JSON)
+        if exact and b"\n" not in data and b"\r" not in data:
+            return self._look(b"data: %b\n\n" % data, value)
+        return self._look(_frame(value), value)
+
+    def _fail(self, error: ErrorEvent, type: str = "") -> bytes:
+        """The answer ends here: with an error, or well if it had finished before."""
+        self._over = True
+        if self.finish is None:
+            self.error = error
+            self.failure = stream_failure(error, type=type)
+        return b""
+
+
+def _frame(value: Fields) -> bytes:
+    return b"data: %b\n\n" % dumps(value)
+
+
+def _quick(frame: bytes) -> Fields | None:
+    """The value of a frame that is exactly one `data: {…}` line, else None."""
+    payload = frame[6:].rstrip(b"\r\n")
+    if frame[:6] != b"data: " or b"\n" in payload or b"\r" in payload:
+        return None
+    try:
+        value = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    return value if type(value) is dict else None
+
+
+def _says(candidate: Fields) -> bool:
+    content = candidate.get("content")
+    parts = content.get("parts") if isinstance(content, dict) else None
+    return isinstance(parts, list) and any(
+        isinstance(part, dict) and any(value for name, value in part.items() if name != "thought")
+        for part in parts
+    )
+
+
+# ---- whole answers ----
+
+
+def check_whole(body: bytes) -> Observations:
+    """What a whole answer says that is passed through: an error for everything that is not one.
+
+    Its `body` is the answer as it came, but for lone surrogates.
+    """
+    seen = Observations(done=True, body=body)
+    value, exact = decode(body)
+    if value is None:
+        seen.error = ErrorEvent(*classify_text(body))
+        return seen
+    for event in decode_whole(value, str):
+        if isinstance(event, ErrorEvent):
+            seen.error = event
+        elif isinstance(event, Finish):
+            seen.finish = event
+        elif isinstance(event, UsageEvent):
+            seen.usage = event.usage
+    candidates = value.get("candidates") if isinstance(value, dict) else None
+    seen.content = seen.error is None and any(
+        isinstance(item, dict) and _says(item)
+        for item in (candidates if isinstance(candidates, list) else ())
+    )
+    if not exact:
+        seen.body = dumps(value)
+    return seen
