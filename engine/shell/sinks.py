@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ from engine.events import (
     UsageEvent,
 )
 from engine.route.view import Asked
+from engine.wire import loads
 
 from .reply import Reply
 
@@ -48,6 +49,7 @@ class Client:
     release  called when the answer begins: nothing is tried again
     clean    takes secrets out of what an error says: some upstreams repeat the key
     chat     the parsed request, None where it is passed through
+    keep     given the answer as one document before its client has seen its end
     reframe  writes a stream in the form that the client asked for, None for the dialect's own
     """
 
@@ -61,6 +63,7 @@ class Client:
     release: Callable[[], None] = lambda: None
     clean: Callable[[bytes], bytes] = bytes
     chat: ChatRequest | None = None
+    keep: Callable[[object], Awaitable[None]] | None = None
     reframe: Reframe | None = None
 
     @property
@@ -128,6 +131,8 @@ class PlainSink:
         except ExchangeError as error:  # the dialect has no words for it
             await self.fail(error)
         else:
+            if client.keep is not None:
+                await client.keep(loads(body))
             self._reply(body)
 
     async def fail(self, error: ExchangeError, frames: bytes = b"") -> None:
@@ -161,6 +166,7 @@ class StreamSink:
         self._held: list[Event] = []
         self._waiting: list[bytes] = []
         self._length = 0
+        self._passed = False
         self._counts = client.wants_usage
         self.folder: Folder | None = None
 
@@ -203,6 +209,7 @@ class StreamSink:
         return [Start(client.asked.id, client.model, client.created), *held]
 
     async def forward(self, data: bytes, content: bool) -> None:
+        self._passed = True
         if not self.committed:
             self._waiting.append(data)
             if not content:
@@ -223,7 +230,10 @@ class StreamSink:
             events.append(UsageEvent(usage))
         self.committed = True
         finish = _timed(finish, self.begun, self.first_event, self.now())
-        await self._write(self.encoder.feed([*events, finish]), last=True)
+        data = self.encoder.feed([*events, finish])
+        if self.client.keep is not None:
+            await self.client.keep(getattr(self.encoder, "document", None))
+        await self._write(data, last=True)
 
     async def end(self) -> None:
         self.committed = True
@@ -235,7 +245,11 @@ class StreamSink:
             self.status = response.status
             return
         event = ErrorEvent(error.cls, error.message, error.status, error.code, error.retry_after)
-        frames = frames or self.client.dialect.stream_failure(event)
+        if not frames:
+            passed = self._passed
+            frames = (
+                self.client.dialect.stream_failure(event) if passed else self.encoder.feed([event])
+            )
         await self._write(self.client.clean(frames), last=True)
 
     def _start(self) -> Reply:
