@@ -18,9 +18,11 @@ LARGEST_FILE, LONGEST_FUNCTION, DEEPEST = 450, 50, 4
 # Modules without a test file of their name, and what tests them instead.
 ELSEWHERE = {
     "auth/health.py": "tests/auth/test_pool.py",
+    "auth/steps.py": "tests/auth/test_flows.py",
     "cli/check.py": "tests/route/test_corpus.py",
     "cli/mock.py": "tests/shell/test_loopback.py",
     "cli/serve.py": "tests/shell/test_reload_live.py",
+    "conversing.py": "tests/shell/test_oauth.py",
     "dialects/anthropic_messages/blocks.py": "tests/dialects/anthropic_messages/test_parse.py",
     "dialects/anthropic_messages/turns.py": "tests/dialects/anthropic_messages/test_render.py",
     "dialects/gemini/contents.py": "tests/dialects/gemini/test_parse.py",
@@ -36,8 +38,11 @@ ELSEWHERE = {
     "ports.py": "tests/kit.py",  # protocols only
     "recorded.py": "tests/test_replay.py",
     "route/codes.py": "tests/route/test_corpus.py",
+    "route/logins.py": "tests/auth/test_granting.py",
     "route/manual.py": "tests/route/test_schema.py",
+    "route/oauth_checks.py": "tests/route/test_corpus.py",
     "route/rule_checks.py": "tests/route/test_checks.py",
+    "route/urls.py": "tests/route/test_checks.py",
     "shell/admin.py": "tests/security/test_auth_matrix.py",
     "shell/app.py": "tests/faults/test_stopping.py",
     "shell/chats.py": "tests/clients/test_openai_python.py",

@@ -12,6 +12,7 @@ from engine.events import ErrorEvent, Event, Reply
 from engine.wire import Headers, HttpResponse, Record
 
 from . import outcomes
+from .embedding import Embedding
 from .frames import Observations, Tap
 from .names import Limits
 from .profile import Profile, SchemaProfile
@@ -146,6 +147,7 @@ class Dialect:
     tap             makes the watcher of a stream that passes through; None: it never does
     check_whole     the same for a whole answer
     signs           its thinking has signatures, without which a later request may be refused
+    embed           a client's request for embeddings, where clients of the dialect ask for some
     limits, schemas  names, ids and JSON Schema of tools, as far as foreign ones must be changed
     """
 
@@ -180,6 +182,7 @@ class Dialect:
     tap: Callable[..., Tap] | None = None
     check_whole: Callable[[bytes], Observations] | None = None
     headers: tuple[str, ...] = ()
+    embed: Callable[[bytes, Target], Embedding] | None = None
     limits: Limits = Limits()
     schemas: SchemaProfile = "jsonschema"
     signs: bool = False

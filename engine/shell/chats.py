@@ -16,8 +16,9 @@ from typing import Any
 from aiohttp import web
 
 from engine.attempt import Call
-from engine.chat import Message
-from engine.dialects import Dialect, Target
+from engine.chat import ChatRequest, Message
+from engine.dialects import HERE, Dialect, Target
+from engine.errands import Errand
 from engine.errors import ExchangeError, RequestError
 from engine.exchange import Exchange, Report
 from engine.keyring import Keyring
@@ -94,6 +95,35 @@ class Chats:
     ) -> web.StreamResponse:
         """Raises RequestError for what cannot be served."""
         route, call, name = self._read(dialect, target, body, caller)
+        return await self._serve(request, target, route, call, name)
+
+    async def bring(
+        self,
+        dialect: Dialect,
+        request: web.BaseRequest,
+        caller: Caller,
+        name: str,
+        make: Callable[[Route], Errand],
+    ) -> web.StreamResponse:
+        """An errand to the route of a model. Raises RequestError for what cannot be served."""
+        found = self.book().find(name)
+        if found is None:
+            raise no_model(name)
+        route, offer = found
+        ident, empty = f"req_{self.ports.random.getrandbits(96):024x}", ChatRequest("", name, [])
+        call = Call(
+            asked=Asked(ident, lambda: empty, False, caller.headers, caller.client),
+            offer=offer,
+            dialect=dialect,
+            wants_stream=False,
+            client_key=caller.key,
+            errand=make(route),
+        )
+        return await self._serve(request, HERE, route, call, name)
+
+    async def _serve(
+        self, request: web.BaseRequest, target: Target, route: Route, call: Call, name: str
+    ) -> web.StreamResponse:
         opened = self._open(route, call, self._client(request, target, route, call, name))
         self._begin(opened)
         try:
