@@ -61,7 +61,7 @@ class Transform:
         return replace(request, messages=messages)
 
     def _without(self, message: Message) -> Message:
-        parts = [part for part in message.parts if not isinstance(part, Reasoning)]
+        parts: list[Part] = [p for p in message.parts if not isinstance(p, Reasoning)]
         return replace(message, parts=parts)
 
     def _turn(self, message: Message) -> Message:
@@ -69,7 +69,7 @@ class Transform:
         if not calls and not self._all:
             return message
         thoughts = [part for part in message.parts if isinstance(part, Reasoning)]
-        others = [part for part in message.parts if not isinstance(part, Reasoning)]
+        others: list[Part] = [p for p in message.parts if not isinstance(p, Reasoning)]
         if any(thought.text.strip() for thought in thoughts):
             named: list[Part] = [self._named(thought) for thought in thoughts]
             return replace(message, parts=[*named, *others])
