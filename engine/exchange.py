@@ -13,6 +13,7 @@ from collections.abc import Callable
 from .attempt import Attempt, Call, Outcome
 from .auth.accounts import NOBODY
 from .chat import Message
+from .cleanups import Try
 from .errors import OUTCOMES, ExchangeError
 from .events import ErrorEvent, Finish
 from .keyring import Keyring
@@ -64,25 +65,31 @@ class Exchange:
         self.session: Session | None = None
         self.turns: list[Message] = []
         self.hold = Hold(NOBODY)
+        self.tries: list[Try] = []
 
     async def run(self, collected: Callable[[], list[Message]] = list) -> Report:
         """collected() gives the assistant turns of the delivered answer, for `history: server`."""
+        try:
+            self.report.outcome = outcome = await self._outcome()
+            await self._end(outcome, collected)
+            await self._bear_in_mind(outcome)
+        finally:  # also when the client left
+            self.keyring.cleanups.leave(self.route, self.tries)
+        return self.report
+
+    async def _outcome(self) -> Outcome:
         total = float(self.route.spec.timeouts.total)
         try:
             with self.ports.clock.watch(total):  # never pushed back: the total
-                outcome = await self._loop(total)
+                return await self._loop(total)
         except TimeoutError:
-            outcome = Outcome(error=ErrorEvent("timeout", f"no whole answer within {total:g} s"))
+            return Outcome(error=ErrorEvent("timeout", f"no whole answer within {total:g} s"))
         except ExchangeError as error:
-            outcome = Outcome(error=_event(error), cause=error.__cause__)
+            return Outcome(error=_event(error), cause=error.__cause__)
         except RenderError as error:
-            outcome = Outcome(error=ErrorEvent("fatal", f"the route cannot be rendered: {error}"))
+            return Outcome(error=ErrorEvent("fatal", f"the route cannot be rendered: {error}"))
         finally:
             self.hold.release()
-        self.report.outcome = outcome
-        await self._end(outcome, collected)
-        await self._bear_in_mind(outcome)
-        return self.report
 
     async def _loop(self, total: float) -> Outcome:
         clock, route = self.ports.clock, self.route
@@ -136,6 +143,9 @@ class Exchange:
         )
         if self.keeper is not None:
             self.keeper = attempt.keeper = Keeper()
+        if any(plan.cleanup for plan in self.route.values.values()):
+            begun = Try(attempt.env, scopes, self.hold.account)
+            self.tries.append(self.keyring.cleanups.enter(begun))
         outcome = await attempt.run(number, previous)
         self._saw(outcome, scopes)
         return outcome
@@ -244,7 +254,7 @@ class Exchange:
     def _scopes(self) -> dict[str, str]:
         """Who shares a value: what an upstream keeps of a conversation belongs to the account."""
         digest, request = self.hold.account.digest, self.call.asked.id
-        session = self.session.key if self.session and self.session.key else request
+        session = self.session.scope if self.session else request
         own = f"{session}|{digest}" if len(self.route.roster.accounts) > 1 else session
         return {"route": "", "account": digest, "session": own, "request": request}
 

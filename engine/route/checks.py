@@ -7,6 +7,7 @@ Problems; all of them run, so that one mistake does not hide another.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator
 
@@ -219,7 +220,7 @@ def _wrong_value(value: ValueSpec) -> str | None:
 
 
 def _shared(name: str, value: ValueSpec, spec: RouteSpec, tree: Node) -> Iterator[Problem]:
-    for way, mentions in expressions(value, ("values", name)):
+    for way, mentions in _asking(name, value):
         wrong = next((m for m in sorted(mentions) if _is_narrow(m, spec)), None)
         of = next((m for m in sorted(mentions) if m.partition(".")[0] == "account"), None)
         if of is not None and value.scope == "route" and many(spec):
@@ -265,8 +266,13 @@ def _order(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
             yield mention_mark(tree, way, "values").problem("E516", message)
 
 
+def _asking(name: str, value: ValueSpec) -> Iterator[tuple[Way, frozenset[str]]]:
+    """What is read to fetch a value; its clean-up comes later."""
+    return expressions(dataclasses.replace(value, cleanup=None), ("values", name))
+
+
 def _needs(name: str, value: ValueSpec) -> Iterator[tuple[Way, str]]:
-    for way, mentions in expressions(value, ("values", name)):
+    for way, mentions in _asking(name, value):
         for mention in sorted(mentions):
             if mention.startswith("values."):
                 yield way, mention.removeprefix("values.")
@@ -280,6 +286,33 @@ def _reached(start: str, graph: dict[str, set[str]]) -> set[str]:
         known |= new
         waiting += new
     return known
+
+
+def _cleanups(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
+    for name, value in spec.values.items():
+        if value.cleanup is None:
+            continue
+        place: Way = ("values", name, "cleanup")
+        if value.scope in ("route", "account"):
+            message = (
+                f"`values.{name}` is shared (scope {value.scope}), and others may still use it: "
+                "`cleanup` needs `scope: session` or `scope: request`"
+            )
+            yield key_mark(tree, place).problem("E524", message)
+            continue
+        for way, mentions in expressions(value.cleanup, place):
+            gone = next((m for m in sorted(mentions) if _is_gone(m, value.scope, spec)), None)
+            if gone is not None:
+                message = f"`{gone}` is gone when `values.{name}` is cleaned up"
+                yield mention_mark(tree, way, gone).problem("E524", message)
+
+
+def _is_gone(mention: str, scope: str, spec: RouteSpec) -> bool:
+    root, _, name = mention.partition(".")
+    if root == "values" and name.partition(".")[0] in spec.values:
+        other = spec.values[name.partition(".")[0]].scope
+        return scope == "session" and other == "request"
+    return root in ("req", "model", "let")
 
 
 def _session(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
@@ -309,6 +342,8 @@ def requests_of(spec: RouteSpec) -> Iterator[tuple[Way, HttpSpec]]:
     for name, value in spec.values.items():
         if value.request is not None:
             yield ("values", name, "request"), value.request
+        if value.cleanup is not None:
+            yield ("values", name, "cleanup"), value.cleanup
 
 
 def _paths(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
@@ -357,6 +392,7 @@ _CHECKS: tuple[Check, ...] = (
     _values,
     _accounts,
     _order,
+    _cleanups,
     _session,
     _paths,
     _bearer,

@@ -77,6 +77,7 @@ CODES: dict[str, str] = {
     "E521": "a header, query parameter, cookie or path that does not fit on one line",
     "E522": "accounts that cannot be had this way",
     "E523": "`pick: sticky` without a session to stick to",
+    "E524": "a clean-up that never runs, or that needs what is gone by then",
     "E530": "a route signs twice, or two of its keys write the same header",
     "E532": "a package that this route needs is not installed",
     "E599": "the compiler failed, which is a bug of the engine",

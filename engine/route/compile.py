@@ -37,6 +37,7 @@ from .mentions import (
     roots_of,
     value_names,
     wanted_values,
+    without_cleanups,
 )
 from .nodes import Mark, Node, read
 from .offers import offers_of
@@ -180,7 +181,8 @@ class _Compiler:
             return None
         request = spec.request or own_request(dialect)
         staged = [(stage.options, stage.when) for stage in stages]
-        mentions = frozenset(mentioned((spec, request, staged)))
+        asked = dataclasses.replace(spec, values=without_cleanups(spec.values))
+        mentions = frozenset(mentioned((asked, request, staged)))
         placed, profile_of = placements(spec.auth), profiles_of(spec, self.tree, self.reader)
         return Route(
             name=name,
@@ -330,9 +332,13 @@ class _Compiler:
             persist=spec.persist,
             when=spec.when,
             secret=spec.secret,
-            needs=frozenset(value_names(mentioned(spec))),
+            needs=frozenset(value_names(mentioned(dataclasses.replace(spec, cleanup=None)))),
             fingerprint=self._fingerprint("values", name) + self._owner(spec, roster),
             outputs=tuple(spec.extract) if isinstance(spec.extract, dict) else (),
+            cleanup=compile_request(spec.cleanup, route.base_url or "", route.upstream.headers)
+            if spec.cleanup
+            else None,
+            undone_with=frozenset(value_names(mentioned(spec.cleanup))),
         )
 
     def _flow(self, name: str, spec: ValueSpec, route: RouteSpec) -> Callable[[Env], Any]:

@@ -148,6 +148,11 @@ class ValueSpec:
     refresh_after: int | None = option(None, "failed requests in a row that renew the value")
     when: Condition | None = option(None, "only fetched when this holds; else undefined")
     secret: bool = option(True, "masked in explain, logs and errors")
+    cleanup: HttpSpec | None = option(
+        None, "a request that undoes it when its scope (`request` or `session`) ends; it sees "
+        "`values`, `account`, `session` and `vars`",
+        example={"method": "DELETE", "path": "/chats/{{ values.chat | urlpath }}"},
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
