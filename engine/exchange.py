@@ -16,27 +16,32 @@ from .chat import Message
 from .cleanups import Try
 from .errors import OUTCOMES, ExchangeError
 from .events import ErrorEvent, Finish
+from .joined import Held, Joined
 from .keyring import Keyring
 from .options import Secret
 from .policies import Attempt as Seen
-from .policies import Deliver, Policy, Retry
+from .policies import Continue, Deliver, Policy, Retry
 from .pools import Hold
 from .ports import Ports, Sink
 from .recall import Keeper, Recall, Recalled
 from .route.route import Route
 from .route.template import RenderError
-from .route.view import view
+from .route.view import Asked, view
 from .sessions import Session, Sessions
 
 
 @dataclasses.dataclass(slots=True)
 class Report:
-    """What an exchange came to, for log and metrics. gone: its client went away."""
+    """What an exchange came to, for log and metrics.
+
+    gone: its client went away; relented: it failed and left its client to another route
+    """
 
     attempts: int = 0
     outcome: Outcome = dataclasses.field(default_factory=Outcome)
     error: ErrorEvent | None = None
     gone: bool = False
+    relented: bool = False
 
 
 class Exchange:
@@ -50,6 +55,7 @@ class Exchange:
         keyring: Keyring,
         sessions: Sessions,
         sink: Sink,
+        relents: Callable[[ErrorEvent], bool] = lambda error: False,
         recall: Recall | None = None,
     ) -> None:
         self.route = route
@@ -57,7 +63,10 @@ class Exchange:
         self.ports = ports
         self.keyring = keyring
         self.sessions = sessions
-        self.sink = sink
+        sink = Held(sink) if route.spec.hold == "full" else sink
+        self.joined = Joined(sink) if route.spec.continuation else None
+        self.sink: Sink = self.joined or sink
+        self.relents = relents
         self.report = Report()
         self.recall = recall
         self.recalled = Recalled()
@@ -65,6 +74,7 @@ class Exchange:
         self.session: Session | None = None
         self.turns: list[Message] = []
         self.hold = Hold(NOBODY)
+        self.asked: Asked | None = None  # as it was before the answer was continued
         self.tries: list[Try] = []
 
     async def run(self, collected: Callable[[], list[Message]] = list) -> Report:
@@ -118,8 +128,11 @@ class Exchange:
                     await self._take(tried, left - after)
                     number, previous = number + 1, (outcome.error.cls if outcome.error else None)
                     self.sink.restart()
+                case Continue(turns=turns):
+                    await self._onward(outcome, seen, turns, env)
+                    number, previous = 1, None
                 case _:
-                    return outcome
+                    return self._whole(outcome)
 
     async def _take(self, tried: frozenset[str], left: float) -> None:
         """An account for the next attempt. Raises ExchangeError when none is free in time."""
@@ -162,8 +175,38 @@ class Exchange:
         others = outcome.error is not None and self.keyring.pools.others(
             self.route, self.hold, tried
         )
-        committed, random = self.sink.committed, self.ports.random
-        return Seen(number, outcome.error, committed, renewed, left, random, others)
+        committed, random, joined = self.sink.committed, self.ports.random, self.joined
+        said = joined.said(outcome.usage, self.call.asked.chat) if joined else None
+        return Seen(
+            number, outcome.error, committed, renewed, left, random, others, outcome.finish, said
+        )
+
+    async def _onward(
+        self, outcome: Outcome, seen: Seen, turns: tuple[Message, ...], env: dict[str, object]
+    ) -> None:
+        """Go on with the answer: the conversation as it was, and what was said so far."""
+        assert self.joined is not None
+        assert seen.said is not None
+        await self.joined.onward(outcome.usage)
+        self.asked = self.asked or self.call.asked
+        chat = self.asked.chat
+        chat = dataclasses.replace(
+            chat,
+            messages=[*chat.messages, *turns],
+            out=dataclasses.replace(chat.out, max_tokens=seen.said.room),
+        )
+        self.call.asked = self.asked.with_chat(chat)
+        env["req"] = view(self.call.asked, self.route.names)
+
+    def _whole(self, outcome: Outcome) -> Outcome:
+        """The outcome of all parts of an answer. Where no more could be had it ends as it was."""
+        joined = self.joined
+        if joined is None or not joined.continues:
+            return outcome
+        if outcome.error is not None and not self.sink.committed:
+            outcome.error, outcome.finish = None, Finish("length", "length")
+        outcome.usage = joined.usage(outcome.usage)
+        return outcome
 
     def _saw(self, outcome: Outcome, scopes: dict[str, str]) -> None:
         """One report per attempt, whatever happened."""
@@ -263,6 +306,9 @@ class Exchange:
     async def _end(self, outcome: Outcome, collected: Callable[[], list[Message]]) -> None:
         if outcome.error is not None:
             self.report.error = outcome.error
+            self.report.relented = not self.sink.committed and self.relents(outcome.error)
+            if self.report.relented:
+                return
             await self.sink.fail(_exception(outcome.error), outcome.failure)
             return
         finish = outcome.finish or Finish("stop")

@@ -222,7 +222,7 @@ async def _ask(
         return Seen(status, error=failed, shown=_error_in(raw), raw=raw)
     seen = Seen()
     sink = Recorder(call, model, seen)
-    exchange = Exchange(route, call, ports, keyring, sessions, sink, Recall(ports))
+    exchange = Exchange(route, call, ports, keyring, sessions, sink, recall=Recall(ports))
     await exchange.run(lambda: [Message("assistant", list(sink.folder.done().parts))])
     return seen
 

@@ -374,7 +374,9 @@ class World:
         given = {"messages": turns, **body}
         call = call_of(route, given, key=key, headers=headers, dialect=dialect)
         sink = FakeSink(stream=call.wants_stream)
-        exchange = Exchange(route, call, self.ports, self.keyring, self.sessions, sink, self.recall)
+        exchange = Exchange(
+            route, call, self.ports, self.keyring, self.sessions, sink, recall=self.recall
+        )
         self.report = await exchange.run(lambda: [Message("assistant", list(sink.reply.parts))])
         assert sink.ends == 1, "the answer never ended"
         return sink

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
 
 from jinja2 import nodes as jinja
 
@@ -148,6 +149,7 @@ def _complete(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
 _LEAST: tuple[tuple[tuple[str, ...], float], ...] = (
     (("retry", "attempts"), 1),
     (("retry", "backoff", "factor"), 1),
+    (("continuation", "max"), 1),
     (("limits", "concurrency"), 1),
     (("limits", "request"), 1),
     (("limits", "answer"), 1),
@@ -380,6 +382,15 @@ def _bearer(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
         yield find(tree, ("auth", "bearer")).mark.problem("W508", message, "warning")
 
 
+def _fallback(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
+    known = {spec.name or PurePosixPath(tree.mark.file).stem}
+    for at, fallback in enumerate(spec.fallback):
+        if fallback.to in known:
+            message = f"`fallback` leads to `{fallback.to}`, which has had the request by then"
+            yield find(tree, ("fallback", at)).mark.problem("E524", message)
+        known.add(fallback.to)
+
+
 # ---- all of them ----
 
 _CHECKS: tuple[Check, ...] = (
@@ -396,6 +407,7 @@ _CHECKS: tuple[Check, ...] = (
     _session,
     _paths,
     _bearer,
+    _fallback,
     *RULE_CHECKS,
 )
 _UNRESOLVED = {"E201", "E202", "E203"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -19,7 +19,6 @@ from engine.auth.pool import Roster
 from engine.dialects import DIALECTS
 from engine.errors import ConfigError, Problem
 from engine.options import OMIT, Condition, Env
-from engine.policies.retry import Backoff, RetryPolicy
 from engine.transform import METHODS
 from engine.wire import HttpRequest, dumps
 
@@ -44,6 +43,7 @@ from .offers import offers_of
 from .places import key_mark
 from .placing import placements
 from .profiles import profiles_of
+from .reactions import policies_of
 from .reader import REFERENCES, WRONG, Reader, did_you_mean
 from .references import Outside, Resolver
 from .render import Pairs, compile_patches, compile_request, pairs, without_case
@@ -209,7 +209,7 @@ class _Compiler:
             session=self._session(spec.session),
             stages=stages,
             classifier=Classifier(spec.errors),
-            policies=(_retry(spec, values | self.fetched),),
+            policies=policies_of(spec, values | self.fetched),
             stream_road=stream_road(spec, dialect),
             whole_road=whole_road(spec, dialect),
             no_road=no_road(spec),
@@ -461,23 +461,6 @@ def _without_echoes(problems: list[Problem]) -> Iterator[Problem]:
 
 
 _LIST_METHODS = frozenset(METHODS) - {"extract", "produce"}
-
-
-def _retry(spec: RouteSpec, values: Mapping[str, ValuePlan]) -> RetryPolicy:
-    backoff = spec.retry.backoff
-    renewable = {cls for plan in values.values() for cls in plan.refresh_for}
-    if spec.session is not None:
-        renewable.add("session_lost")
-    if spec.auth.sign is not None:
-        renewable.add("stale")  # signed by a clock that was wrong
-    return RetryPolicy(
-        spec.retry.attempts,
-        None if spec.retry.for_ is None else frozenset(spec.retry.for_),
-        frozenset(renewable),
-        Backoff(
-            float(backoff.initial), backoff.factor, float(backoff.max), backoff.jitter == "full"
-        ),
-    )
 
 
 def _resolved(node: Node, resolver: Resolver) -> Any:
