@@ -335,6 +335,8 @@ class _Compiler:
             needs=frozenset(value_names(mentioned(dataclasses.replace(spec, cleanup=None)))),
             fingerprint=self._fingerprint("values", name) + self._owner(spec, roster),
             outputs=tuple(spec.extract) if isinstance(spec.extract, dict) else (),
+            parallel=spec.parallel,
+            proxy=spec.request.proxy if spec.request else None,
             cleanup=compile_request(spec.cleanup, route.base_url or "", route.upstream.headers)
             if spec.cleanup
             else None,
