@@ -49,6 +49,7 @@ class Blocks:
         self._calls: dict[int, _Call] = {}  # hint -> open tool call
         self._waiting: dict[int, ArgsDelta] = {}  # calls whose name is not known yet
         self._ids: set[str] = set()
+        self._origin = ""  # whose thought it is that was opened without a text
         self.calls = 0
 
     @property
@@ -82,9 +83,9 @@ class Blocks:
     def _begin_prose(self, kind: type, out: list[Event], part: Reasoning | None = None) -> None:
         self._end_prose(out)
         self._kind, self._at = kind, self._take()
-        out.append(
-            Open(self._at, part or (Reasoning() if kind is ReasoningDelta else _PARTS[kind]("")))
-        )
+        if kind is ReasoningDelta:
+            part, self._origin = part or Reasoning(origin=self._origin), ""
+        out.append(Open(self._at, part or _PARTS[kind]("")))
 
     def _other(self, event: Event, out: list[Event]) -> None:
         if isinstance(event, ArgsDelta):
@@ -110,6 +111,8 @@ class Blocks:
         elif isinstance(part, Reasoning) and (part.signature or part.encrypted):
             self._begin_prose(ReasoningDelta, out, part)
         elif isinstance(part, Text | Reasoning | Refusal):
+            if isinstance(part, Reasoning):
+                self._origin = part.origin
             if part.text:  # a block without text is opened by its first delta
                 self._prose(_DELTAS[type(part)](0, part.text), out)
         else:  # an image or the like: whole in itself

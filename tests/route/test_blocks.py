@@ -250,3 +250,12 @@ def test_no_text_is_lost(events: list[Event]) -> None:
     opened = [event.part for event in events if isinstance(event, Open)]
     whole = "".join(event.text for event in events if isinstance(event, TextDelta))
     assert len(said.text) == len(whole) + sum(len(p.text) for p in opened if isinstance(p, Text))
+
+
+def test_whose_thought_it_is_is_kept() -> None:
+    found = out(
+        Open(0, Reasoning(origin="a")), ReasoningDelta(0, "hm"), SignatureDelta(0, "s"), Close(0),
+        Open(1, Reasoning(origin="b")), SignatureDelta(1, "t"), Close(1), ReasoningDelta(2, "so"),
+    )  # fmt: skip
+    opened = [event.part for event in found if isinstance(event, Open)]
+    assert [Reasoning(origin="a"), Reasoning(origin="b"), Reasoning()] == opened
