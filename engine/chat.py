@@ -174,6 +174,7 @@ class Output:
     strict: bool | None = None
     n: int = 1
     logprobs: int | None = None
+    verbosity: str | None = None
 
 
 @dataclass(slots=True)

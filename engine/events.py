@@ -56,8 +56,14 @@ class TextDelta:
 
 @dataclass(slots=True)
 class ReasoningDelta:
+    """More thinking. summary: which part of a summary it belongs to, None if it is no summary.
+
+    A part after the first begins with a blank line, so that all texts joined read as one.
+    """
+
     block: int
     text: str
+    summary: int | None = None
 
 
 @dataclass(slots=True)
@@ -243,10 +249,21 @@ class Folder:
                 self._pieces[event.block].append(event.text)  # type: ignore[union-attr]
                 if kind is TextDelta and event.logprobs is not None:  # type: ignore[union-attr]
                     self.reply.logprobs.append(event.logprobs)  # type: ignore[union-attr]
+                elif kind is ReasoningDelta and event.summary is not None:  # type: ignore[union-attr]
+                    self._summarise(event)  # type: ignore[arg-type]
             elif kind is ArgsDelta:
                 self._pieces[event.block].append(event.json)  # type: ignore[union-attr]
             else:
                 self._rare(event)
+
+    def _summarise(self, event: ReasoningDelta) -> None:
+        part, at = self._parts[event.block], event.summary
+        if not isinstance(part, Reasoning) or at is None:
+            return
+        parts = part.summary = part.summary if part.summary is not None else []
+        if len(parts) <= at:
+            parts += [""] * (at + 1 - len(parts))
+        parts[at] += event.text if parts[at] or not at else event.text.removeprefix("\n\n")
 
     def _rare(self, event: Event) -> None:
         reply = self.reply
@@ -303,6 +320,8 @@ def _own(part: Part) -> Part:
     part = copy(part)
     if isinstance(part, Text):
         part.citations = [*part.citations]
+    elif isinstance(part, Reasoning) and part.summary is not None:
+        part.summary = [*part.summary]
     return part
 
 

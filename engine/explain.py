@@ -83,7 +83,12 @@ def _explain(route: Route, body: bytes, client: Dialect, now: float, random: Ran
 def _stand_ins(route: Route) -> dict[str, Secret]:
     """The account's parts under their names: a transform that reveals one gets no more."""
     account = route.account if route.account is not None else {"key": Secret("", "client key")}
-    return {name: Secret(repr(secret), secret.name) for name, secret in account.items()}
+    shown = {name: Secret(repr(secret), secret.name) for name, secret in account.items()}
+    fetched = next((each.fetched for each in route.roster.accounts), "")
+    if fetched:
+        for name in route.values[fetched].outputs or ("key",):
+            shown[name] = Secret(f"«account.{name}»", f"account.{name}")
+    return shown
 
 
 def _offer(route: Route, model: str) -> Offer:

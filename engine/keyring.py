@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Self
 
 from .auth.accounts import Account
+from .conversing import Driver
 from .errors import ExchangeError
 from .kept import Place, obtain
 from .lines import line_of
@@ -29,6 +30,7 @@ from .route.values import MAX_BODY, Found, ValuePlan
 from .skew import Skews
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0  # seconds between fetches that fail
+LONGEST_ASKED = 600.0  # seconds that a service may ask to be left alone
 MAX_SLOTS = 16_384  # values kept; the least recently used go first
 NO_ANSWER = ("connect", "timeout", "retryable", "truncated", "overloaded", "rate_limited")
 
@@ -39,17 +41,21 @@ class Slot:
 
     kept      what was fetched last, even if it is no longer good
     refused   what a request found to be no longer good: the store may still hold it
+    due       when it is fetched anew, monotonic
+    dead      tokens with which nothing was to be had
     """
 
     found: Found | None = None
     kept: str | dict[str, str] | None = field(default=None, repr=False)
+    refused: str | dict[str, str] | None = field(default=None, repr=False)
+    dead: Mapping[str, object] | None = field(default=None, repr=False)
     expires: float | None = None
+    due: float | None = None
     flight: asyncio.Future[Found | ExchangeError] | None = None
     error: ExchangeError | None = None
     wait_until: float = 0.0
     failures: int = 0
     misses: int = 0
-    refused: str | dict[str, str] | None = field(default=None, repr=False)
 
     def good(self, now: float) -> Found | None:
         return self.found if self.expires is None or now < self.expires else None
@@ -128,7 +134,7 @@ class Keyring:
         found = slot.good(now)
         resting = now < slot.wait_until  # after a fetch that failed
         if found is not None:
-            due = slot.expires is not None and now > slot.expires - wish.plan.refresh_before
+            due = slot.due is not None and now > slot.due
             if due and not resting:
                 self._start(slot, wish)
             return found
@@ -181,6 +187,8 @@ class Keyring:
                 values[name] = _masked(await self._value(wish), plan)
                 continue
             slot = self._slot(wish.key)
+            if plan.place and slot.found is not None:
+                slot.refused = slot.found.content
             outcome = await asyncio.shield(self._start(slot, wish))
             if isinstance(outcome, ExchangeError):
                 raise _again(outcome)
@@ -218,6 +226,7 @@ class Keyring:
         except ExchangeError as error:
             outcome = error
             wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(slot.failures, 10))
+            wait = max(wait, min(error.retry_after or 0.0, LONGEST_ASKED))
             slot.error, slot.failures = error, slot.failures + 1
             slot.wait_until = self.ports.clock.monotonic() + wait
         finally:
@@ -229,19 +238,27 @@ class Keyring:
         """The value, out of the store if it is kept there and still good, else fetched."""
         place = self._place(wish)
         if place is None:
-            found = await self._fetch(wish, slot.kept)
+            found = await self._fetch(wish, slot.kept, slot)
         else:
             fits, renew = partial(self._fits, slot, wish), partial(self._renewed, slot, wish)
             found = await obtain(self.ports, place, fits, renew)
         lasts = found.expires_in
         slot.found, slot.error, slot.wait_until = found, None, 0.0
         slot.kept = found.content
-        slot.failures, slot.misses, slot.refused = 0, 0, None
-        slot.expires = None if lasts is None else self.ports.clock.monotonic() + lasts
+        slot.failures, slot.misses, slot.refused, slot.dead = 0, 0, None, None
+        now = self.ports.clock.monotonic()
+        slot.expires = None if lasts is None else now + lasts
+        slot.due = None if slot.expires is None else slot.expires - wish.plan.refresh_before
+        slot.due = slot.due if found.renew_in is None else now + found.renew_in
         return found
 
     def _place(self, wish: Wish) -> Place | None:
-        """Where the value is kept: by its own wish, or because others need the same."""
+        """Where the value is kept: by its own wish, or because others need the same.
+
+        A flow with a place of its own sees to that itself.
+        """
+        if wish.plan.place:
+            return None
         if wish.plan.persist:
             return Place(self.ports.durable, f"value/{wish.key}")
         if self.ports.shared and wish.plan.scope in ("route", "account"):
@@ -270,16 +287,20 @@ class Keyring:
         name, secrets = wish.plan.name, _secrets(kept, wish.plan)
         self.ports.observer.saw("value_kept", route=wish.route.name, value=name, secrets=secrets)
 
-    async def _fetch(self, wish: Wish, kept: str | dict[str, str] | None = None) -> Found:
+    async def _fetch(
+        self, wish: Wish, kept: str | dict[str, str] | None = None, slot: Slot | None = None
+    ) -> Found:
         route, plan = wish.route, wish.plan
         result, secrets = "failed", list[Secret]()
         try:
-            found = await self._converse(wish, kept)
+            found = await self._converse(wish, kept, slot or Slot())
             result, secrets = "ok", _secrets(found, plan)
             return found
         except ExchangeError as error:
             cls = "unavailable" if error.cls in NO_ANSWER else error.cls
-            raise ExchangeError(cls, error.message, status=error.status) from error
+            raise ExchangeError(
+                cls, error.message, status=error.status, retry_after=error.retry_after
+            ) from error
         except RenderError as error:
             message = f"value `{plan.name}` cannot be rendered: {error}"
             raise ExchangeError("fatal", message) from error
@@ -290,24 +311,29 @@ class Keyring:
                 "value_fetched", route=route.name, value=plan.name, result=result, secrets=secrets
             )
 
-    async def _converse(self, wish: Wish, kept: str | dict[str, str] | None) -> Found:
-        """Drive the flow: send what it yields, hand back the answers."""
-        plan, clock = wish.plan, self.ports.clock
-        own = {"_now": clock.now(), "_route": wish.route.name, "_kept": kept}
-        flow = plan.flow({**wish.env, **own})
+    async def _converse(self, wish: Wish, kept: str | dict[str, str] | None, slot: Slot) -> Found:
+        """Drive the flow. Tokens that were dead are not tried again until they are others."""
+        plan, route, clock = wish.plan, wish.route, self.ports.clock
+        limit = float(route.spec.timeouts.first_byte)
+        driver = Driver(
+            self.ports, wish.line, limit, MAX_BODY, plan.place, partial(self._tell, wish)
+        )
+        own = {"_now": clock.now(), "_route": route.name, "_kept": kept}
+        flow = plan.flow({**wish.env, **own, "_refused": slot.refused})
+        if slot.dead is not None and slot.error is not None:
+            if await self.ports.tokens.load(plan.place) == slot.dead:
+                raise _again(slot.error)
+            slot.dead = None
         try:
-            request = next(flow)
-            while True:
-                limit = request.timeout or float(wish.route.spec.timeouts.first_byte)
-                try:
-                    async with clock.deadline(limit):
-                        answer = await self.ports.upstream.fetch(request, wish.line, MAX_BODY)
-                except TimeoutError:
-                    message = f"value `{plan.name}`: no answer within {limit:g} s"
-                    raise ExchangeError("timeout", message) from None
-                request = flow.send(answer)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+            found: Found = await driver.run(flow)
+        except ExchangeError as error:
+            slot.dead = driver.recalled if error.cls == "auth_invalid" else None
+            raise
+        return found
+
+    def _tell(self, wish: Wish, secrets: list[Secret]) -> None:
+        route, name = wish.route.name, wish.plan.name
+        self.ports.observer.saw("value_kept", route=route, value=name, secrets=secrets)
 
     # ---- what requests tell ----
 
@@ -365,7 +391,8 @@ def _key(route: Route, plan: ValuePlan, scope: str) -> str:
 
 def _again(error: ExchangeError) -> ExchangeError:
     """The error of a fetch, to be raised once more: exceptions gather the frames they pass."""
-    told = ExchangeError(error.cls, error.message, status=error.status)
+    after = error.retry_after
+    told = ExchangeError(error.cls, error.message, status=error.status, retry_after=after)
     told.__cause__ = error.__cause__
     return told
 

@@ -7,7 +7,7 @@ The shell implements them (`engine/shell/`); fixtures implement some of them ane
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
@@ -123,6 +123,33 @@ class StoreError(Exception):
     """The store cannot be reached or written."""
 
 
+class Tokens(Protocol):
+    """Logins that outlive the process, by place: `store:NAME` or `file:PATH`. It raises nothing:
+    what could not be written is remembered, and told to the observer."""
+
+    async def load(self, place: str) -> Mapping[str, object] | None: ...
+    async def save(self, place: str, tokens: Mapping[str, object]) -> None: ...
+    def alone(self, place: str) -> AbstractAsyncContextManager[None]:
+        """Inside the block no other process renews this login."""
+        ...
+
+
+class PassingTokens:
+    """Logins that end with the process."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Mapping[str, object]] = {}
+
+    async def load(self, place: str) -> Mapping[str, object] | None:
+        return self._kept.get(place)
+
+    async def save(self, place: str, tokens: Mapping[str, object]) -> None:
+        self._kept[place] = tokens
+
+    def alone(self, place: str) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
+
 class Aws(Protocol):
     """AWS's own chain of credentials: environment, profiles, roles."""
 
@@ -190,3 +217,4 @@ class Ports:
     random: Random
     aws: Aws = NoAws()
     shared: bool = False
+    tokens: Tokens = field(default_factory=PassingTokens)

@@ -1,8 +1,8 @@
 """What every decoder and encoder must obey, as checks that raise AssertionError.
 
-`check_events` holds a list of events against the invariants of an answer, `check_chat_stream`,
-`check_messages_stream` and `check_gemini_stream` the bytes of a stream against the grammar of its
-dialect.
+`check_events` holds a list of events against the invariants of an answer; `check_chat_stream`,
+`check_messages_stream`, `check_responses_stream`, `check_ollama_stream` and `check_gemini_stream`
+hold the bytes of a stream against the grammar of its dialect.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from engine.events import (
     TextDelta,
     UsageEvent,
 )
+
+from .specs import check_event, check_item
 
 _DELTAS = (TextDelta, ReasoningDelta, SignatureDelta, ArgsDelta, CitationDelta, RefusalDelta)
 _ANYWHERE = (Ping, UsageEvent, StateSet, Annotation)
@@ -350,6 +352,135 @@ class _Messages:
         assert isinstance(value["error"]["type"], str)
         assert isinstance(value["error"]["message"], str)
         self.state = "failed"
+
+
+# ---- Responses ----
+
+
+def check_responses_stream(data: bytes) -> list[dict[str, Any]]:
+    """The events of a whole Responses stream, after holding it against its grammar, the SDK's types
+    and the published schemas."""
+    frames = [frame for frame in data.split(b"\n\n") if not frame.startswith(b":")]
+    grammar = _Responses()
+    events: list[dict[str, Any]] = []
+    for name, value in named_payloads(b"\n\n".join(frames)):
+        assert name == value["type"], f"an event {name} of type {value['type']}"
+        assert value["sequence_number"] == len(events), "a sequence number skips one"
+        check_event(value)
+        grammar.take(name.removeprefix("response."), value)
+        events.append(value)
+    assert grammar.state == "over", f"the stream ended in state {grammar.state}"
+    return events
+
+
+class _Item:
+    """An item of the stream: what was announced, what was said, which part is open."""
+
+    def __init__(self, item: dict[str, Any]) -> None:
+        self.id, self.kind = item["id"], item["type"]
+        self.part: tuple[str, int] | None = None
+        self.said: list[str] = []
+        self.told: list[str] = []  # whole texts of what is done
+        self.notes = 0
+
+
+class _Responses:
+    def __init__(self) -> None:
+        self.state = "start"  # start, created, body, over
+        self.id = ""
+        self.open: dict[int, _Item] = {}
+        self.done: dict[int, dict[str, Any]] = {}
+
+    def take(self, name: str, value: dict[str, Any]) -> None:
+        assert self.state != "over", f"{value} after the end"
+        if "response" in value:
+            self._response(name, value["response"])
+            return
+        assert self.state == "body", f"{name} in state {self.state}"
+        index = value["output_index"]
+        if name == "output_item.added":
+            assert index == len(self.open) + len(self.done), "an index skips one"
+            assert not value["item"].get("content"), "an item that begins with content"
+            self.open[index] = _Item(value["item"])
+            return
+        assert index in self.open, f"{name} outside an item"
+        item = self.open[index]
+        if name == "output_item.done":
+            self._end_item(index, item, value["item"])
+            return
+        assert value["item_id"] == item.id, "an event of another item"
+        kinds = {"message": ("content_part", "output_text", "refusal"),
+                 "reasoning": ("reasoning_summary_part", "reasoning_summary_text",
+                               "reasoning_text"),
+                 "function_call": ("function_call_arguments",),
+                 "custom_tool_call": ("custom_tool_call_input",)}  # fmt: skip
+        what, _, step = name.partition(".")
+        assert what in kinds[item.kind], f"{name} in an item {item.kind}"
+        self._inner(item, what, step, value)
+
+    def _inner(self, item: _Item, what: str, step: str, value: dict[str, Any]) -> None:
+        if step == "annotation.added":
+            assert value["annotation_index"] == item.notes, "a note skips one"
+            item.notes += 1
+        elif what.endswith("_part"):
+            self._part(item, step, value)
+        elif step == "delta":
+            assert value["delta"], "an empty delta"
+            parted = what in ("output_text", "refusal", "reasoning_summary_text")
+            assert not parted or item.part is not None, "a delta outside a part"
+            item.said.append(value["delta"])
+        else:
+            fields = {"refusal": "refusal", "custom_tool_call_input": "input",
+                      "function_call_arguments": "arguments"}  # fmt: skip
+            text = value[fields.get(what, "text")]
+            assert text == "".join(item.said), f"{what} done with another text"
+            item.told.append(text)
+            item.said = []
+
+    def _part(self, item: _Item, step: str, value: dict[str, Any]) -> None:
+        place = (value["part"]["type"], value.get("content_index", value.get("summary_index", 0)))
+        if step == "added":
+            assert item.part is None, "a part inside another"
+            item.part = place
+        else:
+            assert item.part == place, "the end of another part"
+            assert not item.said, "a part that ends before its text"
+            item.part = None
+
+    def _end_item(self, index: int, item: _Item, whole: dict[str, Any]) -> None:
+        check_item(whole)
+        assert (whole["id"], whole["type"]) == (item.id, item.kind), "the end of another item"
+        assert item.part is None, "an item that ends before its part"
+        assert not item.said, "an item that ends before its text"
+        assert item.told == _texts(whole), "an item whose texts are others"
+        assert not item.notes or item.notes == len(whole["content"][0]["annotations"])
+        del self.open[index]
+        self.done[index] = whole
+
+    def _response(self, name: str, response: dict[str, Any]) -> None:
+        assert response["id"] == (self.id or response["id"]), "the id changes"
+        self.id = response["id"]
+        if name in ("created", "in_progress"):
+            wanted = "start" if name == "created" else "created"
+            assert self.state == wanted, f"{name} in state {self.state}"
+            assert (response["status"], response["output"]) == ("in_progress", [])
+            self.state = "created" if name == "created" else "body"
+            return
+        assert self.state == "body", f"{name} in state {self.state}"
+        assert name == response["status"], "an end of another status"
+        assert (response["error"] is not None) == (name == "failed")
+        assert (response["incomplete_details"] is not None) == (name == "incomplete")
+        assert (response["completed_at"] is not None) == (name == "completed")
+        assert not self.open, "an item is open at the end"
+        assert response["output"] == [self.done[at] for at in sorted(self.done)]
+        self.state = "over"
+
+
+def _texts(item: dict[str, Any]) -> list[str]:
+    """The texts of an item in the order they were told."""
+    parts = [*item.get("summary", []), *(item.get("content") or [])]
+    texts = [part.get("text", part.get("refusal")) for part in parts]
+    return texts + [item[name] for name in ("arguments", "input") if name in item]
 
 
 # ---- Ollama ----

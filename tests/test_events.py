@@ -83,6 +83,15 @@ def test_folding_goes_on_after_it_was_asked() -> None:
     assert reply.error == ErrorEvent("timeout", "late")
 
 
+def test_a_summary_is_folded_into_its_parts_and_into_one_text() -> None:
+    said: list[Event] = [ReasoningDelta(0, "a", 0), ReasoningDelta(0, "b", 0),
+                         ReasoningDelta(0, "\n\nc", 1), ReasoningDelta(0, "d", 1)]  # fmt: skip
+    opened = Open(0, Reasoning(id="r"))
+    (part,) = fold([Start(), opened, *said, Close(0), Finish("stop")]).parts
+    assert part == Reasoning("ab\n\ncd", ["ab", "cd"], id="r")
+    assert opened.part == Reasoning(id="r")
+
+
 def test_folding_changes_nothing_of_what_it_folds() -> None:
     events = whole()
     assert fold(events) == fold(events)

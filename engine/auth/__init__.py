@@ -19,6 +19,7 @@ from .sources import (
     from_env,
     from_file,
     from_inline,
+    from_oauth2,
     from_value,
 )
 
@@ -37,6 +38,7 @@ SOURCES: dict[str, Source] = {
     "inline": from_inline,
     "client_key": from_client,
     "value": from_value,
+    "oauth2": from_oauth2,
     "first_of": _first_of,
 }
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.options import Env, Secret
-from engine.wire import HttpRequest, HttpResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +48,14 @@ def account(id: str, parts: Mapping[str, Secret], **more: Any) -> Account:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What a conversation with an identity service gave an account: its parts, good for so long."""
+    """What a conversation with an identity service gave an account: its parts, good for so long.
+
+    renew_in: seconds until they are to be fetched anew; None: as `refresh_before` says
+    """
 
     parts: dict[str, str] = field(repr=False)
     expires_in: float | None = None
+    renew_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +63,21 @@ class Fetching:
     """How a source gets the parts of its accounts: a value of scope account without a name.
 
     flow            as in `values`: yields requests, is sent the answers. Its variables are
-                    `account`, `vars`, `_ref`, `_now`, `_random`, and `_kept`: what the last flow
-                    gave (perhaps expired, perhaps from the store), or None
+                    `account`, `vars`, `_ref`, `_now`, `_random`, `_kept`: what the last flow gave
+                    (perhaps expired, perhaps from the store), or None; and `_refused`: what an
+                    upstream has refused since, or None. It may also yield `engine.auth.steps`
     outputs         names of the parts it gives
     refresh_before  seconds before its end at which it is fetched anew
     refresh_for     outcome classes that fetch it anew
     persist         kept in the store over restarts
     fingerprint     tells what defines it
+    place           where the flow's tokens are kept (`engine/ports.py`), "" if it has none
     """
 
-    flow: Callable[[Env], Generator[HttpRequest, HttpResponse, Granted]]
+    flow: Callable[[Env], Generator[Any, Any, Granted]]
     outputs: tuple[str, ...]
     fingerprint: str
     refresh_before: float = 0.0
     refresh_for: frozenset[str] = frozenset({"auth_expired"})
     persist: bool = True
+    place: str = ""

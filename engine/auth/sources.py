@@ -5,6 +5,7 @@
     inline      parts that stand in the route, by reference as a rule
     client_key  the key the client sent
     value       nobody's: a fetched value gives the parts
+    oauth2      names that log in at an identity service
     first_of    the first source that has any account
 
 A source sees the world through `Reach`, which the compiler implements. It notes what is wrong
@@ -22,6 +23,8 @@ from engine.options import Path, Secret, option
 
 from .accounts import Account, Fetching, account
 from .formats import FORMATS, Bad, Entries, Entry
+from .granting import Login, account_of, fetching_of
+from .oauth import OAuth2
 
 _OF_FILES = ("format", "id", "take")
 
@@ -31,7 +34,7 @@ class Accounts:
     """Where accounts come from: exactly one source."""
 
     ONE_OF: ClassVar[tuple[str, ...]] = (
-        "env", "file", "inline", "client_key", "value", "first_of",
+        "env", "file", "inline", "client_key", "value", "oauth2", "first_of",
     )  # fmt: skip
 
     env: str | None = option(None, "an environment variable; its text is `account.key`")
@@ -60,6 +63,7 @@ class Accounts:
     )
     count: int = option(1, "with `value`: how many such accounts there are")
     weight: str | None = option(None, "the part whose number is the share with `pick: weighted`")
+    oauth2: OAuth2 | None = option(None, "accounts that log in at an identity service (OAuth 2)")
     first_of: list[Accounts] | None = option(None, "the first of these that has an account")
 
     def __post_init__(self) -> None:
@@ -101,6 +105,14 @@ class Reach(Protocol):
 
     def fetching(self, fetching: Fetching) -> str:
         """Make a value of it; its name is for `Account.fetched`."""
+        ...
+
+    def login(self, options: OAuth2, name: str) -> Login:
+        """The login of one account of an OAuth client; the route knows of it from now on."""
+        ...
+
+    def logged_in(self, login: Login) -> bool:
+        """False where its tokens are certainly not there yet, and another source could serve."""
         ...
 
     def inside(self, key: str, at: int) -> Self:
@@ -148,6 +160,15 @@ def from_value(spec: Accounts, reach: Reach) -> list[Account]:
         return []
     ids = [f"{name}-{at}" for at in range(1, spec.count + 1)]
     return [account(each, {}, digest=each, fetched=name) for each in ids]
+
+
+def from_oauth2(spec: Accounts, reach: Reach) -> list[Account]:
+    assert spec.oauth2 is not None
+    logins = [reach.login(spec.oauth2, name) for name in spec.oauth2.accounts]
+    found = [login for login in logins if reach.logged_in(login)]
+    if not found:
+        reach.missing("E208", f"nobody is there yet; {logins[0].client.log_in}", "oauth2")
+    return [account_of(login, reach.fetching(fetching_of(login))) for login in found]
 
 
 # ---- files ----

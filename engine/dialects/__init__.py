@@ -15,13 +15,14 @@ table.
 
 from __future__ import annotations
 
-from . import anthropic_messages, gemini, ollama, openai_chat
+from . import anthropic_messages, gemini, ollama, openai_chat, openai_responses
 from .contract import HERE, Decoder, Dialect, Encoder, Target
 
 DIALECTS: dict[str, Dialect] = {
     found.name: found
     for found in (
         openai_chat.DIALECT,
+        openai_responses.DIALECT,
         anthropic_messages.DIALECT,
         ollama.DIALECT,
         gemini.DIALECT,

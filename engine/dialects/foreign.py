@@ -21,10 +21,12 @@ from engine.chat import (
     Text,
     Tool,
     ToolCall,
+    ToolChoice,
     ToolResult,
 )
 from engine.errors import RequestError
 
+from .losses import Lost
 from .profile import Profile
 
 # Left out without a word: hints, and what only repeats in one dialect's spelling what the model
@@ -40,11 +42,16 @@ _SILENT = frozenset(
         "keep_alive",
         "output_config", "thinking",
         "generationConfig.format", "generationConfig.thinkingConfig", "labels", "serviceTier",
+        "access_programs", "reasoning", "text",
     }
 )  # fmt: skip
 _REFUSED = frozenset(
-    {"audio", "background", "cachedContent", "container", "inference_geo", "mcp_servers"}
-)
+    {"audio", "background", "cachedContent", "container", "conversation", "inference_geo",
+     "mcp_servers", "previous_response_id", "prompt"}
+)  # fmt: skip
+# Dialects whose clients offer the provider's own tools as a matter of course (Codex: web_search in
+# every request): what nobody can run is left out and named.
+_OFFERS_HOSTED = frozenset({"openai_responses"})
 # What an answer is to be made of, where it is no text.
 _MODALITIES: dict[str, object] = {
     "modalities": ["text"],
@@ -61,7 +68,7 @@ def foreign_extras(request: ChatRequest, profile: Profile, dropped: list[str]) -
     kept: Extras = {}
     said = _SILENT_OF.get(request.dialect, frozenset())
     for name, value in request.extras.items():
-        if name in said:
+        if name in said or (name in _REFUSED and value is False):
             continue
         if name in profile.forward_extras:
             kept[name] = value
@@ -115,6 +122,51 @@ def _bare_tool(tool: Tool) -> Tool:
         message = f"tools: the upstream of this model does not run the tool `{tool.name}`"
         raise RequestError("unsupported", message, param="tools", about=tool)
     return replace(tool, extras={})
+
+
+def understood(request: ChatRequest, dialect: str) -> ChatRequest:
+    """The request with tools and choice in words that every dialect has. Fills `dropped`.
+
+    Of another dialect's request the provider's own tools go where it is the custom to offer them,
+    and a choice among some tools leaves only these.
+    """
+    if request.dialect == dialect:
+        return request
+    tools = [tool for tool in request.tools if not _goes(tool)]
+    gone = [Lost(f"tools.{tool.name}") for tool in request.tools if _goes(tool)]
+    request.dropped += [name for name in gone if name not in request.dropped]
+    choice = request.tool_choice
+    if choice is not None and choice.mode == "other":
+        tools, choice = _chosen(tools, choice, request.dialect in _OFFERS_HOSTED)
+    return replace(request, tools=tools, tool_choice=choice)
+
+
+def _goes(tool: Tool) -> bool:
+    return tool.kind == "hosted" and tool.dialect in _OFFERS_HOSTED
+
+
+def _chosen(tools: list[Tool], choice: ToolChoice, hosted: bool) -> tuple[list[Tool], ToolChoice]:
+    """What is left of a choice that only its own dialect has."""
+    raw = choice.raw if isinstance(choice.raw, dict) else {}
+    kind = raw.get("type")
+    if kind == "allowed_tools":
+        held = raw.get(kind)
+        allowed = held if isinstance(held, dict) else raw
+        listed = allowed.get("tools")
+        names: list[object] = [*choice.names] or [_name(tool) for tool in listed or []]
+        kept = [tool for tool in tools if tool.name in names] if names else tools
+        return kept, ToolChoice("required" if allowed.get("mode") == "required" else "auto")
+    if hosted and isinstance(kind, str):
+        message = f"tool_choice: the upstream of this model does not run the tool `{kind}`"
+        raise RequestError("unsupported", message, param="tool_choice")
+    return tools, choice
+
+
+def _name(tool: object) -> object:
+    """The name in an entry of `allowed_tools`, flat or nested."""
+    fields = tool if isinstance(tool, dict) else {}
+    inner = fields.get(fields.get("type"))
+    return (inner if isinstance(inner, dict) else fields).get("name")
 
 
 def settle_system(messages: list[Message], later: Literal["keep", "user", "lift"]) -> list[Message]:

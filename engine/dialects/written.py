@@ -16,6 +16,7 @@ from . import losses
 from .adapt import adapt
 from .contract import Dialect
 from .customs import as_functions
+from .foreign import understood
 from .names import fit_names
 from .profile import Profile, SchemaProfile
 from .schema_answer import asked_otherwise
@@ -49,6 +50,7 @@ def _prepared(
 ) -> tuple[ChatRequest, tuple[Undo, ...]]:
     """Tools, their names and their schemas as dialect and profile take them."""
     foreign = request.dialect != dialect.name
+    request = understood(request, dialect.name)
     request, said = asked_otherwise(request, profile)
     custom = None
     if profile.tools.custom is False or (foreign and profile.tools.custom is None):

@@ -49,7 +49,7 @@ class Blocks:
         self._calls: dict[int, _Call] = {}  # hint -> open tool call
         self._waiting: dict[int, ArgsDelta] = {}  # calls whose name is not known yet
         self._ids: set[str] = set()
-        self._origin = ""  # whose thought it is that was opened without a text
+        self._head: Text | Reasoning | Refusal | None = None  # opened, and nothing said of it yet
         self.calls = 0
 
     @property
@@ -80,12 +80,15 @@ class Blocks:
         self._begin_prose(type(event), out)
         out.append(_moved(event, self._at))
 
-    def _begin_prose(self, kind: type, out: list[Event], part: Reasoning | None = None) -> None:
+    def _begin_prose(
+        self, kind: type, out: list[Event], part: Text | Reasoning | Refusal | None = None
+    ) -> None:
+        head = part or self._head
         self._end_prose(out)
         self._kind, self._at = kind, self._take()
-        if kind is ReasoningDelta:
-            part, self._origin = part or Reasoning(origin=self._origin), ""
-        out.append(Open(self._at, part or _PARTS[kind]("")))
+        if head is None or type(head) is not _PARTS[kind]:
+            head = _PARTS[kind]("")
+        out.append(Open(self._at, head))
 
     def _other(self, event: Event, out: list[Event]) -> None:
         if isinstance(event, ArgsDelta):
@@ -111,10 +114,11 @@ class Blocks:
         elif isinstance(part, Reasoning) and (part.signature or part.encrypted):
             self._begin_prose(ReasoningDelta, out, part)
         elif isinstance(part, Text | Reasoning | Refusal):
-            if isinstance(part, Reasoning):
-                self._origin = part.origin
             if part.text:  # a block without text is opened by its first delta
                 self._prose(_DELTAS[type(part)](0, part.text), out)
+            else:
+                self._end_prose(out)
+                self._head = part
         else:  # an image or the like: whole in itself
             self._end_prose(out)
             number = self._take()
@@ -168,6 +172,7 @@ class Blocks:
         out.append(Close(call.number))
 
     def _end_prose(self, out: list[Event]) -> None:
+        self._head = None
         if self._kind is not None:
             out.append(Close(self._at))
             self._kind, self._at = None, -1
@@ -189,7 +194,7 @@ def _moved(event: Event, block: int) -> Event:
     if isinstance(event, TextDelta):
         return TextDelta(block, event.text, event.logprobs)
     if isinstance(event, ReasoningDelta):
-        return ReasoningDelta(block, event.text)
+        return ReasoningDelta(block, event.text, event.summary)
     if isinstance(event, RefusalDelta):
         return RefusalDelta(block, event.text)
     return event

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
 
 from jinja2 import nodes as jinja
 
@@ -18,12 +17,14 @@ from engine.errors import Problem
 from .codes import CODES
 from .extends import stray_inherit
 from .nodes import Node
+from .oauth_checks import oauth_urls
 from .places import Way, dotted, expressions, find, key_mark, mention_mark
 from .reader import did_you_mean
 from .rule_checks import RULE_CHECKS, check_stages
 from .sandbox import PLAIN
 from .sourcing import many
 from .spec import HttpSpec, RouteSpec, ValueSpec
+from .urls import wrong_url
 from .view import FIELDS
 
 Check = Callable[[RouteSpec, Node], Iterator[Problem]]
@@ -95,22 +96,9 @@ def _urls(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
 
 
 def _url(node: Node, place: str, url: str) -> Iterator[Problem]:
-    wrong = _wrong_url(url)
+    wrong = wrong_url(url)
     if wrong:
         yield node.mark.problem("E506", f"`{place}` {wrong}")
-
-
-def _wrong_url(url: str) -> str | None:
-    if "{{" in url or "{%" in url:
-        return "must be literal: no template may choose scheme or host; `${…}` may stand in it"
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        known = None
-    if not known or re.search(r"\s", url):
-        return f"must be an absolute http(s) URL such as `https://api.example.com/v1`, not `{url}`"
-    return None
 
 
 def _models(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
@@ -362,6 +350,7 @@ def _bearer(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
 _CHECKS: tuple[Check, ...] = (
     _name,
     _urls,
+    oauth_urls,
     _models,
     _complete,
     _numbers,

@@ -29,6 +29,7 @@ from .endpoint import own_request
 from .errands import discovery_of, errands_of
 from .extends import Find, expand
 from .line_checks import check_lines
+from .logins import Logins
 from .mentions import (
     mentioned,
     mentioned_templates,
@@ -138,6 +139,7 @@ class _Compiler:
         self.digests = [hashlib.sha256(source).hexdigest()]
         self.loaded: dict[str, Loaded | None] = {}
         self.fetched: dict[str, ValuePlan] = {}
+        self.logins = Logins("", file)
 
     def compile(self, stem: str) -> Compiled:
         self.resolver.resolve(self.tree)
@@ -171,6 +173,7 @@ class _Compiler:
         dialect = DIALECTS[spec.dialect] if spec.dialect else None
         stages = tuple(self._stages(spec))
         check_stages(spec, self.tree, [stage.loaded for stage in stages], self.problems)
+        self.logins = Logins(name, self.file)
         roster = self._roster(spec)
         values = {key: self._value(key, value, spec, roster) for key, value in spec.values.items()}
         if self._failed():
@@ -196,6 +199,7 @@ class _Compiler:
             cookies=pairs(spec.auth.cookie, "cookie"),
             signer=self._signer(spec),
             roster=roster,
+            logins=tuple(self.logins.found),
             values=values | self.fetched,
             wanted=tuple(wanted_values(values, mentions)),
             names=request_names(mentions),
@@ -418,7 +422,8 @@ class _Compiler:
             return name
 
         outside = self.sources.outside
-        return roster_of(spec, Reach(self.tree, outside, self.problems, outputs, fetching))
+        reach = Reach(self.tree, outside, self.problems, outputs, fetching, self.logins)
+        return roster_of(spec, reach)
 
     def _session(self, spec: SessionSpec | None) -> SessionPlan | None:
         if spec is None:

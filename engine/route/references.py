@@ -29,12 +29,14 @@ _BODY = re.compile(r"(env|file|vars):(.+)", re.S)
 class Outside:
     """The world as text, for one load.
 
-    read(path) gives a file's text or raises OSError. `unset` collects the environment variables
+    read(path) gives a file's text or raises OSError; exists(path) says whether there is one, and
+    does not make the route depend on what stands in it. `unset` collects the environment variables
     that were wanted and missing, `files` those that were read.
     """
 
     env: Mapping[str, str] = field(default_factory=dict)
     read: Callable[[str], str] | None = None
+    exists: Callable[[str], bool] = lambda path: False
     unset: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
 

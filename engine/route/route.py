@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
+from engine.auth.granting import Login
 from engine.auth.pool import Roster
 from engine.chat import ChatRequest
 from engine.dialects import Dialect
@@ -144,6 +145,7 @@ class Route:
     cookies: Callable[[Env], Pairs]
     signer: Signer | None
     roster: Roster
+    logins: tuple[Login, ...]
     values: Mapping[str, ValuePlan]
     wanted: tuple[str, ...]
     names: frozenset[str]

@@ -10,12 +10,15 @@ from typing import Self
 from engine.auth import accounts_of, kind_of, union
 from engine.auth.accounts import Account, Fetching
 from engine.auth.formats import Bad, Entries, Entry
+from engine.auth.granting import Login
 from engine.auth.meter import Limit
+from engine.auth.oauth import TIMES_AND_TOKENS, OAuth2
 from engine.auth.pool import Roster, Rules
 from engine.auth.sources import Accounts
 from engine.errors import Problem
 
 from .codes import CODES
+from .logins import Logins
 from .nodes import Mark, Node, read
 from .places import Way, find, key_mark
 from .references import Outside
@@ -36,6 +39,7 @@ class Reach:
         problems: list[Problem],
         outputs: Callable[[str], tuple[str, ...] | None],
         fetching: Callable[[Fetching], str],
+        logins: Logins,
         way: Way = ("auth", "from"),
     ) -> None:
         self.tree = tree
@@ -43,13 +47,20 @@ class Reach:
         self.problems = problems
         self.value = outputs
         self.fetching = fetching
+        self.logins = logins
         self.way = way
         self.absent: list[tuple[str, Problem]] = []  # (unset variable or "", problem)
 
     def at(self, *more: str | int) -> Reach:
         """The reach of a part of this one's place; what is missing there is missing here."""
         inner = Reach(
-            self.tree, self.outside, self.problems, self.value, self.fetching, (*self.way, *more)
+            self.tree,
+            self.outside,
+            self.problems,
+            self.value,
+            self.fetching,
+            self.logins,
+            (*self.way, *more),
         )
         inner.absent = self.absent
         return inner
@@ -76,6 +87,14 @@ class Reach:
             return
         for node in root.value if root.kind == "list" else [root]:
             yield Entry(node.mark.line, node.plain())
+
+    def login(self, options: OAuth2, name: str) -> Login:
+        return self.logins.add(options, name)
+
+    def logged_in(self, login: Login) -> bool:
+        kind, _, path = login.place.partition(":")
+        alone = "first_of" not in self.way
+        return alone or kind != "file" or not login.by_a_person or self.outside.exists(path)
 
     def _mark(self, key: str) -> Mark:
         node = find(self.tree, self.way).get(key)
@@ -145,7 +164,8 @@ def _several(source: Accounts) -> bool:
     kind = kind_of(source)
     if kind == "first_of":
         return any(map(_several, source.first_of or []))
-    return kind == "file" or source.split is not None or source.count > 1
+    several = source.oauth2 is not None and len(source.oauth2.accounts) > 1
+    return kind == "file" or source.split is not None or source.count > 1 or several
 
 
 # ---- what templates may read ----
@@ -195,10 +215,21 @@ def _of_value(source: Node, tree: Node) -> frozenset[str] | None:
     return None
 
 
+def _of_oauth2(source: Node, tree: Node) -> frozenset[str] | None:
+    found = {"access_token"}
+    for way in (("oauth2", "take"), ("oauth2", "exchange", "take")):
+        node: Node | None = source
+        for key in way:
+            node = node.get(key) if node is not None else None
+        found |= set(node.value) if node is not None and node.kind == "map" else set()
+    return frozenset(found - set(TIMES_AND_TOKENS)) | {"access_token"}
+
+
 _KNOWN: dict[str, Callable[[Node, Node], frozenset[str] | None]] = {
     "env": lambda source, tree: frozenset({"key"}),
     "client_key": lambda source, tree: frozenset({"key"}),
     "inline": _of_inline,
     "file": _of_file,
     "value": _of_value,
+    "oauth2": _of_oauth2,
 }

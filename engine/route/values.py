@@ -36,10 +36,14 @@ MakeProducer = Callable[[Env], Generator[HttpRequest, HttpResponse, Extracted]]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a fetch gave: text, or named outputs; good for so many seconds (None: for ever)."""
+    """What a fetch gave: text, or named outputs; good for so many seconds (None: for ever).
+
+    renew_in: seconds until it is to be fetched anew; None: as the plan says
+    """
 
     content: str | dict[str, str] = field(repr=False)
     expires_in: float | None = None
+    renew_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class ValuePlan:
 
     needs     names of other values its requests mention
     outputs   names of its parts, () if it is one text or made by a transform
+    place     where its flow keeps tokens, "" if it does not
     """
 
     name: str
@@ -63,6 +68,7 @@ class ValuePlan:
     needs: frozenset[str]
     fingerprint: str
     outputs: tuple[str, ...] = ()
+    place: str = ""
 
 
 def fetch(
@@ -100,7 +106,7 @@ def fetched(name: str, source: Fetching) -> ValuePlan:
 
     def flow(env: Env) -> Flow:
         granted = yield from source.flow(env)
-        return Found(granted.parts, granted.expires_in)
+        return Found(granted.parts, granted.expires_in, granted.renew_in)
 
     return ValuePlan(
         name=name,
@@ -116,6 +122,7 @@ def fetched(name: str, source: Fetching) -> ValuePlan:
         needs=frozenset(),
         fingerprint=source.fingerprint,
         outputs=source.outputs,
+        place=source.place,
     )
 
 

@@ -36,6 +36,7 @@ from .report import Reporter
 from .server import Server
 from .settings import Settings
 from .stores import Stores, open_stores
+from .tokens import TokenPlaces
 from .upstream import AiohttpUpstream
 from .watch import RouteKeeper
 
@@ -103,15 +104,17 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     stack.push_async_callback(upstream.close)
     stores = open_stores(settings, clock, observer)
     stack.push_async_callback(stores.close)
+    random = Random(SystemRandom().getrandbits(128))
     ports = Ports(
         upstream,
         clock,
         stores.passing,
         stores.durable,
         observer,
-        Random(SystemRandom().getrandbits(128)),
+        random,
         BotocoreAws(redactor.add),
         stores.shared,
+        TokenPlaces(stores.durable, clock, observer, random),
     )
     keyring = await stack.enter_async_context(Keyring(ports))
     sessions = Sessions(ports)

@@ -223,14 +223,14 @@ class Chats:
             for opened in list(self.under_way):
                 if isinstance(opened.sink, StreamSink):
                     with contextlib.suppress(ConnectionError, RuntimeError):  # going away
-                        await self._tend(opened.sink, opened.early, now)
+                        self._tend(opened.sink, opened.early, now)
 
-    async def _tend(self, sink: StreamSink, early: float, now: float) -> None:
+    def _tend(self, sink: StreamSink, early: float, now: float) -> None:
         if sink.response is None:
             if now >= early:
-                await sink.early()
+                sink.early()
         elif now - sink.silent_since >= PING_EVERY:
-            await sink.ping()
+            sink.ping()
 
     async def drain(self, seconds: float) -> None:
         """Let requests finish; after `seconds` the rest get an error in their dialect."""

@@ -176,7 +176,7 @@ class _Loading:
             problem = Problem(file, 0, 0, "E001", f"cannot read the file: {entry.error}")
             return Compiled(self.path.stem, None, [problem], (file,))
         sources = Sources(
-            outside=Outside(env=self.library.env, read=self.referenced),
+            outside=Outside(env=self.library.env, read=self.referenced, exists=self.there),
             parent=self.parent,
             transform=self.transform,
             execute=self.library.execute,
@@ -200,6 +200,10 @@ class _Loading:
         known = [file.stem for file in presets.glob("*.yaml")]
         hint = "; a file is written `./…`" if "/" in name or name.endswith(SUFFIXES) else ""
         return f"no preset `{name}`{hint or did_you_mean(name, known)}"
+
+    def there(self, path: str) -> bool:
+        """Whether somebody has logged in there; `~` is the user's folder."""
+        return os.path.exists(os.path.expanduser(path))
 
     def referenced(self, name: str) -> str:
         """The text of a `${file:}`, relative to the route's file. Raises OSError."""

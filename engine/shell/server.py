@@ -59,6 +59,8 @@ class Server:
             raise
         except Exception as error:
             self.chats.ports.observer.saw("crash", error=error, path=path)
+            if request.writer.output_size:  # an answer is on its way: all that is left is to stop
+                raise ConnectionAbortedError from None
             return self._refuse(request, dialect, RequestError("internal", "internal error"))
 
     def __post_init__(self) -> None:

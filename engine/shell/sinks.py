@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,9 @@ from engine.events import (
     UsageEvent,
 )
 from engine.route.view import Asked
+from engine.wire import loads
+
+from .reply import Reply
 
 _CONTENT = frozenset(CONTENT)
 _ODD = re.compile(r"[^A-Za-z0-9_.-]")  # a client may name its fields as it likes
@@ -46,6 +49,7 @@ class Client:
     release  called when the answer begins: nothing is tried again
     clean    takes secrets out of what an error says: some upstreams repeat the key
     chat     the parsed request, None where it is passed through
+    keep     given the answer as one document before its client has seen its end
     reframe  writes a stream in the form that the client asked for, None for the dialect's own
     """
 
@@ -59,6 +63,7 @@ class Client:
     release: Callable[[], None] = lambda: None
     clean: Callable[[bytes], bytes] = bytes
     chat: ChatRequest | None = None
+    keep: Callable[[object], Awaitable[None]] | None = None
     reframe: Reframe | None = None
 
     @property
@@ -90,7 +95,7 @@ class PlainSink:
         self.client = client
         self.committed = False
         self.folder = Folder()
-        self.response: web.Response | None = None
+        self.response: web.StreamResponse | None = None
         self.status = 0
         self.first_event: float | None = None
         self._now = asyncio.get_running_loop().time
@@ -109,7 +114,7 @@ class PlainSink:
         raise AssertionError("a whole answer is never forwarded in pieces")
 
     async def whole(self, body: bytes) -> None:
-        self._reply(200, body)
+        self._reply(body)
 
     async def end(self) -> None:
         raise AssertionError("a whole answer is never forwarded in pieces")
@@ -126,18 +131,20 @@ class PlainSink:
         except ExchangeError as error:  # the dialect has no words for it
             await self.fail(error)
         else:
-            self._reply(200, body)
+            if client.keep is not None:
+                await client.keep(loads(body))
+            self._reply(body)
 
     async def fail(self, error: ExchangeError, frames: bytes = b"") -> None:
         self.response = error_response(self.client, error)
         self.status = self.response.status
 
-    def _reply(self, status: int, body: bytes) -> None:
+    def _reply(self, body: bytes) -> None:
         self.committed = True
-        self.status = status
-        kind = self.client.dialect.content_type
-        headers = {**self.client.told, "Content-Type": kind}
-        self.response = web.Response(status=status, body=body, headers=headers)
+        self.status = 200
+        client = self.client
+        headers = {**client.told, "Content-Type": client.dialect.content_type}
+        self.response = Reply(client.request, headers, body)
 
 
 class StreamSink:
@@ -153,12 +160,13 @@ class StreamSink:
         self.begun = now()
         self.silent_since = self.begun
         self.response: web.StreamResponse | None = None
+        self._reply: Reply | None = None
         self.status = 0
         self.first_event: float | None = None
         self._held: list[Event] = []
         self._waiting: list[bytes] = []
-        self._lock = asyncio.Lock()
         self._length = 0
+        self._passed = False
         self._counts = client.wants_usage
         self.folder: Folder | None = None
 
@@ -201,6 +209,7 @@ class StreamSink:
         return [Start(client.asked.id, client.model, client.created), *held]
 
     async def forward(self, data: bytes, content: bool) -> None:
+        self._passed = True
         if not self.committed:
             self._waiting.append(data)
             if not content:
@@ -221,13 +230,14 @@ class StreamSink:
             events.append(UsageEvent(usage))
         self.committed = True
         finish = _timed(finish, self.begun, self.first_event, self.now())
-        await self._write(self.encoder.feed([*events, finish]))
-        await self._close()
+        data = self.encoder.feed([*events, finish])
+        if self.client.keep is not None:
+            await self.client.keep(getattr(self.encoder, "document", None))
+        await self._write(data, last=True)
 
     async def end(self) -> None:
         self.committed = True
-        await self._write(b"".join(self._waiting))
-        await self._close()
+        await self._write(b"".join(self._waiting), last=True)
 
     async def fail(self, error: ExchangeError, frames: bytes = b"") -> None:
         if self.response is None and not self.committed:
@@ -235,55 +245,51 @@ class StreamSink:
             self.status = response.status
             return
         event = ErrorEvent(error.cls, error.message, error.status, error.code, error.retry_after)
-        frames = frames or self.client.dialect.stream_failure(event)
-        await self._write(self.client.clean(frames))
-        await self._close()
+        if not frames:
+            passed = self._passed
+            frames = (
+                self.client.dialect.stream_failure(event) if passed else self.encoder.feed([event])
+            )
+        await self._write(self.client.clean(frames), last=True)
 
-    async def _start(self) -> web.StreamResponse:
-        async with self._lock:
-            if self.response is None:
-                form = self.client.reframe
-                kind = form.content_type if form else self.client.dialect.stream_type
-                headers = {
-                    **self.client.told,
-                    "Content-Type": kind,
-                    "Cache-Control": "no-cache",
-                    "X-Accel-Buffering": "no",
-                }
-                response = web.StreamResponse(headers=headers)
-                self.status = 200
-                self.response = response
-                await response.prepare(self.client.request)
-        return self.response
+    def _start(self) -> Reply:
+        """The answer, whose head leaves with the first bytes."""
+        client = self.client
+        headers = {
+            **client.told,
+            "Content-Type": client.reframe.content_type
+            if client.reframe
+            else client.dialect.stream_type,
+            "Cache-Control": "no-cache",
+            "X-Accel-Buffering": "no",
+        }
+        self.response = response = self._reply = Reply(client.request, headers)
+        self.status = 200
+        return response
 
-    async def _write(self, data: bytes) -> None:
-        response = self.response
-        if response is None or self._lock.locked():
-            response = await self._start()
-        if self.client.reframe is not None:
-            data = self.client.reframe.feed(data)
+    async def _write(self, data: bytes, *, last: bool = False) -> None:
+        reply, form = self._reply or self._start(), self.client.reframe
+        if form is not None:
+            data = form.feed(data) + (form.end() if last else b"")
         if data:
             self.silent_since = self.now()
-            await response.write(data)
+        reply.put(data, last)
+        if reply.full:
+            await reply.drain()
 
-    async def _close(self) -> None:
-        if self.response is not None:
-            form = self.client.reframe
-            await self.response.write_eof(form.end() if form else b"")
-
-    async def early(self) -> None:
+    def early(self) -> None:
         """Headers and a ping, though nothing has been said yet. The true status is given up."""
-        await self._start()
-        await self.ping()
+        self._start().put(self.encoder.ping() or b"")
+        self.silent_since = self.now()
 
-    async def ping(self) -> None:
+    def ping(self) -> None:
         """A sign of life, if the dialect has one and the client is reading."""
         data = self.encoder.ping()
         self.silent_since = self.now()
         transport: Any = self.client.request.transport
         idle = transport is not None and transport.get_write_buffer_size() == 0
-        if data and idle and self.response is not None and not self._lock.locked():
-            await self.response.write(data)
+        if data and idle and self._reply is not None:
+            self._reply.put(data)
 
 
 def _timed(finish: Finish, begun: float, spoke: float | None, now: float) -> Finish:

@@ -12,8 +12,10 @@ from tests.grammar import (
     check_gemini_stream,
     check_messages_stream,
     check_ollama_stream,
+    check_responses_stream,
 )
 
+RESPONSES = DIALECTS["openai_responses"]
 CHAT, MESSAGES = DIALECTS["openai_chat"], DIALECTS["anthropic_messages"]
 OLLAMA, GEMINI = DIALECTS["ollama"], DIALECTS["gemini"]
 LEGACY = b'{"model":"m","messages":[{"role":"user","content":"hi"}],"functions":[]}'
@@ -67,6 +69,20 @@ def test_an_answer_goes_through_the_table_of_messages() -> None:
     body = MESSAGES.reply(answer, "req_2", "m", 7)
     whole = MESSAGES.whole_reader({}, lambda: "made").feed(Record("", body, loads(body)))
     assert (fold(whole).text, fold(whole).id) == ("a", "msg_2")
+
+
+def test_an_answer_goes_through_the_table_of_responses() -> None:
+    request = RESPONSES.parse(b'{"model":"m","input":"hi"}', Headers())
+    encoder = RESPONSES.encoder("req_1", "m", 7, True, request)
+    data = encoder.feed([Start(), Open(0, Text("")), TextDelta(0, "a"), Close(0), Finish("stop")])
+    values = check_responses_stream(data)
+    reader = RESPONSES.stream_reader({}, lambda: "made")
+    events = [event for value in values for event in reader.feed(Record("", b"-", value))]
+    answer = fold(events)
+    assert (answer.text, answer.id) == ("a", "resp_1")
+    body = RESPONSES.reply(answer, "req_2", "m", 7)
+    whole = RESPONSES.whole_reader({}, lambda: "made").feed(Record("", body, loads(body)))
+    assert (fold(whole).text, fold(whole).id) == ("a", "resp_2")
 
 
 def test_an_answer_goes_through_the_table_of_gemini() -> None:

@@ -15,9 +15,16 @@ from engine.chat import (
     Text,
     Tool,
     ToolCall,
+    ToolChoice,
     ToolResult,
 )
-from engine.dialects.foreign import foreign_extras, native, native_tools, settle_system
+from engine.dialects.foreign import (
+    foreign_extras,
+    native,
+    native_tools,
+    settle_system,
+    understood,
+)
 from engine.dialects.profile import PROFILE, Profile
 from engine.errors import RequestError
 
@@ -114,3 +121,51 @@ def test_later_system_messages_go_where_the_upstream_takes_them() -> None:
     assert [SYSTEM, LATE, USER] == settle_system(given, "lift")
     told = Message("user", [Text("<system>\nD\n</system>")])
     assert [SYSTEM, USER, told] == settle_system(given, "user")
+
+
+# ---- tools and choice ----
+
+SEARCH = Tool("web_search", kind="hosted", dialect="openai_responses")
+F, G = Tool("f"), Tool("g")
+
+
+def settled(choice: ToolChoice | None, dialect: str = "openai_responses") -> tuple[Any, Any, Any]:
+    request = ChatRequest(dialect, "m", [], [F, G, SEARCH], choice)
+    found = understood(request, "mine")
+    assert found == understood(request, "mine")
+    return found.tools, found.tool_choice, request.dropped
+
+
+def test_what_a_client_offers_as_a_matter_of_course_is_left_out_and_named() -> None:
+    assert ([F, G], None, ["tools.web_search"]) == settled(None)
+    request = ChatRequest("mine", "m", [], [SEARCH])
+    assert request is understood(request, "mine")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}]},
+        {"type": "allowed_tools", "allowed_tools": {
+            "mode": "required", "tools": [{"type": "function", "function": {"name": "f"}}]}},
+    ],
+)  # fmt: skip
+def test_a_choice_among_some_tools_leaves_only_these(raw: Any) -> None:
+    tools, choice, _ = settled(ToolChoice("other", raw=raw))
+    assert ([F], ToolChoice("required")) == (tools, choice)
+
+
+def test_a_choice_among_no_tools_is_none() -> None:
+    tools, choice, _ = settled(ToolChoice("other", raw={"type": "allowed_tools"}))
+    assert ([F, G], ToolChoice("auto")) == (tools, choice)
+
+
+def test_the_choice_of_a_tool_that_nobody_runs_is_refused() -> None:
+    forced = ToolChoice("other", raw={"type": "web_search"})
+    with pytest.raises(RequestError, match="web_search"):
+        settled(forced)
+    assert forced is settled(forced, "openai_chat")[1]
+
+
+def test_a_field_that_is_switched_off_is_not_refused() -> None:
+    assert ({}, []) == extras({"background": False})

@@ -252,6 +252,18 @@ def test_no_text_is_lost(events: list[Event]) -> None:
     assert len(said.text) == len(whole) + sum(len(p.text) for p in opened if isinstance(p, Text))
 
 
+def test_what_was_said_of_a_block_before_its_first_words_is_kept() -> None:
+    thought, phase = Reasoning(id="r", origin="o"), Text("", extras={"phase": "commentary"})
+    given: list[Event] = [
+        Open(4, thought), ReasoningDelta(4, "a", 1), Close(4), Open(5, phase), TextDelta(5, "b"),
+        Close(5), Open(6, Text("")), Close(6), TextDelta(7, "c"),
+    ]  # fmt: skip
+    assert [
+        Open(0, thought), ReasoningDelta(0, "a", 1), Close(0), Open(1, phase), TextDelta(1, "b"),
+        Close(1), Open(2, Text("")), TextDelta(2, "c"), Close(2),
+    ] == out(*given)  # fmt: skip
+
+
 def test_whose_thought_it_is_is_kept() -> None:
     found = out(
         Open(0, Reasoning(origin="a")), ReasoningDelta(0, "hm"), SignatureDelta(0, "s"), Close(0),

@@ -12,6 +12,7 @@ input by an estimate, message_delta by what the upstream told. An error after th
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from engine.chat import (
@@ -27,7 +28,7 @@ from engine.chat import (
     ToolResult,
 )
 from engine.dialects.outcomes import answer_for, message_for
-from engine.dialects.provenance import marked
+from engine.dialects.provenance import seal
 from engine.dialects.tokens import estimate
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
@@ -144,9 +145,9 @@ class Encoder:
             self._say(part.text, out)
 
     def _open_reasoning(self, part: Reasoning, out: list[bytes]) -> None:
-        self._signature = _carried(part)
+        self._signature = _opaque(part, part.signature)
         if _is_redacted(part):
-            self._begin({"type": "redacted_thinking", "data": part.encrypted}, out)
+            self._begin({"type": "redacted_thinking", "data": _opaque(part, part.encrypted)}, out)
             return
         self._begin({"type": "thinking", "thinking": "", "signature": ""}, out)
         if part.text:
@@ -187,7 +188,12 @@ class Encoder:
         self._delta({"type": "thinking_delta", "thinking": event.text}, out)
 
     def _sign(self, event: SignatureDelta, out: list[bytes]) -> None:
-        self._signature += event.signature
+        part = self._part
+        if isinstance(part, Reasoning) and part.origin not in ("", NAME):
+            sealed = replace(part, signature=event.signature, encrypted=event.encrypted)
+            self._signature = _opaque(sealed, None)
+        else:
+            self._signature += event.signature
 
     def _args(self, event: ArgsDelta, out: list[bytes]) -> None:
         if event.json:
@@ -278,11 +284,9 @@ def _message(request_id: str, model: str) -> Fields:
     }
 
 
-def _carried(part: Reasoning) -> str:
-    """The signature of a thought, with the mark of its provider if that is another one."""
-    if not part.signature or part.origin in ("", NAME):
-        return part.signature or ""
-    return marked(part.signature, part.origin)
+def _opaque(part: Reasoning, own: str | None) -> str:
+    """What goes where this API has a signature or a secret: its own, or another's, sealed."""
+    return own or "" if part.origin in ("", NAME) else seal(part)
 
 
 def _is_redacted(part: Reasoning) -> bool:
@@ -331,8 +335,9 @@ def _block(part: Part, finish: str) -> Fields | None:
         return _text_block(part) if part.text else None
     if isinstance(part, Reasoning):
         if _is_redacted(part):
-            return {"type": "redacted_thinking", "data": part.encrypted}
-        return {"type": "thinking", "thinking": part.text, "signature": _carried(part)}
+            return {"type": "redacted_thinking", "data": _opaque(part, part.encrypted)}
+        signature = _opaque(part, part.signature)
+        return {"type": "thinking", "thinking": part.text, "signature": signature}
     if isinstance(part, ToolCall):
         found = _input(part)
         if found is None and finish != "length":

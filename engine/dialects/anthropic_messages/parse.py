@@ -30,7 +30,7 @@ from engine.chat import (
     ToolChoice,
     ToolResult,
 )
-from engine.dialects.provenance import unmarked
+from engine.dialects.provenance import unseal
 from engine.dialects.reading import (
     NAMES,
     body_fields,
@@ -302,12 +302,13 @@ def _search_result(rest: Extras, where: str) -> str:
 
 def _thinking(rest: Extras, where: str) -> Part:
     text, signature = need(rest, "thinking", str, where), take(rest, "signature", str, where)
-    own, origin = unmarked(signature) if signature else (signature, "")
-    return Reasoning(text, signature=own, origin=origin or NAME, extras=rest)
+    part = Reasoning(text, signature=signature, origin=NAME, extras=rest)
+    return unseal(signature or "", part)
 
 
 def _redacted(rest: Extras, where: str) -> Part:
-    return Reasoning(encrypted=need(rest, "data", str, where), origin=NAME, extras=rest)
+    sealed = need(rest, "data", str, where)
+    return unseal(sealed, Reasoning(encrypted=sealed, origin=NAME, extras=rest))
 
 
 def _call(rest: Extras, where: str) -> Part:

@@ -129,6 +129,7 @@ def _output(rest: Extras) -> Output:
         out.logprobs = top or 0
     if top is not None and not (asked and top):
         rest["top_logprobs"] = top
+    out.verbosity = take(rest, "verbosity", str)
     form = take(rest, "response_format", dict)
     if form is not None:
         out.format, out.schema, out.schema_name, out.strict = read_format(form)

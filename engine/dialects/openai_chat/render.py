@@ -27,7 +27,12 @@ from engine.chat import (
     ToolResult,
     text_of,
 )
-from engine.dialects.foreign import foreign_extras, native, native_tools, settle_system
+from engine.dialects.foreign import (
+    foreign_extras,
+    native,
+    native_tools,
+    settle_system,
+)
 from engine.dialects.profile import PROFILE, Profile
 from engine.errors import RequestError
 
@@ -96,6 +101,7 @@ def _limits(body: Extras, out: Output, spelt: Extras, own: bool, profile: Profil
         old = "max_tokens" in spelt or not own
         field = "max_tokens" if old else "max_completion_tokens"
     _set(body, field, out.max_tokens)
+    _set(body, "verbosity", out.verbosity)
     if out.stop:
         single = spelt.get("stop")
         body["stop"] = single if out.stop == [single] else out.stop
@@ -225,10 +231,19 @@ def messages(
         elif pictures:
             out.append(_message(Message("user", pictures), profile, lost))
             pictures = []
-        out.append(_message(message, profile, lost))
+        if message.dialect == _NAME or not _says_nothing(message):
+            out.append(_message(message, profile, lost))
+        else:
+            lost += [part.kind for part in message.parts if isinstance(part, Opaque)]
     if pictures:
         out.append(_message(Message("user", pictures), profile, lost))
     return out
+
+
+def _says_nothing(message: Message) -> bool:
+    """An assistant's turn of thoughts, or of what another dialect's tools left."""
+    thoughts = all(isinstance(part, Reasoning | Opaque) for part in message.parts)
+    return message.role == "assistant" and thoughts
 
 
 def _result(result: ToolResult, message: Message, pictures: list[Part]) -> Extras:

@@ -167,7 +167,6 @@ def test_the_profile_may_forward_fields_of_another_dialect() -> None:
         ({"extras": {"audio": {"voice": "x"}}}, "audio"),
         ({"extras": {"modalities": ["text", "audio"]}}, "modalities"),
         ({"tools": [Tool("web_search", kind="hosted", dialect="openai_chat")]}, "tools"),
-        ({"tools": [Tool("patch", kind="custom")]}, "tools"),
     ],
 )
 def test_what_would_change_the_meaning_is_refused(fields: dict[str, Any], param: str) -> None:

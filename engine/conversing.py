@@ -1,0 +1,96 @@
+"""Drives a flow: sends the requests it yields, keeps and recalls its tokens, hands it the answers.
+
+What goes wrong with a request is raised inside the flow, which may know a way to go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from .auth.steps import Keep, Pause, Recall, Show
+from .auth.tokens import kept
+from .errors import ExchangeError
+from .options import Secret
+from .ports import Line, Ports
+from .wire import HttpRequest, HttpResponse
+
+SECRET = ("access_token", "refresh_token")
+
+
+@dataclass(slots=True)
+class Driver:
+    """What a conversation has at hand.
+
+    limit   seconds for a request that says nothing of its own
+    place   where its tokens are kept, "" if it has none
+    told    is given what must never be shown
+    show    shows a person a page and a code
+    recalled   the tokens as they were found last
+    """
+
+    ports: Ports
+    line: Line
+    limit: float
+    largest: int
+    place: str = ""
+    told: Callable[[list[Secret]], None] = lambda secrets: None
+    show: Callable[[Show], None] = lambda shown: None
+    recalled: Mapping[str, object] | None = None
+
+    async def run(self, flow: Generator[Any, Any, Any]) -> Any:
+        """What the flow returns. Raises what it raises: ExchangeError, RenderError."""
+        async with AsyncExitStack() as stack:
+            if self.place:
+                await stack.enter_async_context(self.ports.tokens.alone(self.place))
+            return await self._run(flow)
+
+    async def _run(self, flow: Generator[Any, Any, Any]) -> Any:
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    answer = await self._do(step)
+                except ExchangeError as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as stop:
+            return stop.value
+
+    async def _do(self, step: Any) -> Any:
+        match step:
+            case Recall():
+                return await self._recall()
+            case Keep():
+                tokens = kept(step.tokens)
+                self._tell(tokens)
+                await self.ports.tokens.save(self.place, tokens)
+            case Pause():
+                await self.ports.clock.sleep(step.seconds)
+            case Show():
+                self.show(step)
+            case _:
+                return await self._fetch(step)
+        return None
+
+    async def _recall(self) -> Mapping[str, object] | None:
+        found = await self.ports.tokens.load(self.place)
+        if found is not None:
+            self._tell(found)
+        self.recalled = found
+        return found
+
+    def _tell(self, tokens: Mapping[str, object]) -> None:
+        texts = ((name, tokens.get(name)) for name in SECRET)
+        self.told([Secret(text, name) for name, text in texts if isinstance(text, str) and text])
+
+    async def _fetch(self, request: HttpRequest) -> HttpResponse:
+        limit = request.timeout or self.limit
+        try:
+            async with self.ports.clock.deadline(limit):
+                return await self.ports.upstream.fetch(request, self.line, self.largest)
+        except TimeoutError:
+            raise ExchangeError("timeout", f"no answer within {limit:g} s") from None
