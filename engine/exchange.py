@@ -13,28 +13,34 @@ from collections.abc import Callable
 from .attempt import Attempt, Call, Outcome
 from .auth.accounts import NOBODY
 from .chat import Message
+from .cleanups import Try
 from .errors import OUTCOMES, ExchangeError
 from .events import ErrorEvent, Finish
+from .joined import Held, Joined
 from .keyring import Keyring
 from .options import Secret
 from .policies import Attempt as Seen
-from .policies import Deliver, Policy, Retry
+from .policies import Continue, Deliver, Policy, Retry
 from .pools import Hold
 from .ports import Ports, Sink
 from .route.route import Route
 from .route.template import RenderError
-from .route.view import view
+from .route.view import Asked, view
 from .sessions import Session, Sessions
 
 
 @dataclasses.dataclass(slots=True)
 class Report:
-    """What an exchange came to, for log and metrics. gone: its client went away."""
+    """What an exchange came to, for log and metrics.
+
+    gone: its client went away; relented: it failed and left its client to another route
+    """
 
     attempts: int = 0
     outcome: Outcome = dataclasses.field(default_factory=Outcome)
     error: ErrorEvent | None = None
     gone: bool = False
+    relented: bool = False
 
 
 class Exchange:
@@ -48,35 +54,49 @@ class Exchange:
         keyring: Keyring,
         sessions: Sessions,
         sink: Sink,
+        relents: Callable[[ErrorEvent], bool] = lambda error: False,
     ) -> None:
         self.route = route
         self.call = call
         self.ports = ports
         self.keyring = keyring
         self.sessions = sessions
-        self.sink = sink
+        sink = Held(sink) if route.spec.hold == "full" else sink
+        self.joined = Joined(sink) if route.spec.continuation else None
+        self.sink: Sink = self.joined or sink
+        self.relents = relents
         self.report = Report()
         self.session: Session | None = None
         self.turns: list[Message] = []
         self.hold = Hold(NOBODY)
+<<<<<<< HEAD
+        self.asked: Asked | None = None  # as it was before the answer was continued
+=======
+        self.tries: list[Try] = []
+>>>>>>> main
 
     async def run(self, collected: Callable[[], list[Message]] = list) -> Report:
         """collected() gives the assistant turns of the delivered answer, for `history: server`."""
+        try:
+            self.report.outcome = outcome = await self._outcome()
+            await self._end(outcome, collected)
+        finally:  # also when the client left
+            self.keyring.cleanups.leave(self.route, self.tries)
+        return self.report
+
+    async def _outcome(self) -> Outcome:
         total = float(self.route.spec.timeouts.total)
         try:
             with self.ports.clock.watch(total):  # never pushed back: the total
-                outcome = await self._loop(total)
+                return await self._loop(total)
         except TimeoutError:
-            outcome = Outcome(error=ErrorEvent("timeout", f"no whole answer within {total:g} s"))
+            return Outcome(error=ErrorEvent("timeout", f"no whole answer within {total:g} s"))
         except ExchangeError as error:
-            outcome = Outcome(error=_event(error), cause=error.__cause__)
+            return Outcome(error=_event(error), cause=error.__cause__)
         except RenderError as error:
-            outcome = Outcome(error=ErrorEvent("fatal", f"the route cannot be rendered: {error}"))
+            return Outcome(error=ErrorEvent("fatal", f"the route cannot be rendered: {error}"))
         finally:
             self.hold.release()
-        self.report.outcome = outcome
-        await self._end(outcome, collected)
-        return self.report
 
     async def _loop(self, total: float) -> Outcome:
         clock, route = self.ports.clock, self.route
@@ -104,8 +124,11 @@ class Exchange:
                     await self._take(tried, left - after)
                     number, previous = number + 1, (outcome.error.cls if outcome.error else None)
                     self.sink.restart()
+                case Continue(turns=turns):
+                    await self._onward(outcome, seen, turns, env)
+                    number, previous = 1, None
                 case _:
-                    return outcome
+                    return self._whole(outcome)
 
     async def _take(self, tried: frozenset[str], left: float) -> None:
         """An account for the next attempt. Raises ExchangeError when none is free in time."""
@@ -127,6 +150,9 @@ class Exchange:
             scopes,
             self.hold.account,
         )
+        if any(plan.cleanup for plan in self.route.values.values()):
+            begun = Try(attempt.env, scopes, self.hold.account)
+            self.tries.append(self.keyring.cleanups.enter(begun))
         outcome = await attempt.run(number, previous)
         self._saw(outcome, scopes)
         return outcome
@@ -143,8 +169,38 @@ class Exchange:
         others = outcome.error is not None and self.keyring.pools.others(
             self.route, self.hold, tried
         )
-        committed, random = self.sink.committed, self.ports.random
-        return Seen(number, outcome.error, committed, renewed, left, random, others)
+        committed, random, joined = self.sink.committed, self.ports.random, self.joined
+        said = joined.said(outcome.usage, self.call.asked.chat) if joined else None
+        return Seen(
+            number, outcome.error, committed, renewed, left, random, others, outcome.finish, said
+        )
+
+    async def _onward(
+        self, outcome: Outcome, seen: Seen, turns: tuple[Message, ...], env: dict[str, object]
+    ) -> None:
+        """Go on with the answer: the conversation as it was, and what was said so far."""
+        assert self.joined is not None
+        assert seen.said is not None
+        await self.joined.onward(outcome.usage)
+        self.asked = self.asked or self.call.asked
+        chat = self.asked.chat
+        chat = dataclasses.replace(
+            chat,
+            messages=[*chat.messages, *turns],
+            out=dataclasses.replace(chat.out, max_tokens=seen.said.room),
+        )
+        self.call.asked = self.asked.with_chat(chat)
+        env["req"] = view(self.call.asked, self.route.names)
+
+    def _whole(self, outcome: Outcome) -> Outcome:
+        """The outcome of all parts of an answer. Where no more could be had it ends as it was."""
+        joined = self.joined
+        if joined is None or not joined.continues:
+            return outcome
+        if outcome.error is not None and not self.sink.committed:
+            outcome.error, outcome.finish = None, Finish("length", "length")
+        outcome.usage = joined.usage(outcome.usage)
+        return outcome
 
     def _saw(self, outcome: Outcome, scopes: dict[str, str]) -> None:
         """One report per attempt, whatever happened."""
@@ -205,7 +261,7 @@ class Exchange:
     def _scopes(self) -> dict[str, str]:
         """Who shares a value: what an upstream keeps of a conversation belongs to the account."""
         digest, request = self.hold.account.digest, self.call.asked.id
-        session = self.session.key if self.session and self.session.key else request
+        session = self.session.scope if self.session else request
         own = f"{session}|{digest}" if len(self.route.roster.accounts) > 1 else session
         return {"route": "", "account": digest, "session": own, "request": request}
 
@@ -214,6 +270,9 @@ class Exchange:
     async def _end(self, outcome: Outcome, collected: Callable[[], list[Message]]) -> None:
         if outcome.error is not None:
             self.report.error = outcome.error
+            self.report.relented = not self.sink.committed and self.relents(outcome.error)
+            if self.report.relented:
+                return
             await self.sink.fail(_exception(outcome.error), outcome.failure)
             return
         finish = outcome.finish or Finish("stop")

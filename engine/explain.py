@@ -74,6 +74,7 @@ def _explain(route: Route, body: bytes, client: Dialect, now: float, random: Ran
     spliced = None if scan is None else client.splice(body, scan, offer.model.upstream, streams)
     written = dataclasses.replace(shaped, stream=streams)
     steps.append(Step("main", route.render(env, written, transforms, spliced)))
+    steps += _cleanup_steps(route, env)
     return Explanation(
         [_masked(step, route) for step in steps],
         list(_notes(route, offer, streams, spliced is not None, written.dropped)),
@@ -113,6 +114,17 @@ def _value_steps(route: Route, env: dict[str, object]) -> list[Step]:
             steps.append(Step(f"values.{name}", next(plan.flow(env))))
         values[name] = _value(f"values.{name}", plan.outputs)
     return steps
+
+
+def _cleanup_steps(route: Route, env: dict[str, object]) -> list[Step]:
+    """What is undone in the end, of the values that would be fetched."""
+    values = env["values"]
+    assert isinstance(values, dict)
+    return [
+        Step(f"values.{name}.cleanup", plan.cleanup.render(env))
+        for name, plan in route.values.items()
+        if plan.cleanup is not None and name in values
+    ]
 
 
 def _value(name: str, outputs: tuple[str, ...]) -> object:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
-from .auth.accounts import Account
+from .auth.accounts import NOBODY, Account
+from .cleanups import PREFIX, Cleanups, Job, Try, is_kept
 from .conversing import Driver
 from .errors import ExchangeError
 from .kept import Place, obtain
@@ -32,6 +33,7 @@ from .skew import Skews
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0  # seconds between fetches that fail
 LONGEST_ASKED = 600.0  # seconds that a service may ask to be left alone
 MAX_SLOTS = 16_384  # values kept; the least recently used go first
+NO_SCOPES = {"route": "", "account": "", "session": "", "request": ""}
 NO_ANSWER = ("connect", "timeout", "retryable", "truncated", "overloaded", "rate_limited")
 
 
@@ -69,7 +71,15 @@ class Wish:
     plan: ValuePlan
     env: dict[str, object]
     line: Line
-    key: str
+    scopes: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        return _key(self.route, self.plan, self.scopes[self.plan.scope])
+
+    @property
+    def attempt(self) -> Try:
+        return Try(self.env, self.scopes, NOBODY)
 
 
 @dataclass(slots=True)
@@ -83,15 +93,18 @@ class Keyring:
     skews: Skews = field(default_factory=Skews)
     logging_in: set[str] = field(default_factory=set)
     pools: Pools = field(init=False)
+    cleanups: Cleanups = field(init=False)
 
     def __post_init__(self) -> None:
         self.pools = Pools(self.ports, self.log_in)
+        self.cleanups = Cleanups(self.ports, self._go, self._fill)
 
     async def __aenter__(self) -> Self:
         await self.tasks.__aenter__()
         return self
 
     async def __aexit__(self, *exc: Any) -> None:
+        await self.cleanups.settle()
         for task in tuple(self.flights):
             task.cancel()
         await self.tasks.__aexit__(None, None, None)
@@ -110,7 +123,7 @@ class Keyring:
             plan = route.values[name]
             if plan.when is not None and not plan.when.test(env):
                 continue
-            wish = Wish(route, plan, env, line, _key(route, plan, scopes[plan.scope]))
+            wish = Wish(route, plan, env, line, scopes)
             got = await (self._fetch(wish) if plan.scope == "request" else self._value(wish))
             found[name] = _masked(got, plan)
         return found
@@ -125,7 +138,7 @@ class Keyring:
     ) -> object:
         """One value of the route, masked like those of `values`."""
         plan = route.values[name]
-        wish = Wish(route, plan, env, line, _key(route, plan, scopes[plan.scope]))
+        wish = Wish(route, plan, env, line, scopes)
         return _masked(await self._value(wish), plan)
 
     async def _value(self, wish: Wish) -> Found:
@@ -150,7 +163,7 @@ class Keyring:
         for name in names:
             plan = route.values[name]
             if plan.scope == "route":
-                wish = Wish(route, plan, env, line, _key(route, plan, ""))
+                wish = Wish(route, plan, env, line, NO_SCOPES)
                 slot = self._slot(wish.key)
                 if slot.good(self.ports.clock.monotonic()) is None:
                     self._start(slot, wish)
@@ -182,7 +195,7 @@ class Keyring:
             plan = route.values[name]
             if plan.when is not None and not plan.when.test(env):
                 continue
-            wish = Wish(route, plan, env, line, _key(route, plan, scopes[plan.scope]))
+            wish = Wish(route, plan, env, line, scopes)
             if plan.scope == "route":
                 values[name] = _masked(await self._value(wish), plan)
                 continue
@@ -213,10 +226,11 @@ class Keyring:
             self._go(self._fly(slot, wish))
         return slot.flight
 
-    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+    def _go(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self.tasks.create_task(work)
         self.flights.add(task)
         task.add_done_callback(self.flights.discard)
+        return task
 
     async def _fly(self, slot: Slot, wish: Wish) -> None:
         """Fetch once, for all who wait. Never raises: it would take every other flight down."""
@@ -253,15 +267,22 @@ class Keyring:
         return found
 
     def _place(self, wish: Wish) -> Place | None:
-        """Where the value is kept: by its own wish, or because others need the same.
+        """Where the value is kept: with its session, by its own wish, or because others need it.
 
         A flow with a place of its own sees to that itself.
         """
-        if wish.plan.place:
+        route, plan = wish.route, wish.plan
+        if plan.place:
             return None
-        if wish.plan.persist:
+        if plan.scope == "session":
+            if route.session is None or not is_kept(wish.scopes["session"]):
+                return None
+            store = self.ports.durable if route.session.persist else self.ports.store
+            said = self.cleanups.extras(route, plan, wish.attempt)
+            return Place(store, f"{PREFIX}{wish.key}", said)
+        if plan.persist:
             return Place(self.ports.durable, f"value/{wish.key}")
-        if self.ports.shared and wish.plan.scope in ("route", "account"):
+        if self.ports.shared and plan.scope in ("route", "account"):
             return Place(self.ports.store, f"value/{wish.key}")
         return None
 
@@ -281,7 +302,23 @@ class Keyring:
         if stored is None:
             return await self._fetch(wish, slot.kept)
         self._tell_kept(wish, stored)
-        return await self._fetch(wish, stored.content)
+        found = await self._fetch(wish, stored.content)
+        if wish.plan.cleanup is not None and found.content != stored.content:
+            old = wish.plan.masked(stored.content)
+            self.cleanups.replaced(wish.route, wish.plan, wish.attempt, old)
+        return found
+
+    async def _fill(self, job: Job) -> None:
+        """Add to a clean-up what other requests share too: it may have been renewed meanwhile."""
+        route, env, scopes = job.route, job.env, job.scopes
+        line, values = line_of(route, scopes), env["values"]
+        assert isinstance(values, dict)
+        if job.account.fetched:
+            parts = await self.value(route, job.account.fetched, env, line, scopes)
+            env["account"] = {**job.account.parts, **parts_of(parts)}
+        for name in sorted(job.plan.undone_with):
+            if name in route.values and route.values[name].scope in ("route", "account"):
+                values[name] = await self.value(route, name, env, line, scopes)
 
     def _tell_kept(self, wish: Wish, kept: Found) -> None:
         name, secrets = wish.plan.name, _secrets(kept, wish.plan)
@@ -405,9 +442,4 @@ def _secrets(found: Found, plan: ValuePlan) -> list[Secret]:
 
 
 def _masked(found: Found, plan: ValuePlan) -> object:
-    content, name = found.content, f"values.{plan.name}"
-    if not plan.secret:
-        return content
-    if isinstance(content, str):
-        return Secret(content, name)
-    return {key: Secret(text, f"{name}.{key}") for key, text in content.items()}
+    return plan.masked(found.content)

@@ -177,7 +177,8 @@ class Sink(Protocol):
     Nothing reaches the client before `commit`; after it errors are in-band.
     """
 
-    committed: bool
+    @property
+    def committed(self) -> bool: ...
 
     async def send(self, events: list[Event]) -> None:
         """Content events, numbered. The first ones commit. Awaiting it is the back-pressure."""

@@ -197,6 +197,7 @@ async def play(
             headers = Headers.of(client.headers)
             dialect = DIALECTS[client.dialect]
             out.append(await _ask(route, dialect, body, headers, ports, keyring, sessions))
+            await keyring.cleanups.settle()
     out[-1].calls = recorded.calls
     out[-1].complaints = recorded.complaints()
     return out

@@ -29,12 +29,21 @@ _SYSTEM = ("system", "developer")
 
 @dataclass(slots=True)
 class Session:
-    """One session as a request sees it. key "" means one-shot; id is what templates see."""
+    """One session as a request sees it. key "" means one-shot; id is what templates see.
+
+    birth   tells a session from those that had the same key before it
+    """
 
     key: str
     state: dict[str, object]
     history: list[Message] = field(default_factory=list)
     id: str = ""
+    birth: str = ""
+
+    @property
+    def scope(self) -> str:
+        """Under which values of the session are kept; it begins with `session/` if it is stored."""
+        return f"{self.key or self.id}#{self.birth}"
 
     def variables(self) -> dict[str, object]:
         return {**self.state, "id": self.id or self.key.rpartition("/")[2]}
@@ -59,12 +68,12 @@ class Sessions:
     async def open(self, route: Route, plan: SessionPlan, asked: Asked, env: Env) -> Session:
         name = plan.name(asked)
         if not name:
-            return Session("", plan.state(env), id=asked.id)
+            return Session("", plan.state(env), id=asked.id, birth=self._birth())
         key = _key(route, plan, asked.client, name)
         async with self._lock(key):
             kept = await self._read(plan, key)
             if kept is None:
-                fresh = Session(key, plan.state(env))
+                fresh = Session(key, plan.state(env), birth=self._birth())
                 await self._write(plan, fresh, [])  # so that parallel first requests share its ids
                 return fresh
         return kept
@@ -88,15 +97,20 @@ class Sessions:
             kept = await self._read(plan, session.key) or session
             history = [] if instead else kept.history
             state = {**kept.state, **learned}
-            await self._write(plan, Session(session.key, state, history), turns)
+            kept = Session(session.key, state, history, birth=kept.birth)
+            await self._write(plan, kept, turns)
 
     async def renew(self, plan: SessionPlan, session: Session, env: Env) -> Session:
         """The upstream lost the conversation: what it gave is forgotten, our turns are not."""
-        fresh = Session(session.key, plan.state(env), session.history, session.id)
+        state, birth = plan.state(env), self._birth()
+        fresh = Session(session.key, state, session.history, session.id, birth)
         if session.key:
             async with self._lock(session.key):
                 await self._write(plan, fresh, [])
         return fresh
+
+    def _birth(self) -> str:
+        return f"{self.ports.random.getrandbits(64):016x}"
 
     def _store(self, plan: SessionPlan) -> Store:
         return self.ports.durable if plan.persist else self.ports.store
@@ -105,14 +119,18 @@ class Sessions:
         try:
             raw = await self._store(plan).get(key)
             kept: Any = loads(raw) if raw is not None else None
-            return None if kept is None else Session(key, kept["state"], _messages(kept["history"]))
+            if kept is None:
+                return None
+            history, birth = _messages(kept["history"]), kept.get("birth", "")
+            return Session(key, kept["state"], history, birth=birth)
         except (StoreError, RequestError, ValueError, KeyError, TypeError):  # unreadable, too
             self.ports.observer.saw("store_error", store="sessions", op="get")
             return None
 
     async def _write(self, plan: SessionPlan, session: Session, turns: list[Message]) -> None:
         history = _joined(session.history, turns, plan.max_messages) if plan.server_history else []
-        value = dumps({"state": session.state, "history": render_messages(history)})
+        turns_ = render_messages(history)
+        value = dumps({"state": session.state, "history": turns_, "birth": session.birth})
         store = self._store(plan)
         try:
             await store.put(session.key, value, plan.ttl)

@@ -443,3 +443,87 @@ async def test_usage_of_a_delivered_answer_is_reported() -> None:
         found = world.report.outcome.usage
         assert found is not None
         assert (found.input, found.output) == (Usage(3, 4).input, 4)
+
+
+# ---- answers in parts ----
+
+GOES_ON = CUSTOM + "continuation: { max: 5 }\n"
+IN_PARTS = GOES_ON.replace(
+    'json: { q: "{{ req.prompt }}" }',
+    'json: { turns: "{{ req.messages | as_text_messages }}", most: "{{ req.max_tokens }}" }',
+).replace("text: $.x", "text: $.x, usage: { input: $.i, output: $.o }")
+
+
+def cut(text: str, **more: object) -> bytes:
+    return sse({"x": text}, {"f": "length", **more}, done=False)
+
+
+@pytest.mark.rows("IF-14", "IB-4")
+async def test_an_answer_that_was_cut_off_goes_on() -> None:
+    parts: list[Say | bytes] = [
+        cut("AB", i=7, o=2),
+        cut("CD", i=9, o=2),
+        sse({"x": "E"}, {"f": "stop", "i": 11, "o": 1}, done=False),
+    ]
+    async with World(parts) as world:
+        sink = await world.ask(route_of(IN_PARTS), stream=True)
+        assert ("ABCDE", Finish("stop", "stop")) == (sink.text, sink.finished)
+        assert Usage(7, 5) == sink.usage
+        asked = [[turn["content"] for turn in body["turns"]] for body in world.upstream.bodies]
+        assert [["Hello"], ["Hello", "AB"], ["Hello", "ABCD"]] == asked
+
+
+async def test_it_goes_on_for_a_whole_answer_too() -> None:
+    text = IN_PARTS.replace("stream:", "stream:\n  use: always")
+    async with World([cut("AB"), sse({"x": "C"}, {"f": "stop"}, done=False)]) as world:
+        assert "ABC" == (await world.ask(route_of(text))).text
+
+
+async def test_it_goes_on_only_so_often_and_says_that_it_was_cut_off() -> None:
+    text = IN_PARTS.replace("max: 5", "max: 2")
+    async with World([cut("A"), cut("B"), cut("C")]) as world:
+        sink = await world.ask(route_of(text), stream=True)
+        assert ("ABC", Finish("length", "length")) == (sink.text, sink.finished)
+
+
+async def test_it_ends_when_nothing_new_comes() -> None:
+    long = "a sentence that is long enough to be known again"
+    async with World([cut(long), cut(long)]) as world:
+        sink = await world.ask(route_of(IN_PARTS), stream=True)
+        assert (long, Finish("length", "length")) == (sink.text, sink.finished)
+
+
+async def test_the_clients_own_limit_is_kept() -> None:
+    async with World([cut("AB", o=6), cut("CD", o=4)]) as world:
+        sink = await world.ask(route_of(IN_PARTS), stream=True, max_tokens=10)
+        assert ("ABCD", "length") == (sink.text, sink.finished and sink.finished.reason)
+        assert [10, 4] == [body["most"] for body in world.upstream.bodies]
+
+
+async def test_a_continuation_that_fails_at_once_is_tried_again() -> None:
+    async with World([cut("AB"), BUSY, sse({"x": "C"}, {"f": "stop"}, done=False)]) as world:
+        assert "ABC" == (await world.ask(route_of(IN_PARTS), stream=True)).text
+
+
+async def test_what_cannot_be_continued_ends_as_it_was() -> None:
+    async with World([cut("AB", o=2), Say(b'{"msg":"no"}', 400)]) as world:
+        sink = await world.ask(route_of(IN_PARTS), stream=True)
+        assert ("AB", Finish("length", "length")) == (sink.text, sink.finished)
+        assert None is sink.error
+
+
+async def test_a_continuation_that_breaks_off_is_an_error() -> None:
+    broken = Say([sse({"x": "C"}, done=False)], end="reset")
+    async with World([cut("AB"), broken]) as world:
+        sink = await world.ask(route_of(IN_PARTS), stream=True)
+        assert ("ABC", "truncated") == (sink.text, error_of(sink).cls)
+
+
+# ---- answers held whole ----
+
+
+async def test_an_answer_that_is_held_can_be_tried_again_at_any_point() -> None:
+    broken = Say([sse({"x": "half"}, done=False)], end="reset")
+    async with World([broken, sse({"x": "whole"}, {"f": "stop"}, done=False)]) as world:
+        sink = await world.ask(route_of(CUSTOM + "hold: full\n"), stream=True)
+        assert ("whole", 1) == (sink.text, sink.restarts)

@@ -12,6 +12,7 @@ from engine.events import ErrorEvent, Event, Reply
 from engine.wire import Headers, HttpResponse, Record
 
 from . import outcomes
+from .embedding import Embedding
 from .frames import Observations, Tap
 from .names import Limits
 from .profile import Profile, SchemaProfile
@@ -145,6 +146,7 @@ class Dialect:
     headers         names of a client's headers that go on to an upstream of the same dialect
     tap             makes the watcher of a stream that passes through; None: it never does
     check_whole     the same for a whole answer
+    embed           a client's request for embeddings, where clients of the dialect ask for some
     limits, schemas  names, ids and JSON Schema of tools, as far as foreign ones must be changed
     """
 
@@ -179,6 +181,7 @@ class Dialect:
     tap: Callable[..., Tap] | None = None
     check_whole: Callable[[bytes], Observations] | None = None
     headers: tuple[str, ...] = ()
+    embed: Callable[[bytes, Target], Embedding] | None = None
     limits: Limits = Limits()
     schemas: SchemaProfile = "jsonschema"
 

@@ -175,6 +175,11 @@ class Profile:
         "clients of the upstream's own dialect: their requests are adapted to the profile too, or "
         "pass through as they are",
     )
+    encoding_format: Literal["send", "drop"] = option(
+        "send",
+        "drop: requests for embeddings leave `encoding_format` out, for upstreams that refuse it; "
+        "the client gets the form it asked for",
+    )
     forward_extras: list[str] = option(
         [],
         "names of top-level request fields that are sent on although the client speaks another "
@@ -186,7 +191,7 @@ class Profile:
 PROFILE = Profile()
 
 # Fields that say nothing to a client of the upstream's own dialect: its bytes may pass through.
-FOREIGN = frozenset({"forward_extras", "on_unsupported"})
+FOREIGN = frozenset({"encoding_format", "forward_extras", "on_unsupported"})
 
 
 def adapts(profile: Profile) -> bool:

@@ -3,6 +3,7 @@
     Deliver                     the answer is good: finish
     Retry(after, renew, rotate) try again after so many seconds; renew the values of class `renew`;
                                 rotate: with another account
+    Continue(turns)             go on with the same answer: ask again, these turns added
     Fail                        tell the client
 
 The exchange asks the policies in order; the first answer that is not Deliver wins and the
@@ -15,7 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from engine.events import ErrorEvent
+from engine.chat import Message
+from engine.events import ErrorEvent, Finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,34 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Continue:
+    turns: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Fail:
     pass
 
 
-Decision = Deliver | Retry | Fail
+Decision = Deliver | Retry | Continue | Fail
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What an answer that may go on has said so far.
+
+    text    all of it; fresh: what the last attempt added; before: what the one before it added
+    parts   attempts it is made of
+    calls   a tool was called
+    room    tokens that the client's own limit leaves, None where it set none
+    """
+
+    text: str
+    fresh: str
+    before: str = ""
+    parts: int = 1
+    calls: bool = False
+    room: int | None = None
 
 
 @dataclass(slots=True)
@@ -49,6 +74,8 @@ class Attempt:
     left        seconds left of the request's total time
     random      where jitter comes from
     others      an account that this request has not tried is free
+    finish      why the answer ended, None when it failed
+    said        what it said, where a route may go on with an answer
     """
 
     number: int
@@ -58,6 +85,8 @@ class Attempt:
     left: float
     random: Random
     others: bool = False
+    finish: Finish | None = None
+    said: Said | None = None
 
 
 Policy = Callable[[Attempt], Decision]

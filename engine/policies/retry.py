@@ -35,12 +35,16 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """attempts in all; classes that are tried again; classes that some value is renewed for."""
+    """attempts in all; classes that are tried again; classes that some value is renewed for.
+
+    patience   seconds that an upstream may ask to wait; beyond them it is given up
+    """
 
     attempts: int
     classes: frozenset[str] | None
     renewable: frozenset[str]
     backoff: Backoff
+    patience: float = float("inf")
 
     def __call__(self, attempt: Attempt) -> Decision:
         error = attempt.error
@@ -59,6 +63,8 @@ class RetryPolicy:
         wait = self.backoff.wait(attempt.number, attempt.random)
         if error.retry_after is not None:
             wait = max(wait, error.retry_after)
+        if wait > self.patience:
+            return Fail()
         return Retry(wait, rotate=attempt.others) if wait < attempt.left else Fail()
 
     def _again(self, cls: str) -> bool:

@@ -7,8 +7,10 @@ Problems; all of them run, so that one mistake does not hide another.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
 
 from jinja2 import nodes as jinja
 
@@ -147,6 +149,7 @@ def _complete(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
 _LEAST: tuple[tuple[tuple[str, ...], float], ...] = (
     (("retry", "attempts"), 1),
     (("retry", "backoff", "factor"), 1),
+    (("continuation", "max"), 1),
     (("limits", "concurrency"), 1),
     (("limits", "request"), 1),
     (("limits", "answer"), 1),
@@ -219,7 +222,7 @@ def _wrong_value(value: ValueSpec) -> str | None:
 
 
 def _shared(name: str, value: ValueSpec, spec: RouteSpec, tree: Node) -> Iterator[Problem]:
-    for way, mentions in expressions(value, ("values", name)):
+    for way, mentions in _asking(name, value):
         wrong = next((m for m in sorted(mentions) if _is_narrow(m, spec)), None)
         of = next((m for m in sorted(mentions) if m.partition(".")[0] == "account"), None)
         if of is not None and value.scope == "route" and many(spec):
@@ -265,8 +268,13 @@ def _order(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
             yield mention_mark(tree, way, "values").problem("E516", message)
 
 
+def _asking(name: str, value: ValueSpec) -> Iterator[tuple[Way, frozenset[str]]]:
+    """What is read to fetch a value; its clean-up comes later."""
+    return expressions(dataclasses.replace(value, cleanup=None), ("values", name))
+
+
 def _needs(name: str, value: ValueSpec) -> Iterator[tuple[Way, str]]:
-    for way, mentions in expressions(value, ("values", name)):
+    for way, mentions in _asking(name, value):
         for mention in sorted(mentions):
             if mention.startswith("values."):
                 yield way, mention.removeprefix("values.")
@@ -280,6 +288,33 @@ def _reached(start: str, graph: dict[str, set[str]]) -> set[str]:
         known |= new
         waiting += new
     return known
+
+
+def _cleanups(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
+    for name, value in spec.values.items():
+        if value.cleanup is None:
+            continue
+        place: Way = ("values", name, "cleanup")
+        if value.scope in ("route", "account"):
+            message = (
+                f"`values.{name}` is shared (scope {value.scope}), and others may still use it: "
+                "`cleanup` needs `scope: session` or `scope: request`"
+            )
+            yield key_mark(tree, place).problem("E524", message)
+            continue
+        for way, mentions in expressions(value.cleanup, place):
+            gone = next((m for m in sorted(mentions) if _is_gone(m, value.scope, spec)), None)
+            if gone is not None:
+                message = f"`{gone}` is gone when `values.{name}` is cleaned up"
+                yield mention_mark(tree, way, gone).problem("E524", message)
+
+
+def _is_gone(mention: str, scope: str, spec: RouteSpec) -> bool:
+    root, _, name = mention.partition(".")
+    if root == "values" and name.partition(".")[0] in spec.values:
+        other = spec.values[name.partition(".")[0]].scope
+        return scope == "session" and other == "request"
+    return root in ("req", "model", "let")
 
 
 def _session(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
@@ -309,6 +344,8 @@ def requests_of(spec: RouteSpec) -> Iterator[tuple[Way, HttpSpec]]:
     for name, value in spec.values.items():
         if value.request is not None:
             yield ("values", name, "request"), value.request
+        if value.cleanup is not None:
+            yield ("values", name, "cleanup"), value.cleanup
 
 
 def _paths(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
@@ -345,6 +382,15 @@ def _bearer(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
         yield find(tree, ("auth", "bearer")).mark.problem("W508", message, "warning")
 
 
+def _fallback(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
+    known = {spec.name or PurePosixPath(tree.mark.file).stem}
+    for at, fallback in enumerate(spec.fallback):
+        if fallback.to in known:
+            message = f"`fallback` leads to `{fallback.to}`, which has had the request by then"
+            yield find(tree, ("fallback", at)).mark.problem("E524", message)
+        known.add(fallback.to)
+
+
 # ---- all of them ----
 
 _CHECKS: tuple[Check, ...] = (
@@ -357,9 +403,11 @@ _CHECKS: tuple[Check, ...] = (
     _values,
     _accounts,
     _order,
+    _cleanups,
     _session,
     _paths,
     _bearer,
+    _fallback,
     *RULE_CHECKS,
 )
 _UNRESOLVED = {"E201", "E202", "E203"}

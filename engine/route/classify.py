@@ -19,9 +19,9 @@ from engine.events import ErrorEvent
 from engine.options import Env
 from engine.wire import HttpResponse, JsonError, loads
 
+from .answer_spec import ErrorRuleSpec, ErrorsSpec
 from .pick import PathError, compile_path
 from .reader import compile_regex
-from .spec import ErrorRuleSpec, ErrorsSpec
 
 _STATUS = re.compile(r"[1-5]xx|[1-5]\d\d")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -19,7 +19,6 @@ from engine.auth.pool import Roster
 from engine.dialects import DIALECTS
 from engine.errors import ConfigError, Problem
 from engine.options import OMIT, Condition, Env
-from engine.policies.retry import Backoff, RetryPolicy
 from engine.transform import METHODS
 from engine.wire import HttpRequest, dumps
 
@@ -37,12 +36,14 @@ from .mentions import (
     roots_of,
     value_names,
     wanted_values,
+    without_cleanups,
 )
 from .nodes import Mark, Node, read
 from .offers import offers_of
 from .places import key_mark
 from .placing import placements
 from .profiles import profiles_of
+from .reactions import policies_of
 from .reader import REFERENCES, WRONG, Reader, did_you_mean
 from .references import Outside, Resolver
 from .render import Pairs, compile_patches, compile_request, pairs, without_case
@@ -180,7 +181,8 @@ class _Compiler:
             return None
         request = spec.request or own_request(dialect)
         staged = [(stage.options, stage.when) for stage in stages]
-        mentions = frozenset(mentioned((spec, request, staged)))
+        asked = dataclasses.replace(spec, values=without_cleanups(spec.values))
+        mentions = frozenset(mentioned((asked, request, staged)))
         placed, profile_of = placements(spec.auth), profiles_of(spec, self.tree, self.reader)
         return Route(
             name=name,
@@ -207,7 +209,7 @@ class _Compiler:
             session=self._session(spec.session),
             stages=stages,
             classifier=Classifier(spec.errors),
-            policies=(_retry(spec, values | self.fetched),),
+            policies=policies_of(spec, values | self.fetched),
             stream_road=stream_road(spec, dialect),
             whole_road=whole_road(spec, dialect),
             no_road=no_road(spec),
@@ -330,9 +332,13 @@ class _Compiler:
             persist=spec.persist,
             when=spec.when,
             secret=spec.secret,
-            needs=frozenset(value_names(mentioned(spec))),
+            needs=frozenset(value_names(mentioned(dataclasses.replace(spec, cleanup=None)))),
             fingerprint=self._fingerprint("values", name) + self._owner(spec, roster),
             outputs=tuple(spec.extract) if isinstance(spec.extract, dict) else (),
+            cleanup=compile_request(spec.cleanup, route.base_url or "", route.upstream.headers)
+            if spec.cleanup
+            else None,
+            undone_with=frozenset(value_names(mentioned(spec.cleanup))),
         )
 
     def _flow(self, name: str, spec: ValueSpec, route: RouteSpec) -> Callable[[Env], Any]:
@@ -455,23 +461,6 @@ def _without_echoes(problems: list[Problem]) -> Iterator[Problem]:
 
 
 _LIST_METHODS = frozenset(METHODS) - {"extract", "produce"}
-
-
-def _retry(spec: RouteSpec, values: Mapping[str, ValuePlan]) -> RetryPolicy:
-    backoff = spec.retry.backoff
-    renewable = {cls for plan in values.values() for cls in plan.refresh_for}
-    if spec.session is not None:
-        renewable.add("session_lost")
-    if spec.auth.sign is not None:
-        renewable.add("stale")  # signed by a clock that was wrong
-    return RetryPolicy(
-        spec.retry.attempts,
-        None if spec.retry.for_ is None else frozenset(spec.retry.for_),
-        frozenset(renewable),
-        Backoff(
-            float(backoff.initial), backoff.factor, float(backoff.max), backoff.jitter == "full"
-        ),
-    )
 
 
 def _resolved(node: Node, resolver: Resolver) -> Any:

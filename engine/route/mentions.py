@@ -15,6 +15,7 @@ from engine.options import Condition, Template, Tree
 from .nodes import Node
 from .places import Way, find
 from .sourcing import parts_of
+from .spec import ValueSpec
 from .template import Roots
 from .values import ValuePlan
 from .view import FIELDS
@@ -61,6 +62,11 @@ def mentioned(value: Any) -> Iterator[str]:
     elif dataclasses.is_dataclass(value) and not isinstance(value, type | Node):
         for item in dataclasses.fields(value):
             yield from mentioned(getattr(value, item.name))
+
+
+def without_cleanups(values: Mapping[str, ValueSpec]) -> dict[str, ValueSpec]:
+    """The values as requests need them: what only a clean-up reads is not fetched for it."""
+    return {name: dataclasses.replace(value, cleanup=None) for name, value in values.items()}
 
 
 def mentioned_templates(value: Any) -> Iterator[Template]:

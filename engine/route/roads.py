@@ -13,11 +13,12 @@ from engine.dialects import Dialect
 from engine.dialects.profile import adapts
 from engine.parsers import PARSERS, Parser
 
+from .answer_spec import ResponseSpec, StreamSpec
 from .patches import path_patch
 from .pipeline import Reader, Road
 from .route import Splitter
 from .rules import RuleReader, Rules, compile_rules
-from .spec import ResponseSpec, RouteSpec, StreamSpec
+from .spec import RouteSpec
 from .stages import Stage
 
 MakeReader = Callable[[dict[str, object], Callable[[], str]], Reader]
@@ -115,7 +116,7 @@ def splitter(spec: RouteSpec, dialect: Dialect | None) -> Callable[[], Splitter]
 
 def passes(spec: RouteSpec, dialect: Dialect | None, stages: tuple[Stage, ...]) -> bool:
     """Whether a client of the same dialect may be served on bytes."""
-    if dialect is None or dialect.tap is None or spec.session is not None:
+    if dialect is None or dialect.tap is None or spec.session or spec.continuation:
         return False
     if any(stage.has("shape", "feed_record", "feed", "finish") for stage in stages):
         return False

@@ -9,11 +9,12 @@ from engine.errors import OUTCOMES, Problem
 from engine.options import Word
 from engine.parsers import PARSERS
 
+from .answer_spec import RuleSpec
 from .classify import BY_STATUS, good_status, good_wait, header_pattern
 from .nodes import Node
 from .places import Way, dotted, find, key_mark
 from .reader import did_you_mean
-from .spec import RouteSpec, RuleSpec
+from .spec import RouteSpec
 from .transforms import Loaded
 
 FINISHES = ("stop", "length", "tool_calls", "content_filter")

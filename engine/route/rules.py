@@ -32,8 +32,8 @@ from engine.events import (
 from engine.options import Env, Path, Word
 from engine.wire import Record, dumps
 
+from .answer_spec import ErrorEmitter, FinishRule, RuleSpec, ToolCallsRule, UsageRule
 from .pick import compile_selector_path, parse
-from .spec import ErrorEmitter, FinishRule, RuleSpec, ToolCallsRule, UsageRule
 
 Find = Callable[[object], object]
 Emit = Callable[["RuleReader", Any, list[Event]], None]

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from engine.auth.accounts import Fetching
 from engine.errors import ExchangeError
-from engine.options import Condition, Env
+from engine.options import Condition, Env, Secret
 from engine.transform import Extracted, Value
 from engine.wire import HttpRequest, HttpResponse, JsonError, loads
 
@@ -53,6 +53,7 @@ class ValuePlan:
     needs     names of other values its requests mention
     outputs   names of its parts, () if it is one text or made by a transform
     place     where its flow keeps tokens, "" if it does not
+    cleanup   the request that undoes it when its scope ends; undone_with: the values it mentions
     """
 
     name: str
@@ -69,6 +70,17 @@ class ValuePlan:
     fingerprint: str
     outputs: tuple[str, ...] = ()
     place: str = ""
+    cleanup: Plan | None = None
+    undone_with: frozenset[str] = frozenset()
+
+    def masked(self, content: str | dict[str, str]) -> object:
+        """What templates see of it: Secrets, or plain text with `secret: false`."""
+        name = f"values.{self.name}"
+        if not self.secret:
+            return content
+        if isinstance(content, str):
+            return Secret(content, name)
+        return {key: Secret(text, f"{name}.{key}") for key, text in content.items()}
 
 
 def fetch(

@@ -69,11 +69,17 @@ async def gateway(
             tasks.append(built.keeper.run())
         tasks.append(built.server.chats.tend())
         tasks.append(built.stores.guard.tend())
+        tasks.append(_sweeping(built))
         tasks.append(built.models.run())
         yield built
         if built.stop_listening is not None:
             await built.stop_listening()
         await built.server.chats.drain(float(settings.drain))
+
+
+async def _sweeping(built: Gateway) -> None:
+    """Clean up after sessions that are no more, for ever."""
+    await built.server.chats.keyring.cleanups.tend(lambda name: built.keeper.book.routes.get(name))
 
 
 @asynccontextmanager

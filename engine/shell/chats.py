@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from engine.attempt import Call
-from engine.chat import Message
-from engine.dialects import Dialect, Target
+from engine.chat import ChatRequest, Message
+from engine.dialects import HERE, Dialect, Target
+from engine.errands import Errand
 from engine.errors import ExchangeError, RequestError
+from engine.events import ErrorEvent
 from engine.exchange import Exchange, Report
 from engine.keyring import Keyring
 from engine.options import Secret
@@ -29,6 +31,7 @@ from engine.route.view import Asked
 from engine.sessions import Sessions
 from engine.wire import Headers
 
+from .around import next_route
 from .sinks import Client, PlainSink, StreamSink
 
 PING_EVERY = 15.0
@@ -46,7 +49,7 @@ class Caller:
 
 @dataclass(slots=True, eq=False)
 class Open:
-    """A request under way."""
+    """A request under way. asked: the routes that had it, the one that has it now last."""
 
     route: Route
     call: Call
@@ -54,6 +57,7 @@ class Open:
     task: asyncio.Task[Any]
     begun: float
     report: Report
+    asked: list[Route]
 
     @property
     def early(self) -> float:
@@ -89,6 +93,35 @@ class Chats:
     ) -> web.StreamResponse:
         """Raises RequestError for what cannot be served."""
         route, call, name = self._read(dialect, target, body, caller)
+        return await self._serve(request, target, route, call, name)
+
+    async def bring(
+        self,
+        dialect: Dialect,
+        request: web.BaseRequest,
+        caller: Caller,
+        name: str,
+        make: Callable[[Route], Errand],
+    ) -> web.StreamResponse:
+        """An errand to the route of a model. Raises RequestError for what cannot be served."""
+        found = self.book().find(name)
+        if found is None:
+            raise no_model(name)
+        route, offer = found
+        ident, empty = f"req_{self.ports.random.getrandbits(96):024x}", ChatRequest("", name, [])
+        call = Call(
+            asked=Asked(ident, lambda: empty, False, caller.headers, caller.client),
+            offer=offer,
+            dialect=dialect,
+            wants_stream=False,
+            client_key=caller.key,
+            errand=make(route),
+        )
+        return await self._serve(request, HERE, route, call, name)
+
+    async def _serve(
+        self, request: web.BaseRequest, target: Target, route: Route, call: Call, name: str
+    ) -> web.StreamResponse:
         opened = self._open(route, call, self._client(request, target, route, call, name))
         self._begin(opened)
         try:
@@ -128,15 +161,6 @@ class Chats:
     def _client(
         self, request: web.BaseRequest, target: Target, route: Route, call: Call, name: str
     ) -> Client:
-        passes = (
-            route.passthrough
-            and call.offer.passes
-            and route.dialect is call.dialect
-            and call.splice is not None
-        )
-        chat = None if passes else call.asked.chat
-        if chat is not None and chat.out.n > 1 and route.dialect is None:
-            raise RequestError("unsupported", "this route gives one answer at a time", param="n")
         return Client(
             request=request,
             dialect=call.dialect,
@@ -147,20 +171,23 @@ class Chats:
             wants_usage=call.wants_usage,
             release=call.release,
             clean=self.clean,
-            chat=chat,
+            chat=_parsed(route, call),
             reframe=call.dialect.reframe(target),
         )
 
     def _open(self, route: Route, call: Call, client: Client) -> Open:
         task = asyncio.current_task()
         assert task is not None
-        now = asyncio.get_running_loop().time
-        sink: StreamSink | PlainSink = PlainSink(client)
-        if call.wants_stream:
-            sink = StreamSink(client, now)
-            if route.session is not None and route.session.server_history:
-                sink.keep()
-        return Open(route, call, sink, task, now(), Report())
+        now = asyncio.get_running_loop().time()
+        return Open(route, call, self._sink(route, call, client), task, now, Report(), [route])
+
+    def _sink(self, route: Route, call: Call, client: Client) -> StreamSink | PlainSink:
+        if not call.wants_stream:
+            return PlainSink(client)
+        sink = StreamSink(client, asyncio.get_running_loop().time)
+        if route.session is not None and route.session.server_history:
+            sink.keep()
+        return sink
 
     def _begin(self, opened: Open) -> None:
         name, limit = opened.route.name, opened.route.spec.limits.concurrency
@@ -171,19 +198,48 @@ class Chats:
         self.under_way.add(opened)
 
     async def _run(self, opened: Open) -> None:
-        sink = opened.sink
-        exchange = Exchange(
-            opened.route, opened.call, self.ports, self.keyring, self.sessions, sink
-        )
-        opened.report = exchange.report
         try:
-            await exchange.run(partial(_turns, sink))
+            while await self._exchange(opened):
+                pass
         except asyncio.CancelledError:
-            exchange.report.gone = True
+            opened.report.gone = True
             if not self.draining:
                 raise
             opened.task.uncancel()
-            await sink.fail(ExchangeError("unavailable", "the server is shutting down"))
+            await opened.sink.fail(ExchangeError("unavailable", "the server is shutting down"))
+
+    async def _exchange(self, opened: Open) -> bool:
+        """Ask one route. True: it failed, and another one is to be asked."""
+        route, sink = opened.asked[-1], opened.sink
+        following: tuple[Route, Call] | None = None
+
+        def relents(error: ErrorEvent) -> bool:
+            nonlocal following
+            following = next_route(self.book(), opened.asked, opened.call, error)
+            return following is not None
+
+        exchange = Exchange(
+            route, opened.call, self.ports, self.keyring, self.sessions, sink, relents
+        )
+        exchange.report.attempts = opened.report.attempts
+        opened.report = exchange.report
+        await exchange.run(partial(_turns, sink))
+        if following is None:
+            return False
+        self._turn_to(opened, *following)
+        return True
+
+    def _turn_to(self, opened: Open, route: Route, call: Call) -> None:
+        """Another route takes over; the client's side begins anew, unless it has its headers."""
+        client = opened.sink.client
+        opened.asked.append(route)
+        opened.call = call
+        if opened.sink.response is None:
+            headers = {**client.headers, "x-penstock-route": route.name}
+            client = replace(client, headers=headers, chat=_parsed(route, call))
+            opened.sink = self._sink(route, call, client)
+        else:
+            opened.sink.restart()
 
     def _end(self, opened: Open) -> None:
         self.under_way.discard(opened)
@@ -198,7 +254,7 @@ class Chats:
         self.ports.observer.saw(
             "request",
             id=call.asked.id,
-            route=opened.route.name,
+            route=opened.asked[-1].name,
             model=call.offer.model.id,
             dialect=call.dialect.name,
             stream=call.wants_stream,
@@ -248,6 +304,20 @@ class Chats:
                 while self.under_way:
                     self._idle.clear()
                     await self._idle.wait()
+
+
+def _parsed(route: Route, call: Call) -> ChatRequest | None:
+    """The request, where the client's own bytes will not do. Raises RequestError."""
+    passes = (
+        route.passthrough
+        and call.offer.passes
+        and route.dialect is call.dialect
+        and call.splice is not None
+    )
+    chat = None if passes else call.asked.chat
+    if chat is not None and chat.out.n > 1 and route.dialect is None:
+        raise RequestError("unsupported", "this route gives one answer at a time", param="n")
+    return chat
 
 
 def _turns(sink: StreamSink | PlainSink) -> list[Message]:

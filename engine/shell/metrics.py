@@ -65,6 +65,11 @@ METRICS: dict[str, Declared] = {
     "penstock_values_fetched_total": Declared(
         "counter", ("route", "value", "result"), "Fetches of a route's values, `ok` or `failed`."
     ),
+    "penstock_cleanups_total": Declared(
+        "counter",
+        ("route", "value", "result"),
+        "Clean-ups of a route's values, `ok`, `failed` or `skipped`.",
+    ),
     "penstock_unmatched_records_total": Declared(
         "counter", ("route",), "Records of answers that no event rule matched."
     ),
@@ -166,6 +171,9 @@ class Metrics(Collector):
 
     def value_fetched(self, route: str, value: str, result: str) -> None:
         self._add("penstock_values_fetched_total", route, value, result)
+
+    def value_cleaned(self, route: str, value: str, result: str) -> None:
+        self._add("penstock_cleanups_total", route, value, result)
 
     def store_error(self, store: str, op: str) -> None:
         self._add("penstock_store_errors_total", store, op)

@@ -4,6 +4,7 @@
                    upstream_status error          one line per client request
     attempt        request route outcome status message cause unmatched
     value_fetched  route value result
+    value_cleaned  route value result              result: ok, failed, or skipped: no account left
     store_error    store op                        store: whose values they are
     store_state    store up lasted error           lasted: seconds in the state before
     route_loaded   route and more                 what was read of a route file serves now
@@ -56,6 +57,7 @@ class Reporter:
             "request": self._request,
             "attempt": self._attempt,
             "value_fetched": self._value_fetched,
+            "value_cleaned": self._value_cleaned,
             "store_error": self._store_error,
             "store_state": self._store_state,
             "store_unreadable": self._store_unreadable,
@@ -107,6 +109,10 @@ class Reporter:
     def _value_fetched(self, seen: Fields) -> None:
         self.metrics.value_fetched(seen["route"], seen["value"], seen["result"])
         self.logger.write("debug" if seen["result"] == "ok" else "warning", "value_fetched", seen)
+
+    def _value_cleaned(self, seen: Fields) -> None:
+        self.metrics.value_cleaned(seen["route"], seen["value"], seen["result"])
+        self.logger.write("debug" if seen["result"] == "ok" else "warning", "value_cleaned", seen)
 
     def _store_error(self, seen: Fields) -> None:
         store = seen["store"]

@@ -22,6 +22,7 @@ from engine.errors import RequestError
 from engine.options import Secret
 from engine.wire import Headers, dumps
 
+from . import endpoints
 from .chats import Caller, Chats, id_headers, no_model
 from .settings import ClientKeys, Settings
 
@@ -67,6 +68,7 @@ class Server:
         self._actions |= {
             "chat": self.chat,
             "count_tokens": self.count_tokens,
+            "embeddings": self.embeddings,
             "models": self.models,
             "model": self.model,
             "show": self.show,
@@ -214,15 +216,30 @@ class Server:
         body = await read_body(request, int(self.settings.limits.request))
         return await self.chats.ask(dialect, target, request, body, caller)
 
+    async def embeddings(
+        self, dialect: Dialect, target: Target, request: web.BaseRequest
+    ) -> web.StreamResponse:
+        """Embeddings, by an upstream that makes them."""
+        caller = self._client(request)
+        body = await read_body(request, int(self.settings.limits.request))
+        assert dialect.embed is not None
+        asked = dialect.embed(body, target)
+        make = partial(endpoints.embeddings, asked=asked)
+        return await self.chats.bring(dialect, request, caller, asked.model, make)
+
     async def count_tokens(
         self, dialect: Dialect, target: Target, request: web.BaseRequest
     ) -> web.StreamResponse:
-        """How long a conversation is, by an estimate."""
+        """How long a conversation is: by its upstream if the route says where, or an estimate."""
         caller = self._client(request)
         body = await read_body(request, int(self.settings.limits.request))
         chat = dialect.parse(body, caller.headers, target)
-        if self.chats.book().find(chat.model) is None:
+        found = self.chats.book().find(chat.model)
+        if found is None:
             raise no_model(chat.model)
+        errand = endpoints.counting(found[0], dialect, body)
+        if errand is not None:
+            return await self.chats.bring(dialect, request, caller, chat.model, lambda _: errand)
         answer = _json(dialect.counted(estimate(chat)))
         answer.headers.update({**id_headers(self._id()), "x-penstock-token-count": "estimate"})
         return answer

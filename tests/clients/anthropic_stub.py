@@ -31,6 +31,7 @@ MODELS = (
     "talk", "bytes", "thinks", "breaks", "cut", "stops", "long", "refuses",
     *(f"error-{status}" for status in (400, 401, 403, 404, 413, 429, 500, 529)),
 )  # fmt: skip
+COUNTED = 2718  # tokens of any request
 THOUGHT, SIGNATURE = ("well, ", "好"), "c2lnbmVk"
 _KNOWN = {
     "cache_control", "container", "inference_geo", "max_tokens", "messages", "metadata", "model",
@@ -300,13 +301,14 @@ class Stub:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.headers.get("x-api-key") != UPSTREAM_KEY:
             return _json(error_body(401, "invalid x-api-key"), 401)
-        assert request.path == "/v1/messages"
+        counts = request.path == "/v1/messages/count_tokens"
+        assert counts or request.path == "/v1/messages"
         body: Fields = json.loads(await request.content.read())
         self.requests.append(body)
         self.betas.append(request.headers.get("anthropic-beta", ""))
         self.versions.append(request.headers["anthropic-version"])
         try:
-            check(body, self.betas[-1])
+            check({"max_tokens": 1, **body} if counts else body, self.betas[-1])
         except Refused as refused:
             return _json(error_body(400, str(refused)), 400)
         model: str = body["model"]
@@ -314,6 +316,8 @@ class Stub:
             return _fail(int(model.removeprefix("error-")))
         if model not in MODELS:
             return _fail(404)
+        if counts:
+            return _json({"input_tokens": COUNTED})
         return await self._stream(request, body) if body.get("stream") else _json(whole(body))
 
     async def _stream(self, request: web.BaseRequest, body: Fields) -> web.StreamResponse:

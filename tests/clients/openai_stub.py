@@ -9,6 +9,9 @@ The model says how it answers:
     breaks      a stream that ends with an error event; cut: one that is cut
     forever     a stream without end
     error-NNN   status NNN, as OpenAI words it
+
+and how it makes embeddings: `embed` in the form it is asked for, `embed-plain` always numbers,
+`embed-packed` always base64, `embed-strict` numbers, and refuses to be asked for a form.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +30,7 @@ from aiohttp import web
 UPSTREAM_KEY = "sk-openai-stub-2b9f6c01"
 MODELS = (
     "talk", "bytes", "thinks", "breaks", "cut", "forever",
+    "embed", "embed-plain", "embed-packed", "embed-strict",
     *(f"error-{status}" for status in (400, 401, 403, 404, 409, 422, 429, 500, 503)),
 )  # fmt: skip
 PIECES = ("Hello", ", ", "世界", "! ", "안녕", " ", "naïve", " ", "👩‍👩‍👧", " “so”", "… ", "ﬁn")
@@ -274,6 +279,34 @@ def _call_deltas(calls: list[Fields]) -> Iterator[Fields]:
             yield {"index": index, "function": {"arguments": arguments[at : at + 3]}}
 
 
+# ---- embeddings ----
+
+VECTORS = {"a": [0.5, -1.25, 3.0], "béé": [1.0, 0.0, 0.015625]}
+
+
+def embedded(body: Fields) -> Fields:
+    """The vectors of some texts. Raises Refused."""
+    form, model = body.get("encoding_format"), body["model"]
+    if model == "embed-strict" and form is not None:
+        raise Refused("Unrecognized request argument: encoding_format", "encoding_format")
+    packed = model == "embed-packed" or (model == "embed" and form == "base64")
+    given = body["input"] if isinstance(body["input"], list) else [body["input"]]
+    return {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": at, "embedding": _vector(text, packed)}
+            for at, text in enumerate(given)
+        ],
+        "model": model,
+        "usage": {"prompt_tokens": 4, "total_tokens": 4},
+    }
+
+
+def _vector(text: str, packed: bool) -> object:
+    found = VECTORS[text]
+    return base64.b64encode(struct.pack(f"<{len(found)}f", *found)).decode() if packed else found
+
+
 # ---- the server ----
 
 
@@ -296,7 +329,9 @@ class Stub:
         body: Fields = json.loads(await request.content.read())
         self.requests.append(body)
         try:
-            check(body)
+            if request.path.endswith("/embeddings") and body["model"].startswith("embed"):
+                return _json(embedded(body))
+            check(body) if request.path.endswith("/completions") else None
         except Refused as refused:
             known = error_body(str(refused), "invalid_request_error", refused.param, refused.code)
             return web.json_response(known, status=400)

@@ -23,7 +23,7 @@ HERE = Path(__file__).parent / "node"
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 CASES = (
     "plain", "stream", "stream of single bytes", "stream helper", "tools", "tools, streamed",
-    "tools, run by the SDK", "image", "errors", "error in a stream", "models",
+    "tools, run by the SDK", "image", "errors", "error in a stream", "models", "embeddings",
 )  # fmt: skip
 
 

@@ -147,14 +147,14 @@ def test_an_answer_goes_through_the_table_of_ollama() -> None:
 
 def test_a_prompt_of_ollama_is_answered_in_its_form() -> None:
     assert OLLAMA.locate is not None
-    found = OLLAMA.locate("POST", "generate")
+    found = OLLAMA.locate("POST", "/api/generate")
     assert found is not None
     action, target = found
     request = OLLAMA.parse(b'{"model":"m","prompt":"hi"}', Headers(), target)
     body = json.loads(OLLAMA.reply(Reply(parts=[Text("a")], finish="stop"), "r", "m", 7, request))
     assert (action, body["response"]) == ("chat", "a")
     assert OLLAMA.scan(b'{"model":"m","prompt":"hi"}', target) is None
-    assert OLLAMA.locate("GET", "generate") is None
+    assert OLLAMA.locate("GET", "/api/generate") is None
 
 
 def test_ollama_streams_unless_told_not_to() -> None:

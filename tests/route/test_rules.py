@@ -24,9 +24,9 @@ from engine.events import (
     UsageEvent,
 )
 from engine.options import Selector
+from engine.route.answer_spec import RuleSpec
 from engine.route.pick import compile_match, compile_path
 from engine.route.rules import RuleReader, Rules, compile_rules
-from engine.route.spec import RuleSpec
 from engine.wire import Record, dumps
 from tests.kit import compiled
 

@@ -6,7 +6,7 @@ other, and answered in its own words. Streams are lines of JSON, and streaming i
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from engine.chat import ChatRequest
 from engine.dialects import outcomes
@@ -15,23 +15,37 @@ from engine.dialects.splice import Scan, scan, splice
 from engine.events import Reply
 from engine.wire import Headers
 
-from . import decode, encode, generate, parse, render, tap
+from . import decode, embed, encode, generate, parse, render, tap
 
-_GENERATE = Target(query={"form": "generate"})
+
+@dataclass(frozen=True, slots=True)
+class _Place(Target):
+    """form: the last word of a path whose requests are worded in a way of its own."""
+
+    form: str = ""
+
+
+_PLACES = {
+    ("POST", "/api/generate"): ("chat", _Place(form="generate")),
+    ("POST", "/api/embeddings"): ("embeddings", _Place(form="embeddings")),
+}
+
+
+def _at(target: Target, form: str) -> bool:
+    return isinstance(target, _Place) and target.form == form
 
 
 def _parse(body: bytes, headers: Headers, target: Target = HERE) -> ChatRequest:
-    return generate.parse(body) if target is _GENERATE else parse.parse(body)
+    return generate.parse(body) if _at(target, "generate") else parse.parse(body)
 
 
-def _locate(method: str, rest: str) -> tuple[str, Target] | None:
-    found = method == "POST" and rest in ("generate", "/api/generate")
-    return ("chat", _GENERATE) if found else None
+def _locate(method: str, path: str) -> tuple[str, Target] | None:
+    return _PLACES.get((method, path))
 
 
 def _scan(body: bytes, target: Target = HERE) -> Scan | None:
     """Streams unless told not to; usage is always told, so a stream needs no option for it."""
-    found = None if target is _GENERATE else scan(body)
+    found = None if _at(target, "generate") else scan(body)
     if found is None:
         return None
     return replace(found, stream=found.value.get("stream") is not False, include_usage=True)
@@ -57,6 +71,7 @@ DIALECT = Dialect(
         ("POST", "/api/chat"): "chat",
         ("GET", "/api/tags"): "models",
         ("POST", "/api/show"): "show",
+        ("POST", "/api/embed"): "embeddings",
     },
     constants={
         ("GET", "/api/version"): b'{"version":"0.12.11"}',  # clients ask for features by it
@@ -83,4 +98,5 @@ DIALECT = Dialect(
     splice=splice,
     tap=tap.Tap,
     check_whole=tap.check_whole,
+    embed=lambda body, target: embed.read_request(body, older=_at(target, "embeddings")),
 )

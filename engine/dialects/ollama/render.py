@@ -159,7 +159,7 @@ def _tool(tool: Tool) -> object:
         message = (
             f"tools: the upstream of this model cannot take the {tool.kind} tool `{tool.name}`"
         )
-        raise RequestError("unsupported", message, param="tools")
+        raise RequestError("unsupported", message, param="tools", about=tool)
     inner: Extras = {"name": tool.name}
     _set(inner, "description", tool.description)
     bare = None if tool.dialect == NAME else {"type": "object", "properties": {}}
@@ -249,7 +249,8 @@ def _text(part: Text | Refusal, texts: list[str], pictures: list[str]) -> None:
 def _media(part: Media, texts: list[str], pictures: list[str]) -> None:
     if part.kind != "image" or part.data is None:
         what = "an image by URL" if part.kind == "image" else part.kind
-        raise RequestError("unsupported", f"{what} cannot be sent to the upstream of this model")
+        message = f"{what} cannot be sent to the upstream of this model"
+        raise RequestError("unsupported", message, about=part)
     pictures.append(part.data)
 
 

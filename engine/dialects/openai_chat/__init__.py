@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.chat import ChatRequest
-from engine.dialects import outcomes
+from engine.dialects import embedding, outcomes
 from engine.dialects.contract import HERE, Dialect, Encoder
 from engine.dialects.names import Limits, Rule
 from engine.dialects.splice import scan, splice
@@ -30,7 +30,10 @@ DIALECT = Dialect(
     name="openai_chat",
     family="openai",
     path="/chat/completions",
-    endpoints={("POST", "/v1/chat/completions"): "chat"},
+    endpoints={
+        ("POST", "/v1/chat/completions"): "chat",
+        ("POST", "/v1/embeddings"): "embeddings",
+    },
     framing="sse",
     done=("[DONE]",),
     parse=lambda body, headers, target=HERE: parse.parse(body, headers),
@@ -50,4 +53,5 @@ DIALECT = Dialect(
     limits=Limits(ids=Rule(most=40)),
     tap=tap.Tap,
     check_whole=tap.check_whole,
+    embed=lambda body, target: embedding.read_request(body),
 )

@@ -1,0 +1,49 @@
+"""The outer seam: what crosses routes. A request that one route could not serve goes to the next.
+
+Only before anything reached the client; `hold: full` makes that last until the answer is whole. No
+route is asked twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from engine.attempt import Call
+from engine.errors import OUTCOMES
+from engine.events import ErrorEvent
+from engine.route.book import RouteBook
+from engine.route.route import Offer, Route
+from engine.route.spec import FallbackSpec
+
+
+def next_route(
+    book: RouteBook, asked: Sequence[Route], call: Call, error: ErrorEvent
+) -> tuple[Route, Call] | None:
+    """Who takes over from this error, and what it is asked.
+
+    asked: the routes that have had the request, the one that failed last: its own `fallback` is
+    looked at first, then what is left of those before it. Routes that do not serve are passed over.
+    """
+    names = {route.name for route in asked}
+    for fallback in (fallback for route in reversed(asked) for fallback in route.spec.fallback):
+        target = book.routes.get(fallback.to)
+        if target is None or target.name in names or not _for(fallback, error.cls):
+            continue
+        offer = _offer(target, fallback, call.offer)
+        if offer is not None:
+            return target, replace(call, offer=offer)
+    return None
+
+
+def _for(fallback: FallbackSpec, cls: str) -> bool:
+    if fallback.for_ is not None:
+        return cls in fallback.for_
+    return OUTCOMES[cls].fault != "client"
+
+
+def _offer(target: Route, fallback: FallbackSpec, wanted: Offer) -> Offer | None:
+    if fallback.model is not None:
+        return target.offers.get(fallback.model)
+    same = target.offers.get(wanted.model.id)
+    return same or next(iter(target.offers.values()), None)
