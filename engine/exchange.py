@@ -69,11 +69,8 @@ class Exchange:
         self.session: Session | None = None
         self.turns: list[Message] = []
         self.hold = Hold(NOBODY)
-<<<<<<< HEAD
         self.asked: Asked | None = None  # as it was before the answer was continued
-=======
         self.tries: list[Try] = []
->>>>>>> main
 
     async def run(self, collected: Callable[[], list[Message]] = list) -> Report:
         """collected() gives the assistant turns of the delivered answer, for `history: server`."""
