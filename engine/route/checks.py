@@ -387,7 +387,7 @@ def _fallback(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
     for at, fallback in enumerate(spec.fallback):
         if fallback.to in known:
             message = f"`fallback` leads to `{fallback.to}`, which has had the request by then"
-            yield find(tree, ("fallback", at)).mark.problem("E524", message)
+            yield find(tree, ("fallback", at)).mark.problem("E526", message)
         known.add(fallback.to)
 
 

@@ -76,7 +76,7 @@ CODES: dict[str, str] = {
     "E520": "an error rule that would fit every answer",
     "E521": "a header, query parameter, cookie or path that does not fit on one line",
     "E522": "accounts that cannot be had this way",
-    "E524": "a fall-back that leads back to its own route, or to one that is named twice",
+    "E526": "a fall-back that leads back to its own route, or to one that is named twice",
     "E523": "`pick: sticky` without a session to stick to",
     "E524": "a clean-up that never runs, or that needs what is gone by then",
     "E530": "a route signs twice, or two of its keys write the same header",
