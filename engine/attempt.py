@@ -22,7 +22,7 @@ from .errands import Errand
 from .errors import ExchangeError
 from .events import ErrorEvent, Finish, Usage
 from .keyring import Keyring, parts_of
-from .lines import line_of
+from .lines import line_of, line_of_request
 from .options import Secret
 from .parsers import FramingError
 from .ports import Answer, Line, Ports, Sink, Watch
@@ -151,7 +151,7 @@ class Attempt:
         route, env = self.route, self.env
         env["_now"] = self.ports.clock.now()
         env["account"] = self.account.parts
-        line = line_of(route, self.scopes)
+        line = line_of(route, self.scopes, env)
         await self._values(line)
         transforms: list[tuple[Stage, Any]] = []
         if route.stages:
@@ -163,6 +163,7 @@ class Attempt:
         streams = route.streams(self.call.wants_stream)
         watch.allow(float(route.spec.timeouts.first_byte) + line.connect)
         # No name for the request: its body should not be held while an answer lasts.
+        line = line_of_request(route, line, env)
         async with self.ports.upstream.stream(self._render(transforms, streams), line) as answer:
             self.outcome.status = answer.head.status
             moved = route.signer is not None and self._learn_time(answer.head)

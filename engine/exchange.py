@@ -69,6 +69,7 @@ class Exchange:
         self.session: Session | None = None
         self.turns: list[Message] = []
         self.hold = Hold(NOBODY)
+        self.leave: Callable[[], None] | None = None
         self.asked: Asked | None = None  # as it was before the answer was continued
         self.tries: list[Try] = []
 
@@ -93,7 +94,7 @@ class Exchange:
         except RenderError as error:
             return Outcome(error=ErrorEvent("fatal", f"the route cannot be rendered: {error}"))
         finally:
-            self.hold.release()
+            self._let_go()
 
     async def _loop(self, total: float) -> Outcome:
         clock, route = self.ports.clock, self.route
@@ -102,6 +103,7 @@ class Exchange:
         await self._open_session(env)
         number, renewed, previous = 1, frozenset[str](), None
         tried = frozenset[str]()
+        self.leave = await self.keyring.clients.enter(route, self.call.asked.client, total)
         await self._take(tried, total)
         while True:
             scopes = self._scopes()
@@ -126,6 +128,13 @@ class Exchange:
                     number, previous = 1, None
                 case _:
                     return self._whole(outcome)
+
+    def _let_go(self) -> None:
+        """Account and place are for others now."""
+        self.hold.release()
+        leave, self.leave = self.leave, None
+        if leave is not None:
+            leave()
 
     async def _take(self, tried: frozenset[str], left: float) -> None:
         """An account for the next attempt. Raises ExchangeError when none is free in time."""

@@ -44,7 +44,7 @@ class Place:
 
     store: Store
     key: str
-    extras: dict[str, object] = field(default_factory=dict)
+    extras: dict[str, object] = field(default_factory=dict, repr=False)
 
 
 async def obtain(ports: Ports, place: Place, fits: Fits, fetch: Fetch) -> Found:

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
 
@@ -20,8 +20,10 @@ from .auth.accounts import NOBODY, Account
 from .cleanups import PREFIX, Cleanups, Job, Try, is_kept
 from .conversing import Driver
 from .errors import ExchangeError
+from .gates import Gates
 from .kept import Place, obtain
-from .lines import line_of
+from .limits import Clients
+from .lines import line_of, proxy_of
 from .options import Secret
 from .pools import Pools
 from .ports import Line, Ports
@@ -31,6 +33,7 @@ from .route.values import MAX_BODY, Found, ValuePlan
 from .skew import Skews
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0  # seconds between fetches that fail
+SPREAD, MOST_SPREAD = 0.1, 600.0  # of an account's time, at most seconds: not all end at once
 LONGEST_ASKED = 600.0  # seconds that a service may ask to be left alone
 MAX_SLOTS = 16_384  # values kept; the least recently used go first
 NO_SCOPES = {"route": "", "account": "", "session": "", "request": ""}
@@ -69,7 +72,7 @@ class Wish:
 
     route: Route
     plan: ValuePlan
-    env: dict[str, object]
+    env: dict[str, object] = field(repr=False)
     line: Line
     scopes: Mapping[str, str]
 
@@ -93,10 +96,14 @@ class Keyring:
     skews: Skews = field(default_factory=Skews)
     logging_in: set[str] = field(default_factory=set)
     pools: Pools = field(init=False)
+    clients: Clients = field(init=False)
+    gates: Gates = field(init=False)
     cleanups: Cleanups = field(init=False)
 
     def __post_init__(self) -> None:
         self.pools = Pools(self.ports, self.log_in)
+        self.clients = Clients(self.ports)
+        self.gates = Gates(self.ports.clock)
         self.cleanups = Cleanups(self.ports, self._go, self._fill)
 
     async def __aenter__(self) -> Self:
@@ -153,7 +160,11 @@ class Keyring:
             return found
         if slot.flight is None and slot.error is not None and resting:
             raise _again(slot.error)
-        outcome = await asyncio.shield(self._start(slot, wish))
+        return await self._flown(wish)
+
+    async def _flown(self, wish: Wish) -> Found:
+        """The result of a flight, the one under way or a new one."""
+        outcome = await asyncio.shield(self._start(self._slot(wish.key), wish))
         if isinstance(outcome, ExchangeError):
             raise _again(outcome)
         return outcome
@@ -168,46 +179,53 @@ class Keyring:
                 if slot.good(self.ports.clock.monotonic()) is None:
                     self._start(slot, wish)
 
-    def log_in(self, route: Route, accounts: tuple[Account, ...]) -> None:
-        """Fetch anew what these accounts have fetched; who is in is back in the pool."""
+    def log_in(self, route: Route, accounts: tuple[Account, ...], *, missing: bool = False) -> None:
+        """Fetch anew what these accounts have fetched; who is in is back in the pool.
+
+        missing: fetch only what is not there.
+        """
         for account in accounts:
             name = f"{route.name}|{account.digest}"
             if name not in self.logging_in and _logins(route, account):
                 self.logging_in.add(name)
-                self._go(self._log_in(route, account, name))
+                self._go(self._log_in(route, account, name, missing=missing))
 
-    async def _log_in(self, route: Route, account: Account, name: str) -> None:
+    async def _log_in(self, route: Route, account: Account, name: str, *, missing: bool) -> None:
         """What is there stays until all that is new is there. Never raises."""
         try:
-            await self._anew(route, account)
-            self.pools.revive(route, account)
+            await self._anew(route, account, missing=missing)
+            if not missing:
+                self.pools.revive(route, account)
         except ExchangeError as error:
             self.pools.refused(route, account, error.cls)
+        except RenderError:
+            pass  # a proxy that cannot be rendered: who asks is told
         finally:
             self.logging_in.discard(name)
 
-    async def _anew(self, route: Route, account: Account) -> None:
+    async def _anew(self, route: Route, account: Account, *, missing: bool) -> None:
         env = route.unasked(account.parts, self.ports.clock.now(), self.ports.random)
         scopes = {"route": "", "account": account.digest, "session": "", "request": ""}
-        line, values = line_of(route, scopes), dict[str, object]()
+        line, values = line_of(route, scopes, env), dict[str, object]()
         env["values"] = values
         for name in _logins(route, account):
             plan = route.values[name]
             if plan.when is not None and not plan.when.test(env):
                 continue
             wish = Wish(route, plan, env, line, scopes)
-            if plan.scope == "route":
-                values[name] = _masked(await self._value(wish), plan)
-                continue
             slot = self._slot(wish.key)
-            if plan.place and slot.found is not None:
+            if plan.place and slot.found is not None and not missing:
                 slot.refused = slot.found.content
-            outcome = await asyncio.shield(self._start(slot, wish))
-            if isinstance(outcome, ExchangeError):
-                raise _again(outcome)
-            values[name] = _masked(outcome, plan)
+            have = self._value if missing or plan.scope == "route" else self._flown
+            values[name] = _masked(await have(wish), plan)
             if name == account.fetched:
                 env["account"] = {**account.parts, **parts_of(values[name])}
+
+    def given_up(self, route: Route, account: Account) -> Mapping[str, object] | None:
+        """The tokens with which an account could not be logged in."""
+        plan = route.values[account.fetched]
+        slot = self.slots.get(_key(route, plan, account.digest))
+        return slot.dead if slot is not None else None
 
     def _slot(self, key: str) -> Slot:
         slot = self.slots.setdefault(key, Slot())
@@ -252,11 +270,13 @@ class Keyring:
         """The value, out of the store if it is kept there and still good, else fetched."""
         place = self._place(wish)
         if place is None:
-            found = await self._fetch(wish, slot.kept, slot)
+            found = await self._through(wish, slot.kept, slot)
         else:
             fits, renew = partial(self._fits, slot, wish), partial(self._renewed, slot, wish)
             found = await obtain(self.ports, place, fits, renew)
         lasts = found.expires_in
+        if lasts is not None and wish.plan.scope == "account":
+            lasts -= min(SPREAD * lasts, MOST_SPREAD) * self.ports.random.random()
         slot.found, slot.error, slot.wait_until = found, None, 0.0
         slot.kept = found.content
         slot.failures, slot.misses, slot.refused, slot.dead = 0, 0, None, None
@@ -300,9 +320,9 @@ class Keyring:
     async def _renewed(self, slot: Slot, wish: Wish, stored: Found | None) -> Found:
         """Fetched anew; what the store has may tell how, though it is no longer good."""
         if stored is None:
-            return await self._fetch(wish, slot.kept)
+            return await self._through(wish, slot.kept, slot)
         self._tell_kept(wish, stored)
-        found = await self._fetch(wish, stored.content)
+        found = await self._through(wish, stored.content, slot)
         if wish.plan.cleanup is not None and found.content != stored.content:
             old = wish.plan.masked(stored.content)
             self.cleanups.replaced(wish.route, wish.plan, wish.attempt, old)
@@ -323,6 +343,14 @@ class Keyring:
     def _tell_kept(self, wish: Wish, kept: Found) -> None:
         name, secrets = wish.plan.name, _secrets(kept, wish.plan)
         self.ports.observer.saw("value_kept", route=wish.route.name, value=name, secrets=secrets)
+
+    async def _through(self, wish: Wish, kept: str | dict[str, str] | None, slot: Slot) -> Found:
+        """Fetch; logins of many accounts go through a gate."""
+        if wish.plan.scope != "account":
+            return await self._fetch(wish, kept, slot)
+        gate = f"{wish.route.name}/{wish.plan.name}/{wish.plan.fingerprint}"
+        async with self.gates.through(gate, wish.plan.parallel):
+            return await self._fetch(wish, kept, slot)
 
     async def _fetch(
         self, wish: Wish, kept: str | dict[str, str] | None = None, slot: Slot | None = None
@@ -352,11 +380,12 @@ class Keyring:
         """Drive the flow. Tokens that were dead are not tried again until they are others."""
         plan, route, clock = wish.plan, wish.route, self.ports.clock
         limit = float(route.spec.timeouts.first_byte)
-        driver = Driver(
-            self.ports, wish.line, limit, MAX_BODY, plan.place, partial(self._tell, wish)
-        )
         own = {"_now": clock.now(), "_route": route.name, "_kept": kept}
-        flow = plan.flow({**wish.env, **own, "_refused": slot.refused})
+        env, line = {**wish.env, **own, "_refused": slot.refused}, wish.line
+        if plan.proxy is not None:
+            line = replace(line, proxy=proxy_of(plan.proxy, env))
+        tell = partial(self._tell, wish)
+        driver, flow = Driver(self.ports, line, limit, MAX_BODY, plan.place, tell), plan.flow(env)
         if slot.dead is not None and slot.error is not None:
             if await self.ports.tokens.load(plan.place) == slot.dead:
                 raise _again(slot.error)

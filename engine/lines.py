@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
+from .errors import ExchangeError
+from .options import Env, Template
 from .ports import Line
+from .route.reader import REFERENCES
+from .route.render import text
 from .route.route import Route
 
 _LINES: WeakKeyDictionary[Route, Line] = WeakKeyDictionary()
 
 
-def line_of(route: Route, scopes: Mapping[str, str]) -> Line:
-    """How this route's upstream is reached for one request."""
+def line_of(route: Route, scopes: Mapping[str, str], env: Env | None = None) -> Line:
+    """How this route's upstream is reached for one request. Raises ExchangeError, RenderError."""
     line = _LINES.get(route)
     if line is None:
         line = _LINES[route] = _line(route)
+    proxy = route.spec.upstream.proxy
+    if env is not None and proxy is not None and _varies(proxy):
+        line = dataclasses.replace(line, proxy=proxy_of(proxy, env))
     account, cookies = scopes["account"], route.spec.upstream.cookies
     if not account and cookies == "none":
         return line
@@ -24,11 +32,37 @@ def line_of(route: Route, scopes: Mapping[str, str]) -> Line:
     return dataclasses.replace(line, pool=f"{route.name}|{account}", jar=jar)
 
 
+def line_of_request(route: Route, line: Line, env: Env) -> Line:
+    """The line of the main request: it may have a proxy of its own."""
+    proxy = route.spec.request.proxy if route.spec.request else None
+    return line if proxy is None else dataclasses.replace(line, proxy=proxy_of(proxy, env))
+
+
+def _varies(proxy: Template) -> bool:
+    return any(name.split(".")[0] != REFERENCES for name in proxy.mentions)
+
+
+def proxy_of(template: Template, env: Env) -> str | None:
+    """The URL of a proxy, None where the template gives nothing. Raises ExchangeError."""
+    url = text(template.render(env)).strip()
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ExchangeError("fatal", "a proxy must be a URL such as http://proxy.example:3128")
+    return url
+
+
 def _line(route: Route) -> Line:
     upstream = route.spec.upstream
+    proxy, env = upstream.proxy, {REFERENCES: route.references}
     return Line(
         pool=f"{route.name}|",
-        proxy=upstream.proxy.reveal() if upstream.proxy else None,
+        proxy=proxy_of(proxy, env) if proxy is not None and not _varies(proxy) else None,
         verify=upstream.tls.verify,
         ca=upstream.tls.ca,
         reuse=upstream.reuse,

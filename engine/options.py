@@ -48,7 +48,8 @@ OMIT = Omit()
 class Secret:
     """Text that must not be seen. Only `reveal()` gives it; repr, str and format are masked.
 
-    name says where it came from (`env:X`, `account.key`) and is what explain and logs show.
+    name says where it came from (`env:X`, `account.key`) and is what explain and logs show. A copy
+    is the same object; pickling is refused, JSON does not know it, and it cannot be iterated.
     """
 
     __slots__ = ("_text", "name")
@@ -73,6 +74,15 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(("secret", self._text))
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        raise TypeError(f"{self!r} is not pickled: its text would lie open")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ editing one credential touches that one. Each version of a route chooses among i
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -19,8 +18,8 @@ from .errors import ExchangeError
 from .options import Secret
 from .ports import Ports
 from .route.route import Route
+from .waiting import Waiters
 
-SLICE = 1.0  # seconds after which a request looks again though nobody woke it
 AGAIN = 30.0  # seconds between logins of accounts that are out, while requests find none
 
 LogIn = Callable[[Route, tuple[Account, ...]], None]
@@ -49,7 +48,7 @@ class Pools:
         self.log_in = log_in
         self._benches: dict[str, Bench] = {}
         self._pools: WeakKeyDictionary[Route, Pool] = WeakKeyDictionary()
-        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._waiters = Waiters(ports.clock)
         self._again: dict[str, float] = {}
 
     def of(self, route: Route) -> Pool:
@@ -66,6 +65,10 @@ class Pools:
         pool = self.of(route)
         pool.bench.keep({seat.account.digest for seat in pool.seats})
         self.wake(route.name)
+
+    def wake(self, name: str) -> None:
+        """An account of the route may be free."""
+        self._waiters.wake(name)
 
     # ---- taking ----
 
@@ -97,7 +100,8 @@ class Pools:
             rest = until - clock.monotonic()
             if rest <= 0 or (found.seconds > rest and not self._may_be_freed(pool, found)):
                 raise _none_free(found)
-            await self._pause(route.name, pool, min(found.seconds, rest))
+            seconds = min(found.seconds, rest)
+            await self._waiters.pause(route.name, seconds, woken=_busy(pool))
 
     def _log_in(self, route: Route, wait: Wait) -> None:
         """Accounts that are out for their token alone are logged in again when none is left."""
@@ -108,29 +112,6 @@ class Pools:
 
     def _may_be_freed(self, pool: Pool, wait: Wait) -> bool:
         return bool(wait.logins) or _busy(pool)
-
-    async def _pause(self, name: str, pool: Pool, seconds: float) -> None:
-        """Until an account may have become free, at most so long."""
-        if not _busy(pool):
-            await self.ports.clock.sleep(min(seconds, SLICE))
-            return
-        woken = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(name, []).append(woken)
-        try:
-            async with self.ports.clock.deadline(seconds):
-                await woken
-        except TimeoutError:
-            pass
-        finally:
-            waiting = self._waiting.get(name, [])
-            if woken in waiting:
-                waiting.remove(woken)
-
-    def wake(self, name: str) -> None:
-        """An account of the route may be free: all who wait look again, in their order."""
-        for woken in self._waiting.pop(name, ()):
-            if not woken.done():
-                woken.set_result(None)
 
     # ---- outcomes ----
 

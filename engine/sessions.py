@@ -35,8 +35,8 @@ class Session:
     """
 
     key: str
-    state: dict[str, object]
-    history: list[Message] = field(default_factory=list)
+    state: dict[str, object] = field(repr=False)
+    history: list[Message] = field(default_factory=list, repr=False)
     id: str = ""
     birth: str = ""
 

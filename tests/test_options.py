@@ -7,6 +7,8 @@ import dataclasses
 import pickle
 from dataclasses import dataclass
 
+import pytest
+
 from engine.options import OMIT, Condition, Omit, Secret, Template, key_of, option
 
 
@@ -55,10 +57,17 @@ def test_secrets_are_equal_by_their_text() -> None:
     assert Secret("a") != "a"
 
 
-def test_a_secret_survives_copying() -> None:
-    secret = Secret("a", "x")
-    assert copy.deepcopy(secret).reveal() == "a"
-    assert pickle.loads(pickle.dumps(secret)).name == "x"
+def test_a_copy_of_a_secret_is_the_secret() -> None:
+    secret = Secret("hunter2", "x")
+    assert copy.copy(secret) is copy.deepcopy(secret) is secret
+    assert copy.deepcopy({"a": [secret]})["a"][0] is secret
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_secret_is_not_pickled_and_the_error_does_not_show_it(protocol: int) -> None:
+    with pytest.raises(TypeError) as told:
+        pickle.dumps([Secret("hunter2", "x")], protocol)
+    assert "hunter2" not in str(told.value)
 
 
 def test_a_bound_template_is_called_with_further_roots() -> None:

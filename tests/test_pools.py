@@ -10,8 +10,8 @@ import pytest
 from engine.auth.accounts import NOBODY
 from engine.errors import ExchangeError
 from engine.options import Secret
-from engine.pools import SLICE
 from engine.route.route import Route
+from engine.waiting import SLICE
 from engine.wire import HttpRequest, dumps
 from tests.kit import FakeSink, Say, World, route_of
 

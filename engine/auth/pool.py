@@ -50,11 +50,15 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The accounts of a route as its file has them. client: the client's own key is the account."""
+    """The accounts of a route as its file has them, and what each client may use of it.
+
+    client: the client's own key is the account.
+    """
 
     accounts: tuple[Account, ...] = ()
     rules: Rules = Rules()
     client: bool = False
+    per_client: Limit = Limit()
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,8 +181,9 @@ def _numbers(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
         (("models", at, "max_output"), model.max_output, 1) for at, model in enumerate(spec.models)
     ]
     found += [
-        (("values", name, "refresh_after"), value.refresh_after, 1)
+        (("values", name, key), getattr(value, key), 1)
         for name, value in spec.values.items()
+        for key in ("refresh_after", "parallel")
     ]
     for way, value, least in found:
         if isinstance(value, int | float) and value < least:
@@ -300,13 +301,13 @@ def _cleanups(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
                 f"`values.{name}` is shared (scope {value.scope}), and others may still use it: "
                 "`cleanup` needs `scope: session` or `scope: request`"
             )
-            yield key_mark(tree, place).problem("E524", message)
+            yield key_mark(tree, place).problem("E525", message)
             continue
         for way, mentions in expressions(value.cleanup, place):
             gone = next((m for m in sorted(mentions) if _is_gone(m, value.scope, spec)), None)
             if gone is not None:
                 message = f"`{gone}` is gone when `values.{name}` is cleaned up"
-                yield mention_mark(tree, way, gone).problem("E524", message)
+                yield mention_mark(tree, way, gone).problem("E525", message)
 
 
 def _is_gone(mention: str, scope: str, spec: RouteSpec) -> bool:

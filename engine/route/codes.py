@@ -78,7 +78,7 @@ CODES: dict[str, str] = {
     "E522": "accounts that cannot be had this way",
     "E526": "a fall-back that leads back to its own route, or to one that is named twice",
     "E523": "`pick: sticky` without a session to stick to",
-    "E524": "a clean-up that never runs, or that needs what is gone by then",
+    "E525": "a clean-up that never runs, or that needs what is gone by then",
     "E530": "a route signs twice, or two of its keys write the same header",
     "E532": "a package that this route needs is not installed",
     "E599": "the compiler failed, which is a bug of the engine",

@@ -269,11 +269,8 @@ class Reader:
         text = self.resolver.text(node)
         choices = field.metadata.get("choices") if field else ()
         if choices and text not in choices:
-            return self.note(
-                node.mark,
-                "E104",
-                f"{_in(place)}: unknown `{node.text}`{did_you_mean(text, choices)}",
-            )
+            message = f"{_in(place)}: unknown `{node.text}`{did_you_mean(text, choices)}"
+            return self.note(node.mark, "E104", message)
         if "://" in text:  # it may hold a password
             self._keep(node)
         return text
@@ -358,6 +355,8 @@ class Reader:
         if node.kind != "str":
             value = node.value
             return Template(str(node.text), lambda env: value, constant=True)
+        if field is not None and field.metadata.get("secret") and "{{" not in node.value:
+            self._secret(node, place, field)  # what it holds must be known
         source, roots = self._with_references(node, self.roots_for(field))
         try:
             return compile_template(source, roots)

@@ -119,7 +119,7 @@ def roster_of(spec: RouteSpec, reach: Reach) -> Roster:
     if any(kind_of(each) == "client_key" for each in sources):
         if len(sources) > 1:
             reach.wrong("E522", "`client_key` stands alone: it cannot join other accounts", "")
-        return Roster(client=True)
+        return Roster(client=True, per_client=limit_of(spec.limits.per_client))
     many = find(reach.tree, reach.way).kind == "list"
     found: list[Account] = []
     for at, each in enumerate(sources):
@@ -132,7 +132,7 @@ def roster_of(spec: RouteSpec, reach: Reach) -> Roster:
     for unset, problem in reach.absent:
         reach.outside.unset += [unset] if unset else []
         reach.problems.append(problem)
-    return Roster(union(found), rules_of(spec))
+    return Roster(union(found), rules_of(spec), per_client=limit_of(spec.limits.per_client))
 
 
 def rules_of(spec: RouteSpec) -> Rules:

@@ -21,7 +21,6 @@ from engine.options import (
     Duration,
     Path,
     Regex,
-    Secret,
     Size,
     Template,
     Tree,
@@ -102,6 +101,15 @@ class HttpSpec:
     multipart: dict[str, Template] | None = option(None, "a multipart form of text fields")
     raw: Template | None = option(None, "a body of text, as it is")
     timeout: Duration | None = option(None, "limit for this request alone")
+    proxy: Template | None = option(
+        None, "an HTTP proxy for this request alone, instead of `upstream.proxy`", secret=True
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundsSpec:
+    min: float | None = option(None, "no number is sent that is less")
+    max: float | None = option(None, "no number is sent that is more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +120,8 @@ class PatchSpec:
     set: dict[str, Tree] = option({}, "fields set, by dotted name")
     drop: list[str] = option([], "fields removed, by dotted name", lone=True)
     rename: dict[str, str] = option({}, "fields renamed, old name to new")
+    default: dict[str, Tree] = option({}, "fields set where the body has none, by dotted name")
+    clamp: dict[str, BoundsSpec] = option({}, "numbers kept within bounds, by dotted name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +146,7 @@ class ValueSpec:
     refresh_before: Duration = option(Duration(0.0), "renewed this long before it expires")
     prefetch: bool = option(False, "fetched when the route is loaded, not at the first request")
     persist: bool = option(False, "kept in the store over restarts")
+    parallel: int = option(4, "most fetches at once for scope account: logins of a pool")
     refresh_for: list[str] = option(
         [], "outcome classes that renew the value", choices=CLASSES, lone=True
     )
@@ -323,7 +334,12 @@ class TlsSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamSpec:
-    proxy: Secret | None = option(None, "an HTTP proxy; those of the environment are ignored")
+    proxy: Template | None = option(
+        None,
+        "an HTTP proxy, perhaps of the account; empty: none. Those of the environment are ignored",
+        example="http://proxy.example:3128",
+        secret=True,
+    )
     cookies: Literal["none", "route", "account", "session"] = option(
         "none", "who shares a cookie jar"
     )

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from engine.auth.accounts import Fetching
 from engine.errors import ExchangeError
-from engine.options import Condition, Env, Secret
+from engine.options import Condition, Env, Secret, Template
 from engine.transform import Extracted, Value
 from engine.wire import HttpRequest, HttpResponse, JsonError, loads
 
@@ -52,6 +52,8 @@ class ValuePlan:
 
     needs     names of other values its requests mention
     outputs   names of its parts, () if it is one text or made by a transform
+    parallel  most fetches at once for scope account
+    proxy     of its request alone
     place     where its flow keeps tokens, "" if it does not
     cleanup   the request that undoes it when its scope ends; undone_with: the values it mentions
     """
@@ -69,6 +71,8 @@ class ValuePlan:
     needs: frozenset[str]
     fingerprint: str
     outputs: tuple[str, ...] = ()
+    parallel: int = 4
+    proxy: Template | None = None
     place: str = ""
     cleanup: Plan | None = None
     undone_with: frozenset[str] = frozenset()

@@ -25,6 +25,7 @@ from .aws import BotocoreAws
 from .chats import Chats
 from .clock import SystemClock
 from .discovery import Models
+from .doorman import Doorman
 from .keys import ClientKeys
 from .library import Library
 from .listener import Listener
@@ -70,6 +71,7 @@ async def gateway(
         tasks.append(built.server.chats.tend())
         tasks.append(built.stores.guard.tend())
         tasks.append(_sweeping(built))
+        tasks.append(_door(built).tend())
         tasks.append(built.models.run())
         yield built
         if built.stop_listening is not None:
@@ -80,6 +82,10 @@ async def gateway(
 async def _sweeping(built: Gateway) -> None:
     """Clean up after sessions that are no more, for ever."""
     await built.server.chats.keyring.cleanups.tend(lambda name: built.keeper.book.routes.get(name))
+
+
+def _door(built: Gateway) -> Doorman:
+    return Doorman(lambda: built.keeper.book.routes.values(), built.server.chats.keyring)
 
 
 @asynccontextmanager

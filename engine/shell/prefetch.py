@@ -5,9 +5,13 @@ A fetch that fails is only noted: the first request tries again.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from engine.errors import ExchangeError
 from engine.keyring import Keyring
 from engine.lines import line_of
 from engine.route.route import Route
+from engine.route.template import RenderError
 
 _SCOPES = {"route": "", "account": "", "session": "", "request": ""}
 
@@ -18,4 +22,7 @@ def prefetch(keyring: Keyring, route: Route) -> None:
     if names:
         now, random = keyring.ports.clock.now(), keyring.ports.random
         env = route.unasked(route.account or {}, now, random)
-        keyring.ahead(route, names, env, line_of(route, _SCOPES))
+        with suppress(ExchangeError, RenderError):  # its line: who asks is told
+            keyring.ahead(route, names, env, line_of(route, _SCOPES, env))
+    if any(route.values[name].scope == "account" for name in names):
+        keyring.log_in(route, route.roster.accounts, missing=True)

@@ -99,7 +99,10 @@ return sum
 
 
 class RedisStore:
-    """url as redis-py reads it; timeout in seconds. Nothing is called before the first use."""
+    """url as redis-py reads it; timeout in seconds. Nothing is called before the first use.
+
+    Raises TypeError or ValueError for a URL with parts that redis-py does not know.
+    """
 
     def __init__(self, url: str, *, prefix: str = "penstock", timeout: float = 0.25) -> None:
         pool: Any = BlockingConnectionPool.from_url(
@@ -112,6 +115,7 @@ class RedisStore:
             retry=Retry(NoBackoff(), 1, supported_errors=(Lost,)),
             protocol=2,
         )
+        pool.make_connection()  # not connected: to hear early of what it does not know
         self._redis = Redis(connection_pool=pool)
         self._timeout = timeout
         self._prefix = f"{prefix}:k:"

@@ -63,7 +63,11 @@ def _redis(server: RedisServer) -> Opened:
     except ImportError:
         raise _missing("`store: redis`", "redis") from None
     assert server.url is not None  # checked with the settings
-    return RedisStore(server.url.reveal(), prefix=server.prefix, timeout=float(server.timeout))
+    try:
+        return RedisStore(server.url.reveal(), prefix=server.prefix, timeout=float(server.timeout))
+    except (TypeError, ValueError):  # their texts may hold parts of the URL
+        message = f"`redis.url` ({server.url.name}) has a part that redis-py does not know"
+        raise ConfigError([Problem("penstock.yaml", 0, 0, "E604", message)]) from None
 
 
 def _sealed(store: Store, settings: Settings, observer: Observer) -> Store:

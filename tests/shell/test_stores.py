@@ -122,6 +122,14 @@ def test_a_package_that_is_missing_is_named(
     assert f"penstock[{extra}]" in problem.message
 
 
+@pytest.mark.parametrize("more", ["/0?what=sesame-open-door", "/0?socket_timeout=sesame-open-door"])
+def test_a_url_with_unknown_parts_is_told_at_the_start_and_not_shown(more: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        opened(store="redis", redis=RedisServer(url=Secret(f"redis://r.example{more}")))
+    assert [problem.code for problem in told.value.problems] == ["E604"]
+    assert "sesame" not in str(told.value)
+
+
 async def test_with_a_key_nothing_of_a_conversation_lies_in_the_file_readably(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
