@@ -173,6 +173,11 @@ class Route:
         """Name and digest only: some headers are rendered already, with what is secret in them."""
         return f"Route({self.name!r}, {self.digest[:12]!r})"
 
+    @property
+    def recalls(self) -> bool:
+        """Whether some transform asks for the thinking of earlier answers."""
+        return any(stage.loaded.recalls for stage in self.stages)
+
     def offer(self, name: str) -> Offer | None:
         """The model of that name; any, where only the upstream knows its models."""
         found = self.offers.get(name)
