@@ -26,6 +26,7 @@ from engine.exchange import Exchange, Report
 from engine.keyring import Keyring
 from engine.options import Secret
 from engine.ports import Ports
+from engine.recall import Recall
 from engine.route.book import RouteBook
 from engine.route.route import Route
 from engine.route.view import Asked
@@ -86,6 +87,10 @@ class Chats:
     continued: Continued | None = None
     _counts: dict[str, int] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    recall: Recall = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.recall = Recall(self.ports)
 
     def __post_init__(self) -> None:
         if self.continued is None:
@@ -233,7 +238,14 @@ class Chats:
             return following is not None
 
         exchange = Exchange(
-            route, opened.call, self.ports, self.keyring, self.sessions, sink, relents
+            route,
+            opened.call,
+            self.ports,
+            self.keyring,
+            self.sessions,
+            sink,
+            relents,
+            recall=self.recall,
         )
         exchange.report.attempts = opened.report.attempts
         opened.report = exchange.report
