@@ -91,8 +91,6 @@ class Chats:
 
     def __post_init__(self) -> None:
         self.recall = Recall(self.ports)
-
-    def __post_init__(self) -> None:
         if self.continued is None:
             self.continued = Continued(Answers(self.ports))
 
