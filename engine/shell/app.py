@@ -16,6 +16,7 @@ from aiohttp import web
 
 from engine.keyring import Keyring
 from engine.options import Secret
+from engine.parking import Parking
 from engine.ports import Ports
 from engine.route.book import RouteBook
 from engine.sessions import Sessions
@@ -71,6 +72,10 @@ async def gateway(
         tasks.append(built.server.chats.tend())
         tasks.append(built.stores.guard.tend())
         tasks.append(_sweeping(built))
+        if built.stores.shared:
+            chats, book = built.server.chats, built.server.chats.book
+            parking = Parking(chats.ports, chats.keyring.pools)
+            tasks.append(parking.tend(lambda: book().routes.values()))
         tasks.append(_door(built).tend())
         tasks.append(built.models.run())
         yield built
