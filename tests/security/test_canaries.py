@@ -95,7 +95,8 @@ def routes(canaries: Canaries, folder: Path) -> tuple[dict[str, str], dict[str, 
         f"{{ X-Sig: '{{{{ sig.value }}}}', X-Part: '{from_env('sign_header')}' }} }} }} }}\n",
         "oauth": "auth: { from: { oauth2: { flow: refresh_token, token_url: '%URL%/token', "
         f"client_id: '{from_env('oauth_id')}', client_secret: '{from_env('oauth_secret')}', "
-        f"refresh_token: '{from_env('oauth_refresh')}', client_auth: [basic, form], timeout: 400ms }} }}, "
+        f"refresh_token: '{from_env('oauth_refresh')}', timeout: 400ms, "
+        "client_auth: [basic, form] } }, "
         "bearer: '{{ account.access_token }}' }\n",
         "common": f"upstream: {{ headers: {{ X-Common: '{from_env('common_header')}' }} }}\n",
     }
