@@ -50,6 +50,7 @@ cover: setup
 
 docs: setup
 	$(BIN)/penstock schema --docs > docs/reference.md
+	$(BIN)/penstock schema --admin > docs/admin-openapi.json
 
 bench: setup
 	$(BIN)/python benchmarks/run.py

@@ -109,6 +109,33 @@ class Sessions:
                 await self._write(plan, fresh, [])
         return fresh
 
+    # ---- for operators ----
+
+    async def peek(self, route: Route, plan: SessionPlan, client: str, name: str) -> Session | None:
+        """A session as it is kept, None if it is not."""
+        return await self._read(plan, _key(route, plan, client, name))
+
+    async def forget(self, route: Route, plan: SessionPlan, client: str, name: str) -> bool:
+        """Whether there was such a session."""
+        key = _key(route, plan, client, name)
+        async with self._lock(key):
+            if await self._read(plan, key) is None:
+                return False
+            try:
+                await self._store(plan).delete(key)
+            except StoreError:
+                self.ports.observer.saw("store_error", store="sessions", op="delete")
+                return False
+        return True
+
+    async def count(self, route: Route, plan: SessionPlan) -> int:
+        """How many sessions of the route are kept; 0 if the store fails."""
+        try:
+            return len(await self._store(plan).keys(f"session/{route.name}/{plan.fingerprint}/"))
+        except StoreError:
+            self.ports.observer.saw("store_error", store="sessions", op="keys")
+            return 0
+
     def _birth(self) -> str:
         return f"{self.ports.random.getrandbits(64):016x}"
 
