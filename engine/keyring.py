@@ -225,6 +225,12 @@ class Keyring:
             if name == account.fetched:
                 env["account"] = {**account.parts, **parts_of(values[name])}
 
+    def given_up(self, route: Route, account: Account) -> Mapping[str, object] | None:
+        """The tokens with which an account could not be logged in."""
+        plan = route.values[account.fetched]
+        slot = self.slots.get(_key(route, plan, account.digest))
+        return slot.dead if slot is not None else None
+
     def _slot(self, key: str) -> Slot:
         slot = self.slots.setdefault(key, Slot())
         self.slots.move_to_end(key)

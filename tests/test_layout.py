@@ -46,6 +46,7 @@ ELSEWHERE = {
     "route/urls.py": "tests/route/test_checks.py",
     "shell/admin.py": "tests/security/test_auth_matrix.py",
     "shell/app.py": "tests/faults/test_stopping.py",
+    "shell/callback.py": "tests/shell/test_login.py",
     "shell/chats.py": "tests/clients/test_openai_python.py",
     "shell/demo.py": "tests/test_stranger.py",
     "shell/listener.py": "tests/faults/test_connections.py",

@@ -22,10 +22,15 @@ class Limit:
 
 @dataclass(slots=True)
 class Meter:
-    """Times are monotonic seconds. `recent` is kept only where calls per minute are limited."""
+    """Times are monotonic seconds. `recent` is kept only where calls per minute are limited.
+
+    others   calls that other replicas began in a minute that ends at others_until
+    """
 
     in_use: int = 0
     recent: deque[float] = field(default_factory=deque)
+    others: int = 0
+    others_until: float = 0.0
 
     def wait(self, limit: Limit, now: float) -> float:
         """Seconds until another call may begin; infinite: when one that is under way ends."""
@@ -35,9 +40,12 @@ class Meter:
             return 0.0
         while self.recent and self.recent[0] <= now - MINUTE:
             self.recent.popleft()
-        if len(self.recent) < limit.rpm:
+        room = limit.rpm - (self.others if now < self.others_until else 0)
+        if room <= 0:
+            return self.others_until - now
+        if len(self.recent) < room:
             return 0.0
-        return self.recent[-limit.rpm] + MINUTE - now
+        return self.recent[-room] + MINUTE - now
 
     def take(self, limit: Limit, now: float) -> None:
         self.in_use += 1

@@ -64,7 +64,7 @@ class Exchange:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OAuth2:
     flow: Literal["authorization_code", "device_code", "client_credentials", "refresh_token"] = (
-        option(doc="how the first token is had; the first two by the verb `login`")
+        option(doc="how the first token is had; the first two by `penstock login`")
     )
     token_url: str = option(doc="where tokens are given and refreshed")
     authorize_url: str | None = option(None, "`authorization_code`: the page a person logs in at")

@@ -20,6 +20,7 @@ VERBS = {
     "schema": "print the JSON Schema of route files",
     "test": "replay recorded fixtures",
     "mock": "serve the recorded upstream of fixtures",
+    "login": "log in for a route's OAuth accounts",
 }
 
 

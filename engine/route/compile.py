@@ -24,6 +24,7 @@ from engine.wire import HttpRequest, dumps
 
 from .checks import check_nodes, check_spec, check_stages
 from .classify import Classifier
+from .edits import compile_patches
 from .endpoint import own_request
 from .errands import discovery_of, errands_of
 from .extends import Find, expand
@@ -46,7 +47,7 @@ from .profiles import profiles_of
 from .reactions import policies_of
 from .reader import REFERENCES, WRONG, Reader, did_you_mean
 from .references import Outside, Resolver
-from .render import Pairs, compile_patches, compile_request, pairs, without_case
+from .render import Pairs, compile_request, pairs, without_case
 from .roads import no_road, passes, splitter, stream_road, whole_road
 from .route import Route, SessionPlan
 from .signing import Signer, compile_signer

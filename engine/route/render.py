@@ -10,14 +10,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 from urllib.parse import urlencode
 
 from engine.errors import ExchangeError
 from engine.options import OMIT, Env, Secret, Template, Tree
 from engine.wire import HttpRequest, dumps
 
-from .spec import HttpSpec, PatchSpec
+from .spec import HttpSpec
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 Pairs = tuple[tuple[str, str], ...]
@@ -190,46 +189,3 @@ def _multipart(items: list[tuple[str, Template]]) -> Callable[[Env], tuple[bytes
 
 def _quoted(name: str) -> str:
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-
-
-# ---- edits of a JSON body ----
-
-
-def compile_patches(specs: list[PatchSpec]) -> Callable[[dict[str, Any], Env], dict[str, Any]]:
-    """`request.patch`: conditions, then drop, rename, set, on dotted names."""
-
-    def apply(body: dict[str, Any], env: Env) -> dict[str, Any]:
-        for spec in specs:
-            if spec.when is not None and not spec.when.test(env):
-                continue
-            for name in spec.drop:
-                _take(body, name)
-            for old, new in spec.rename.items():
-                found = _take(body, old)
-                if found is not OMIT:
-                    _put(body, new, found)
-            for name, tree in spec.set.items():
-                value = tree.render(env)
-                if value is not OMIT:
-                    _put(body, name, value)
-        return body
-
-    return apply
-
-
-def _take(body: dict[str, Any], dotted: str) -> Any:
-    *way, last = dotted.split(".")
-    for name in way:
-        body = body.get(name)  # type: ignore[assignment]
-        if not isinstance(body, dict):
-            return OMIT
-    return body.pop(last, OMIT)
-
-
-def _put(body: dict[str, Any], dotted: str, value: Any) -> None:
-    *way, last = dotted.split(".")
-    for name in way:
-        if not isinstance(body.get(name), dict):
-            body[name] = {}
-        body = body[name]
-    body[last] = value

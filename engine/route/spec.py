@@ -107,6 +107,12 @@ class HttpSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BoundsSpec:
+    min: float | None = option(None, "no number is sent that is less")
+    max: float | None = option(None, "no number is sent that is more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PatchSpec:
     """An edit of the outgoing JSON body, also on passthrough."""
 
@@ -114,6 +120,8 @@ class PatchSpec:
     set: dict[str, Tree] = option({}, "fields set, by dotted name")
     drop: list[str] = option([], "fields removed, by dotted name", lone=True)
     rename: dict[str, str] = option({}, "fields renamed, old name to new")
+    default: dict[str, Tree] = option({}, "fields set where the body has none, by dotted name")
+    clamp: dict[str, BoundsSpec] = option({}, "numbers kept within bounds, by dotted name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

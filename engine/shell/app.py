@@ -17,6 +17,7 @@ from aiohttp import web
 
 from engine.keyring import Keyring
 from engine.options import Secret
+from engine.parking import Parking
 from engine.ports import Ports
 from engine.route.book import RouteBook
 from engine.sessions import Sessions
@@ -28,6 +29,7 @@ from .chats import Chats
 from .clock import SystemClock
 from .conversations import ConversationsAdmin
 from .discovery import Models
+from .doorman import Doorman
 from .keys import ClientKeys
 from .library import Library
 from .listener import Listener
@@ -75,6 +77,11 @@ async def gateway(
         tasks.append(built.server.chats.tend())
         tasks.append(built.stores.guard.tend())
         tasks.append(_sweeping(built))
+        if built.stores.shared:
+            chats, book = built.server.chats, built.server.chats.book
+            parking = Parking(chats.ports, chats.keyring.pools)
+            tasks.append(parking.tend(lambda: book().routes.values()))
+        tasks.append(_door(built).tend())
         tasks.append(built.models.run())
         yield built
         if built.stop_listening is not None:
@@ -85,6 +92,10 @@ async def gateway(
 async def _sweeping(built: Gateway) -> None:
     """Clean up after sessions that are no more, for ever."""
     await built.server.chats.keyring.cleanups.tend(lambda name: built.keeper.book.routes.get(name))
+
+
+def _door(built: Gateway) -> Doorman:
+    return Doorman(lambda: built.keeper.book.routes.values(), built.server.chats.keyring)
 
 
 @asynccontextmanager

@@ -97,7 +97,8 @@ METRICS: dict[str, Declared] = {
     "penstock_store_errors_total": Declared(
         "counter",
         ("store", "op"),
-        "Reads and writes of a store that failed; store is `sessions`, `values` or `cleanups`.",
+        "Reads and writes of a store that failed; "
+        "store is what for: `sessions`, `values`, `cleanups` or `accounts`.",
     ),
     "penstock_store_up": Declared(
         "gauge", ("store",), "1 if the store (`sqlite`, `redis`) answers, 0 while it is left alone."
