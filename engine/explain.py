@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from random import Random
 from urllib.parse import urlencode
 
-from .dialects import DIALECTS, Dialect
+from .dialects import DIALECTS, HERE, Dialect, Target
 from .dialects.losses import why
 from .errors import ExchangeError, RequestError
 from .masks import forms
@@ -46,17 +46,28 @@ class Explanation:
 
 
 def explain(
-    route: Route, body: bytes, *, dialect: str = "openai_chat", now: float, seed: int = 0
+    route: Route,
+    body: bytes,
+    *,
+    dialect: str = "openai_chat",
+    target: Target = HERE,
+    now: float,
+    seed: int = 0,
 ) -> Explanation:
-    """Raises RequestError or ExchangeError if the request would be refused."""
+    """target: model and stream, for a dialect whose body does not hold them.
+
+    Raises RequestError or ExchangeError if the request would be refused.
+    """
     try:
-        return _explain(route, body, DIALECTS[dialect], now, Random(seed))
+        return _explain(route, body, DIALECTS[dialect], target, now, Random(seed))
     except RenderError as error:
         raise ExchangeError("fatal", f"the route cannot be rendered: {error}") from None
 
 
-def _explain(route: Route, body: bytes, client: Dialect, now: float, random: Random) -> Explanation:
-    chat = client.parse(body, Headers())
+def _explain(
+    route: Route, body: bytes, client: Dialect, target: Target, now: float, random: Random
+) -> Explanation:
+    chat = client.parse(body, Headers(), target)
     offer = _offer(route, chat.model)
     asked = Asked(f"req_{random.getrandbits(96):024x}", lambda: chat, chat.stream)
     env = route.variables(asked, offer, now, random)
@@ -70,7 +81,7 @@ def _explain(route: Route, body: bytes, client: Dialect, now: float, random: Ran
     shaped = shape(transforms, chat)
     env["req"] = view(asked.with_chat(shaped, stream=streams), route.names)
     passes = route.passthrough and offer.passes and route.dialect is client
-    scan = client.scan(body) if passes else None
+    scan = client.scan(body, target) if passes else None
     spliced = None if scan is None else client.splice(body, scan, offer.model.upstream, streams)
     written = dataclasses.replace(shaped, stream=streams)
     steps.append(Step("main", route.render(env, written, transforms, spliced)))

@@ -14,16 +14,17 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from .errors import ConfigError, Problem
+from .dialects import DIALECTS, HERE, Target
+from .errors import ConfigError, Problem, RequestError
 from .options import Duration, option
 from .route.nodes import read
 from .route.reader import WRONG, Reader
 from .route.references import Outside, Resolver
-from .wire import HttpRequest, JsonError, dumps, loads
+from .wire import Headers, HttpRequest, JsonError, dumps, loads
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.I)
 
@@ -32,12 +33,35 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 class ClientSpec:
     dialect: str = option("openai_chat", "the client's dialect")
     json: dict[str, Any] = option(doc="the body it sends")
+    path: str | None = option(
+        None,
+        "where it sends it, for dialects that name model and stream there",
+        example="/v1beta/models/m:streamGenerateContent?alt=sse",
+    )
     headers: dict[str, str] = option({}, "headers it sends")
     times: int = option(1, "how often it asks, one after the other")
     then: list[dict[str, Any]] = option(
         [], "further bodies, one after the other, each written over the first one's top level"
     )
     wait: Duration = option(Duration(0.0), "how long it waits before each further request")
+
+    @property
+    def target(self) -> Target:
+        """What its path says of model and stream."""
+        parts = urlsplit(self.path or "")
+        locate = DIALECTS[self.dialect].locate
+        found = locate("POST", parts.path) if locate is not None else None
+        target = found[1] if found is not None else HERE
+        return replace(target, query=dict(parse_qsl(parts.query)))
+
+    @property
+    def streams(self) -> bool:
+        """Whether its first request asks for a stream."""
+        try:
+            headers = Headers.of(self.headers)
+            return DIALECTS[self.dialect].parse(self.bodies()[0], headers, self.target).stream
+        except RequestError:
+            return False
 
     def bodies(self) -> list[bytes]:
         """What it sends, one request after the other."""

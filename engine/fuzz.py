@@ -93,7 +93,7 @@ def _streams(route: Route, fixture: Fixture) -> bool:
     """Whether the upstream of this fixture is asked to stream."""
     client = fixture.spec.client
     assert client is not None
-    return route.streams(bool(client.json.get("stream")))
+    return route.streams(client.streams)
 
 
 def _framing(route: Route, streamed: bool) -> str:

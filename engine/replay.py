@@ -15,7 +15,7 @@ from typing import Any
 
 from .attempt import Call
 from .chat import Message
-from .dialects import DIALECTS, Dialect
+from .dialects import DIALECTS, Dialect, Target
 from .dialects.outcomes import UpstreamError, read_error
 from .dialects.tokens import estimate, estimate_text
 from .errors import ExchangeError, RequestError
@@ -123,14 +123,17 @@ class Recorder:
         self.seen.status, self.seen.reply, self.seen.raw = seen.status, seen.reply, seen.raw
 
 
-def read_answer(dialect: Dialect, status: int, raw: bytes, *, stream: bool) -> Seen:
-    """What a client of the dialect makes of the bytes it got."""
+def read_answer(
+    dialect: Dialect, status: int, raw: bytes, *, stream: bool, framing: str = ""
+) -> Seen:
+    """What a client of the dialect makes of the bytes it got. framing: of its stream, if the
+    dialect has several."""
     seen = Seen(status, raw=raw)
     if status >= 300:
         seen.shown = _error_in(raw)
     else:
         made = (dialect.stream_reader if stream else dialect.whole_reader)({}, str)
-        records = _records(dialect, raw) if stream else [Record("", raw, loads(raw))]
+        records = _records(dialect, raw, framing) if stream else [Record("", raw, loads(raw))]
         events = [event for record in records for event in made.feed(record)]
         seen.reply = fold([*events, *made.finish()])
         failed = seen.reply.error
@@ -141,8 +144,8 @@ def read_answer(dialect: Dialect, status: int, raw: bytes, *, stream: bool) -> S
     return seen
 
 
-def _records(dialect: Dialect, raw: bytes) -> Iterator[Record]:
-    parser = PARSERS[dialect.framing].make(None)
+def _records(dialect: Dialect, raw: bytes, framing: str) -> Iterator[Record]:
+    parser = PARSERS[framing or dialect.framing].make(None)
     for record in [*parser.feed(raw), *parser.finish()]:
         if record.data.decode() not in dialect.done:
             yield Record(record.event, record.data, loads(record.data))
@@ -195,28 +198,32 @@ async def play(
             if out:
                 await clock.sleep(float(client.wait))
             headers = Headers.of(client.headers)
-            dialect = DIALECTS[client.dialect]
-            out.append(await _ask(route, dialect, body, headers, ports, keyring, sessions))
+            asked = Asking(DIALECTS[client.dialect], client.target, body, headers)
+            out.append(await _ask(route, asked, ports, keyring, sessions))
             await keyring.cleanups.settle()
     out[-1].calls = recorded.calls
     out[-1].complaints = recorded.complaints()
     return out
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One request of a fixture's client."""
+
+    dialect: Dialect
+    target: Target
+    body: bytes
+    headers: Headers
+
+
 async def _ask(
-    route: Route,
-    dialect: Dialect,
-    body: bytes,
-    headers: Headers,
-    ports: Ports,
-    keyring: Keyring,
-    sessions: Sessions,
+    route: Route, asked: Asking, ports: Ports, keyring: Keyring, sessions: Sessions
 ) -> Seen:
     ident = f"req_{ports.random.getrandbits(96):024x}"
     try:
-        call, model = _call(route, dialect, body, headers, ident)
+        call, model = _call(route, asked, ident)
     except RequestError as error:
-        status, raw = dialect.refusal(error, ident)
+        status, raw = asked.dialect.refusal(error, ident)
         failed = ExchangeError(error.kind, error.message)
         return Seen(status, error=failed, shown=_error_in(raw), raw=raw)
     seen = Seen()
@@ -226,16 +233,15 @@ async def _ask(
     return seen
 
 
-def _call(
-    route: Route, dialect: Dialect, body: bytes, headers: Headers, ident: str
-) -> tuple[Call, str]:
+def _call(route: Route, asked: Asking, ident: str) -> tuple[Call, str]:
     """The request as the server would hand it over. Raises RequestError."""
-    chat = dialect.parse(body, headers)
+    dialect, body, headers = asked.dialect, asked.body, asked.headers
+    chat = dialect.parse(body, headers, asked.target)
     model = chat.model.removeprefix(f"{route.name}/")
     offer = route.offer(model)
     if offer is None:
         raise RequestError("model_not_found", f"The model `{model}` does not exist")
-    scan = dialect.scan(body)
+    scan = dialect.scan(body, asked.target)
     key = headers.get("authorization").removeprefix("Bearer ") or headers.get("x-api-key")
     call = Call(
         asked=Asked(ident, lambda: chat, chat.stream, headers, "fixture"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.dialects import Target
 from engine.errors import ConfigError
 from engine.fixtures import ExpectRequest, Matcher, read_fixture
 from engine.shell.testing import Bench, find_fixtures
@@ -49,6 +50,20 @@ def _nothing(name: str) -> bytes:
 
 
 # ---- reading ----
+
+
+def test_a_client_may_name_model_and_stream_in_its_path() -> None:
+    path = "/v1beta/models/m:streamGenerateContent?alt=sse"
+    asks = {"dialect": "gemini", "path": path, "json": {"contents": [{"parts": [{"text": "a"}]}]}}
+    client = fixture(client=asks).spec.client
+    assert client is not None
+    assert (Target("m", True, {"alt": "sse"}), True) == (client.target, client.streams)
+    other = fixture().spec.client
+    assert other is not None
+    assert (Target(), True) == (other.target, other.streams)
+    broken = fixture(client={"dialect": "gemini", "json": {}}).spec.client
+    assert broken is not None
+    assert broken.streams is False
 
 
 def test_the_client_asks_as_often_as_it_says_and_then_with_changes() -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
-from engine.dialects import DIALECTS
+from engine.chat import ChatRequest, Message, Text
+from engine.dialects import DIALECTS, Target
+from engine.dialects.profile import PROFILE
 from engine.errors import ExchangeError, RequestError
 from engine.explain import FORMATS, explain
 from engine.shell.clock import SystemClock
@@ -21,7 +23,12 @@ from .common import BAD, WRONG_USE, find, routes_option, show_problems
 @routes_option
 @click.option("--request", "file", metavar="FILE", help="The client's JSON body; `-` reads stdin.")
 @click.option("--prompt", default="Hello", help="Without --request: ask this of the first model.")
-@click.option("--stream", is_flag=True, help="Without --request: ask for a stream.")
+@click.option(
+    "--model", help="Ask this model; with --request, of a dialect that names it in the URL."
+)
+@click.option(
+    "--stream", is_flag=True, help="Ask for a stream, where the body does not say whether."
+)
 @click.option(
     "--dialect",
     type=click.Choice(list(DIALECTS)),
@@ -34,6 +41,7 @@ def command(
     folders: tuple[str, ...],
     file: str | None,
     prompt: str,
+    model: str | None,
     stream: bool,
     dialect: str,
     form: str,
@@ -44,20 +52,22 @@ def command(
         show_problems(compiled.problems)
         raise SystemExit(BAD)
     route = compiled.route
-    model = next(iter(route.offers), "MODEL")  # it may have none but those it finds
-    body = (
-        _read(file)
-        if file
-        else dumps(
-            {"model": model, "stream": stream, "messages": [{"role": "user", "content": prompt}]}
-        )
-    )
+    model = model or next(iter(route.offers), "MODEL")  # it may have none but those it finds
+    body = _read(file) if file else _asking(dialect, model, prompt, stream)
+    target, now = Target(model, stream), SystemClock().now()
     try:
-        explanation = explain(route, body, dialect=dialect, now=SystemClock().now())
+        explanation = explain(route, body, dialect=dialect, target=target, now=now)
     except (RequestError, ExchangeError) as error:
         click.echo(f"penstock explain: the request would be refused: {error}", err=True)
         raise SystemExit(BAD) from None
     click.echo(FORMATS[form](explanation))
+
+
+def _asking(dialect: str, model: str, prompt: str, stream: bool) -> bytes:
+    """A question as a client of the dialect asks it."""
+    messages = [Message("user", [Text(prompt)])]
+    request = ChatRequest(dialect, model, messages, stream=stream)
+    return dumps(DIALECTS[dialect].render(request, model, PROFILE))
 
 
 def _read(file: str) -> bytes:

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from engine.dialects import DIALECTS, Dialect
 from engine.errors import ExchangeError
-from engine.fixtures import Fixture
+from engine.fixtures import ClientSpec, Fixture
 from engine.keyring import Keyring
 from engine.ports import Answer, Line, Observer, Ports
 from engine.recorded import Recorded
@@ -90,7 +90,6 @@ async def through_sockets(route: Route, fixture: Fixture, observer: Observer) ->
     client = fixture.spec.client
     assert client is not None
     stage, clock = Stage(fixture), FrozenClock(fixture.spec.clock)
-    dialect = DIALECTS[client.dialect]
     out: list[Seen] = []
     async with AsyncExitStack() as stack:
         stub = await stack.enter_async_context(listening(stage.handle))
@@ -106,7 +105,7 @@ async def through_sockets(route: Route, fixture: Fixture, observer: Observer) ->
         for body in client.bodies():
             if out:
                 await clock.sleep(float(client.wait))
-            out.append(await _ask(session, url, dialect, dict(client.headers), body))
+            out.append(await _ask(session, url, client, body))
     out[-1].calls = stage.recorded.calls
     out[-1].complaints += stage.recorded.complaints()
     return out
@@ -131,19 +130,22 @@ async def _serving(route: Route, ports: Ports, names: list[str]) -> AsyncIterato
 async def _ask(
     session: aiohttp.ClientSession,
     url: str,
-    dialect: Dialect,
-    headers: dict[str, str],
+    client: ClientSpec,
     body: bytes,
 ) -> Seen:
-    headers = {"Content-Type": "application/json", **headers}
-    async with session.post(url + _path(dialect), data=body, headers=headers) as answer:
+    dialect, target = DIALECTS[client.dialect], client.target
+    headers = {"Content-Type": "application/json", **client.headers}
+    url += client.path or _path(dialect)
+    async with session.post(url, data=body, headers=headers) as answer:
         raw = await answer.read()
-    stream = answer.status < 300 and dialect.parse(body, Headers()).stream
+    stream = answer.status < 300 and dialect.parse(body, Headers(), target).stream
+    form = dialect.reframe(target) if stream else None
+    framing = form.framing if form else ""
     try:
-        seen = read_answer(dialect, answer.status, raw, stream=stream)
+        seen = read_answer(dialect, answer.status, raw, stream=stream, framing=framing)
     except JsonError:
         return Seen(answer.status, raw=raw, complaints=["the answer is not of its dialect"])
-    kind = dialect.stream_type if stream else dialect.content_type
+    kind = form.content_type if form else dialect.stream_type if stream else dialect.content_type
     if answer.content_type != kind:
         seen.complaints.append(f"content type should be {kind!r}, is {answer.content_type!r}")
     return seen

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine.cli import main
+from engine.dialects import DIALECTS
 
 ROUTE = """
 version: 1
@@ -93,3 +94,25 @@ def test_a_broken_route_shows_its_problems(home: Path) -> None:
     result = run("made")
     assert result.exit_code == 1
     assert "error E101: unknown key `oops`" in result.output
+
+
+def test_a_client_may_name_its_model_in_the_url(home: Path) -> None:
+    head = "version: 1\ndialect: gemini\nbase_url: https://g.example/v1beta\nmodels: [one, two]\n"
+    (home / "routes/google.yaml").write_text(head)
+    result = run("google", "--dialect", "gemini", "--model", "two", "--stream", "--prompt", "Hm")
+    assert result.exit_code == 0, result.output
+    assert "POST https://g.example/v1beta/models/two:streamGenerateContent?alt=sse" in result.output
+    assert '"text": "Hm"' in result.output
+    assert "passed through" in result.output
+    body = '{"contents":[{"parts":[{"text":"given"}]}]}'
+    given = run("google", "--dialect", "gemini", "--request", "-", given=body)
+    assert "POST https://g.example/v1beta/models/one:generateContent\n" in given.output
+    assert '"text": "given"' in given.output
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_question_is_put_in_the_words_of_the_dialect(home: Path, dialect: str) -> None:
+    result = run("made", "--dialect", dialect, "--prompt", "How much?", "--model", "second")
+    assert result.exit_code == 0, result.output
+    assert '"content": "How much?"' in result.output
+    assert '"model": "second"' in result.output

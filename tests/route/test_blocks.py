@@ -262,3 +262,12 @@ def test_what_was_said_of_a_block_before_its_first_words_is_kept() -> None:
         Open(0, thought), ReasoningDelta(0, "a", 1), Close(0), Open(1, phase), TextDelta(1, "b"),
         Close(1), Open(2, Text("")), TextDelta(2, "c"), Close(2),
     ] == out(*given)  # fmt: skip
+
+
+def test_whose_thought_it_is_is_kept() -> None:
+    found = out(
+        Open(0, Reasoning(origin="a")), ReasoningDelta(0, "hm"), SignatureDelta(0, "s"), Close(0),
+        Open(1, Reasoning(origin="b")), SignatureDelta(1, "t"), Close(1), ReasoningDelta(2, "so"),
+    )  # fmt: skip
+    opened = [event.part for event in found if isinstance(event, Open)]
+    assert [Reasoning(origin="a"), Reasoning(origin="b"), Reasoning()] == opened

@@ -9,7 +9,7 @@ calls of their name in order. What was added so is noted in `extras` (`id`: None
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from engine.chat import (
@@ -82,7 +82,7 @@ def _message(raw: object, where: str, calls: _Calls) -> Message:
     if role is None:
         got = f"'{given[:40]}'" if isinstance(given, str) else NAMES[type(given)]
         raise mismatch(where + "role", "user or model", got)
-    parts = parts_of(rest, where)
+    parts = _signed(parts_of(rest, where))
     for part in parts:
         if isinstance(part, ToolCall):
             calls.begin(part)
@@ -91,6 +91,20 @@ def _message(raw: object, where: str, calls: _Calls) -> Message:
     if role == "user" and parts and all(isinstance(part, ToolResult) for part in parts):
         role = "tool"
     return Message(role, parts, extras=rest, dialect=NAME)
+
+
+def _signed(parts: list[Part]) -> list[Part]:
+    """The parts, a signature of another provider together with the thoughts that it closes."""
+    out: list[Part] = []
+    for part in parts:
+        if isinstance(part, Reasoning) and part.origin != NAME and not part.text:
+            texts: list[str] = []
+            while out and isinstance(last := out[-1], Reasoning) and not last.signature:
+                texts.insert(0, last.text)
+                out.pop()
+            part = replace(part, text="".join(texts))
+        out.append(part)
+    return out
 
 
 def parts_of(rest: Extras, where: str) -> list[Part]:

@@ -160,15 +160,12 @@ class Encoder:
             out.append(self._chunk([{"text": event.text, "thought": True}]))
 
     def _sign(self, event: SignatureDelta, out: list[bytes]) -> None:
-        """A signature of this API goes on with the next part; that of a thought stays with it."""
         part = self._part
         if not event.signature or not isinstance(part, Reasoning):
             return
-        sealed = Reasoning(signature=event.signature, origin=part.origin)
-        if part.origin in ("", NAME):
-            self._signature = carried(sealed)
-        elif self._shows:
-            out.append(self._chunk([_sealed(sealed)]))
+        if self._signature is not None:  # nothing came between two of them
+            self._give({"text": ""}, out)
+        self._signature = carried(Reasoning(signature=event.signature, origin=part.origin))
 
     def _args(self, event: ArgsDelta, out: list[bytes]) -> None:
         self._pieces.append(event.json)
@@ -282,11 +279,6 @@ def _media(part: Media) -> Fields | None:
     return {"fileData": {"mimeType": part.mime, "fileUri": uri}} if uri else None
 
 
-def _sealed(part: Reasoning) -> Fields:
-    """A thought with the signature that belongs to it."""
-    return {"text": part.text, "thought": True, "thoughtSignature": carried(part)}
-
-
 def _no_object(name: str) -> str:
     return f"the arguments of a call of `{name}` are no JSON object"
 
@@ -357,8 +349,11 @@ def _parts(answer: Reply, shows: bool) -> list[Fields]:
     signature: str | None = None
     for part in answer.parts:
         if isinstance(part, Reasoning):
-            out += _thought(part) if shows else []
-            signature = carried(part) if part.origin in ("", NAME) else signature
+            if part.text and shows:
+                out.append({"text": part.text, "thought": True})
+            if part.signature:
+                out += [{"text": "", "thoughtSignature": signature}] if signature else []
+                signature = carried(part)
             continue
         found = part_of(part)
         if found is None:
@@ -371,12 +366,6 @@ def _parts(answer: Reply, shows: bool) -> list[Fields]:
     if signature:
         out.append({"text": "", "thoughtSignature": signature})
     return out
-
-
-def _thought(part: Reasoning) -> list[Fields]:
-    if part.signature and part.origin not in ("", NAME):
-        return [_sealed(part)]
-    return [{"text": part.text, "thought": True}] if part.text else []
 
 
 def usage(counts: Usage | None) -> Fields:

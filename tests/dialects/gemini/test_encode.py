@@ -167,18 +167,24 @@ def test_a_last_signature_stands_on_the_last_part() -> None:
     assert [{"text": "a"}, {"text": "", "thoughtSignature": "cw=="}] == whole
 
 
-def test_a_foreign_signature_stays_with_its_thought() -> None:
+def test_a_foreign_signature_goes_on_with_its_mark() -> None:
     origin = "anthropic_messages"
     thought: list[Event] = [Open(0, Reasoning(origin=origin)), ReasoningDelta(0, "hm"),
                             SignatureDelta(0, "EqQB"), Close(0)]  # fmt: skip
     sent = carried(Reasoning(signature="EqQB", origin=origin))
     found = parts(*thought, *call(1, "{}"), CALLED, request=SHOWN)
-    assert [
-        {"text": "hm", "thought": True},
-        {"text": "", "thought": True, "thoughtSignature": sent},
-        used(1),
-    ] == found
-    assert [used(1)] == parts(*thought, *call(1, "{}"), CALLED, request=HIDDEN)
+    signed = {**used(1), "thoughtSignature": sent}
+    assert [{"text": "hm", "thought": True}, signed] == found
+    assert [signed] == parts(*thought, *call(1, "{}"), CALLED, request=HIDDEN)
+
+
+def test_no_signature_is_lost_to_the_next_one() -> None:
+    found = parts(*sealed(0, "czA="), *sealed(1, "czE="), *text("a", block=2), STOP)
+    wanted = [{"text": "", "thoughtSignature": "czA="}, {"text": "a", "thoughtSignature": "czE="}]
+    assert wanted == found
+    seals: list[Any] = [Reasoning(signature=sign, origin=NAME) for sign in ("czA=", "czE=")]
+    raw = reply(Reply(parts=[*seals, Text("a")], finish="stop"), "req_1", "m")
+    assert wanted == json.loads(raw)["candidates"][0]["content"]["parts"]
 
 
 # ---- other parts ----

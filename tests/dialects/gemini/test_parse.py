@@ -312,6 +312,9 @@ def test_a_foreign_signature_goes_back_to_whom_it_belongs() -> None:
     sent = carried(Reasoning(signature="EqQB", origin="anthropic_messages"))
     found = parts("model", {"text": "hm", "thought": True, "thoughtSignature": sent})
     assert [Reasoning("hm", signature="EqQB", origin="anthropic_messages")] == found
+    on_call = {"functionCall": {"name": "f", "id": "i"}, "thoughtSignature": sent}
+    thoughts = [{"text": "h", "thought": True}, {"text": "m", "thought": True}]
+    assert [*found, ToolCall("i", "f", "{}")] == parts("model", *thoughts, on_call)
 
 
 # ---- calls and results ----
