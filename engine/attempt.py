@@ -26,6 +26,7 @@ from .lines import line_of, line_of_request
 from .options import Secret
 from .parsers import FramingError
 from .ports import Answer, Line, Ports, Sink, Watch
+from .recall import Keeper
 from .route.pipeline import Pipeline
 from .route.route import Budget, Offer, Route, Splitter, Stage, shape
 from .route.signing import Signer
@@ -110,6 +111,7 @@ class Attempt:
         self.outcome = Outcome()
         self.pipeline: Pipeline | None = None
         self.tap: Tap | None = None
+        self.keeper: Keeper | None = None
         self.passes = (
             route.passthrough
             and call.offer.passes
@@ -280,6 +282,8 @@ class Attempt:
         async for data in answer:
             events = pipeline.feed(data)
             if events:
+                if self.keeper is not None:
+                    self.keeper.feed(events)
                 watch.paused = True
                 await self.sink.send(events)
                 watch.paused = False
@@ -306,6 +310,8 @@ class Attempt:
         if failure is None or pipeline.over or self.sink.committed:
             events = pipeline.finish()
             if events:
+                if self.keeper is not None:
+                    self.keeper.feed(events)
                 await self.sink.send(events)
         verdict = pipeline.verdict()
         if isinstance(verdict, Finish):

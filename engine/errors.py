@@ -51,6 +51,7 @@ OUTCOMES: dict[str, Outcome] = {
     ),
     "empty_response": Outcome("upstream", "the answer has no content", retry=True),
     "context_length": Outcome("client", "the conversation is too long for the model"),
+    "reasoning_missing": Outcome("client", "the upstream wants earlier thinking sent back"),
     "content_filter": Outcome("client", "the upstream's policy refuses the content"),
     "invalid_request": Outcome("client", "the upstream (or a transform) refuses the request"),
     "model_not_found": Outcome("client", "the upstream does not know the model"),

@@ -23,6 +23,7 @@ from .policies import Attempt as Seen
 from .policies import Continue, Deliver, Policy, Retry
 from .pools import Hold
 from .ports import Ports, Sink
+from .recall import Keeper, Recall, Recalled
 from .route.route import Route
 from .route.template import RenderError
 from .route.view import Asked, view
@@ -55,6 +56,7 @@ class Exchange:
         sessions: Sessions,
         sink: Sink,
         relents: Callable[[ErrorEvent], bool] = lambda error: False,
+        recall: Recall | None = None,
     ) -> None:
         self.route = route
         self.call = call
@@ -66,6 +68,9 @@ class Exchange:
         self.sink: Sink = self.joined or sink
         self.relents = relents
         self.report = Report()
+        self.recall = recall
+        self.recalled = Recalled()
+        self.keeper: Keeper | None = None
         self.session: Session | None = None
         self.turns: list[Message] = []
         self.hold = Hold(NOBODY)
@@ -78,6 +83,7 @@ class Exchange:
         try:
             self.report.outcome = outcome = await self._outcome()
             await self._end(outcome, collected)
+            await self._bear_in_mind(outcome)
         finally:  # also when the client left
             self.keyring.cleanups.leave(self.route, self.tries)
         return self.report
@@ -101,6 +107,7 @@ class Exchange:
         begun = clock.monotonic()
         env = route.variables(self.call.asked, self.call.offer, clock.now(), self.ports.random)
         await self._open_session(env)
+        await self._look_back(env)
         number, renewed, previous = 1, frozenset[str](), None
         tried = frozenset[str]()
         self.leave = await self.keyring.clients.enter(route, self.call.asked.client, total)
@@ -156,6 +163,8 @@ class Exchange:
             scopes,
             self.hold.account,
         )
+        if self.keeper is not None:
+            self.keeper = attempt.keeper = Keeper()
         if any(plan.cleanup for plan in self.route.values.values()):
             begun = Try(attempt.env, scopes, self.hold.account)
             self.tries.append(self.keyring.cleanups.enter(begun))
@@ -263,6 +272,36 @@ class Exchange:
             chat = dataclasses.replace(asked.chat, messages=session.extend(asked.chat))
             self.call.asked = asked.with_chat(chat)
             env["req"] = view(self.call.asked, self.route.names)
+
+    # ---- thinking of earlier answers ----
+
+    async def _look_back(self, env: dict[str, object]) -> None:
+        """Find the thinking that the client did not send back, where somebody wants it."""
+        dialect, recall = self.route.dialect, self.recall
+        signs = dialect is not None and dialect.signs and dialect is not self.call.dialect
+        if recall is None or not (signs or self.route.recalls):
+            return
+        asked = self.call.asked
+        self.recalled = await recall.find(asked)
+        env["_recalled"] = self.recalled.texts
+        if dialect is not None and self.recalled.thoughts:
+            self.call.asked = asked.with_chat(self.recalled.restore(asked.chat, dialect.name))
+            env["req"] = view(self.call.asked, self.route.names)
+        if asked.chat.tools:
+            self.keeper = Keeper()
+
+    async def _bear_in_mind(self, outcome: Outcome) -> None:
+        """Keep what was thought; forget what the upstream refused to have back."""
+        recall = self.recall
+        if recall is None:
+            return
+        if outcome.error is not None:
+            if outcome.error.cls == "invalid_request" and self.recalled.keys:
+                await recall.forget(self.recalled)
+        elif self.keeper is not None:
+            dialect = self.route.dialect
+            origin = dialect.name if dialect else self.route.name
+            await recall.keep(self.call.asked, self.keeper.parts(), origin)
 
     def _scopes(self) -> dict[str, str]:
         """Who shares a value: what an upstream keeps of a conversation belongs to the account."""

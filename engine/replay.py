@@ -26,6 +26,7 @@ from .keyring import Keyring
 from .options import Secret
 from .parsers import PARSERS
 from .ports import Clock, Observer, Ports, Store
+from .recall import Recall
 from .recorded import Recorded
 from .route.route import Route
 from .route.view import Asked
@@ -228,7 +229,7 @@ async def _ask(
         return Seen(status, error=failed, shown=_error_in(raw), raw=raw)
     seen = Seen()
     sink = Recorder(call, model, seen)
-    exchange = Exchange(route, call, ports, keyring, sessions, sink)
+    exchange = Exchange(route, call, ports, keyring, sessions, sink, recall=Recall(ports))
     await exchange.run(lambda: [Message("assistant", list(sink.folder.done().parts))])
     return seen
 

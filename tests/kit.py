@@ -23,6 +23,7 @@ from engine.exchange import Exchange
 from engine.keyring import Keyring
 from engine.options import Secret
 from engine.ports import Line, Ports
+from engine.recall import Recall
 from engine.route.compile import Compiled, Sources, compile_route
 from engine.route.references import Outside
 from engine.route.route import Route
@@ -348,6 +349,7 @@ class World:
         )
         self.keyring = Keyring(self.ports)
         self.sessions = Sessions(self.ports)
+        self.recall = Recall(self.ports)
 
     async def __aenter__(self) -> Self:
         await self.keyring.__aenter__()
@@ -372,7 +374,9 @@ class World:
         given = {"messages": turns, **body}
         call = call_of(route, given, key=key, headers=headers, dialect=dialect)
         sink = FakeSink(stream=call.wants_stream)
-        exchange = Exchange(route, call, self.ports, self.keyring, self.sessions, sink)
+        exchange = Exchange(
+            route, call, self.ports, self.keyring, self.sessions, sink, recall=self.recall
+        )
         self.report = await exchange.run(lambda: [Message("assistant", list(sink.reply.parts))])
         assert sink.ends == 1, "the answer never ended"
         return sink

@@ -146,6 +146,7 @@ class Dialect:
     headers         names of a client's headers that go on to an upstream of the same dialect
     tap             makes the watcher of a stream that passes through; None: it never does
     check_whole     the same for a whole answer
+    signs           its thinking has signatures, without which a later request may be refused
     embed           a client's request for embeddings, where clients of the dialect ask for some
     limits, schemas  names, ids and JSON Schema of tools, as far as foreign ones must be changed
     """
@@ -184,6 +185,7 @@ class Dialect:
     embed: Callable[[bytes, Target], Embedding] | None = None
     limits: Limits = Limits()
     schemas: SchemaProfile = "jsonschema"
+    signs: bool = False
 
     def refusal(self, error: RequestError, request_id: str = "") -> tuple[int, bytes]:
         """Status and body for a request that is not served."""

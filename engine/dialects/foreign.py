@@ -100,7 +100,10 @@ def _plain(part: Part) -> Part:
         return replace(part, parts=[_plain(inner) for inner in part.parts], extras={})
     if isinstance(part, Media):
         return _plain_media(part)
-    return replace(part, extras={}) if isinstance(part, Reasoning | ToolCall) else part
+    if isinstance(part, Reasoning):
+        named = {"field": part.extras["field"]} if "field" in part.extras else {}
+        return replace(part, extras=named)
+    return replace(part, extras={}) if isinstance(part, ToolCall) else part
 
 
 def _plain_media(part: Media) -> Media:

@@ -96,6 +96,7 @@ ANSWERS: dict[str, Row] = {
     "truncated": _BAD_GATEWAY,
     "empty_response": _BAD_GATEWAY,
     "context_length": _invalid(400, "context_length_exceeded"),
+    "reasoning_missing": _invalid(400, None),
     "content_filter": _invalid(400, "content_filter"),
     "invalid_request": _invalid(400, None),
     "model_not_found": _invalid(404, "model_not_found", "not_found_error"),
@@ -283,6 +284,11 @@ _PHRASES = tuple(
             "input is too long",
             "too many tokens",
             "context window",
+        ),
+        "reasoning_missing": (
+            "reasoning_content is missing",
+            "missing .?reasoning_content",
+            "reasoning_content.{0,40}must be passed back",
         ),
         "quota_exhausted": (
             "insufficient.{0,12}(?:quota|balance|credit)",

@@ -51,7 +51,7 @@ CODES: dict[str, str] = {
     "E409": "a transform has a public method that nobody calls",
     "E410": "a method of a transform has other parameters than its contract",
     "E411": "a transform's `Options` cannot be filled from YAML",
-    "E412": "a transform's `HOSTS`, `CPU_BOUND`, `AFTER` or `RETRIES` is not what it must be",
+    "E412": "one of a transform's constants (`HOSTS`, `AFTER` …) is not what it must be",
     "E413": "a transform failed while its file was executed",
     "E414": "a transform's `Options` cannot be read without executing the file",
     "E421": "no transform of this name",

@@ -97,7 +97,10 @@ class Discovery:
 
 @dataclass(frozen=True, slots=True)
 class SessionPlan:
-    """Where a session's name is found and what a new one holds."""
+    """Where a session's name is found and what a new one holds.
+
+    touches   a request that only reads the session keeps it from expiring: something is undone then
+    """
 
     keys: tuple[str, ...]
     ttl: float
@@ -107,6 +110,7 @@ class SessionPlan:
     persist: bool
     state: Callable[[Env], dict[str, object]]
     fingerprint: str
+    touches: bool = False
 
     def name(self, asked: Asked) -> str:
         """The session's name as the request gives it, "" for a one-shot session."""
@@ -168,6 +172,11 @@ class Route:
     def __repr__(self) -> str:
         """Name and digest only: some headers are rendered already, with what is secret in them."""
         return f"Route({self.name!r}, {self.digest[:12]!r})"
+
+    @property
+    def recalls(self) -> bool:
+        """Whether some transform asks for the thinking of earlier answers."""
+        return any(stage.loaded.recalls for stage in self.stages)
 
     def offer(self, name: str) -> Offer | None:
         """The model of that name; any, where only the upstream knows its models."""

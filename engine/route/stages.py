@@ -65,6 +65,7 @@ def context_of(
         account=known("account") or {},
         values=_secrets(known("values") or {}),
         session=known("session") or {},
+        recalled=known("_recalled") or {},
         vars=known("vars") or {},
         let=known("let") or {},
         now=known("_now", 0.0),

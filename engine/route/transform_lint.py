@@ -241,6 +241,7 @@ _CONSTANTS: dict[str, tuple[Callable[[object], bool], str]] = {
     "AFTER": (_tuple_of(NAME.fullmatch), 'a tuple of transform names, as ("think_tags",)'),
     "RETRIES": (_tuple_of(OUTCOMES.__contains__), "a tuple of outcome classes"),
     "CPU_BOUND": (lambda value: isinstance(value, bool), "True or False"),
+    "RECALLS": (lambda value: isinstance(value, bool), "True or False"),
 }
 
 

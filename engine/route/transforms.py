@@ -42,6 +42,7 @@ class Loaded:
     doc      first line of the module's docstring
     options  its dataclass `Options`, None if it has no options
     methods  the stages it implements
+    recalls  it reads `context.recalled`
     make     its class `Transform`; `object` when it was loaded without executing
     """
 
@@ -56,6 +57,7 @@ class Loaded:
     hosts: tuple[str, ...]
     cpu_bound: bool
     make: type[Any]
+    recalls: bool = False
 
 
 _loaded: dict[tuple[str, str], Loaded] = {}
@@ -124,6 +126,7 @@ def _build(name: str, digest: str, file: SourceFile, execute: bool) -> Loaded:
         retries=known.get("RETRIES", ()),
         hosts=known.get("HOSTS", ()),
         cpu_bound=known.get("CPU_BOUND", False),
+        recalls=known.get("RECALLS", False),
         make=make,
     )
 

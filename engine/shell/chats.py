@@ -25,6 +25,7 @@ from engine.exchange import Exchange, Report
 from engine.keyring import Keyring
 from engine.options import Secret
 from engine.ports import Ports
+from engine.recall import Recall
 from engine.route.book import RouteBook
 from engine.route.route import Route
 from engine.route.view import Asked
@@ -82,6 +83,10 @@ class Chats:
     under_way: set[Open] = field(default_factory=set)
     _counts: dict[str, int] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    recall: Recall = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.recall = Recall(self.ports)
 
     async def ask(
         self,
@@ -219,7 +224,14 @@ class Chats:
             return following is not None
 
         exchange = Exchange(
-            route, opened.call, self.ports, self.keyring, self.sessions, sink, relents
+            route,
+            opened.call,
+            self.ports,
+            self.keyring,
+            self.sessions,
+            sink,
+            relents,
+            recall=self.recall,
         )
         exchange.report.attempts = opened.report.attempts
         opened.report = exchange.report

@@ -65,5 +65,6 @@ DIALECT = Dialect(
     tap=tap.Tap,
     check_whole=tap.check_whole,
     schemas="anthropic",
+    signs=True,
     headers=("anthropic-beta", "anthropic-version"),
 )

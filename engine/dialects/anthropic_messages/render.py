@@ -50,6 +50,7 @@ def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict
     _sampling(body, request.sampling, profile, own, dropped)
     _stops(body, request.out.stop, own, dropped)
     _think(body, request, profile, own, dropped)
+    _in_a_loop(body, own, dropped)
     _format(body, request, own)
     if request.stream:
         body["stream"] = True
@@ -167,6 +168,30 @@ def _beside_thinking(body: Extras, choice: ToolChoice | None, dropped: list[str]
     for name in gone:
         del body[name]
     dropped += gone
+
+
+def _in_a_loop(body: Extras, own: bool, dropped: list[str]) -> None:
+    """Thinking by a budget wants a turn whose tools were just answered to begin with thinking.
+
+    Where its own is lost, the model goes on without, for this one request.
+    """
+    thinking, turns = body.get("thinking"), body["messages"]
+    if not isinstance(thinking, dict) or thinking.get("type") != "enabled":
+        return
+    assert isinstance(turns, list)
+    called = next((turn for turn in reversed(turns) if turn["role"] == "assistant"), None)
+    if called is None or not _answers(turns[-1]) or not isinstance(called["content"], list):
+        return
+    first = called["content"][0] if called["content"] else {}
+    if first.get("type") not in ("thinking", "redacted_thinking"):
+        del body["thinking"]
+        dropped.append("thinking" if own else "reasoning_effort")
+
+
+def _answers(turn: Extras) -> bool:
+    """Whether a turn holds results of tools."""
+    content = turn["content"]
+    return isinstance(content, list) and any(b.get("type") == "tool_result" for b in content)
 
 
 def _format(body: Extras, request: ChatRequest, own: bool) -> None:

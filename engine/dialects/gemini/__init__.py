@@ -72,6 +72,7 @@ DIALECT = Dialect(
     error_from=outcomes.error_from,
     scan=_scan,
     splice=lambda body, found, model, stream: body,
+    signs=True,
     tap=tap.Tap,
     check_whole=tap.check_whole,
     limits=Limits(names=Rule(_NAMES, 64), ids=Rule()),

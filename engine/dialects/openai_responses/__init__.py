@@ -67,4 +67,5 @@ DIALECT = Dialect(
     check_whole=tap.check_whole,
     headers=("openai-beta",),
     limits=Limits(ids=Rule(most=64)),
+    signs=True,
 )

@@ -570,3 +570,27 @@ def test_templates_get_the_turns_without_the_system_prompt() -> None:
     system = Message("system", [Text("S")])
     assert messages([system, HI]) == [{"role": "user", "content": "hi"}]
     assert messages([system]) == [{"type": "text", "text": "S"}]
+
+
+def test_a_loop_whose_thinking_is_lost_goes_on_without() -> None:
+    call = ToolCall("1", "look", "{}")
+    result = Message("tool", [ToolResult("1", [Text("seen")])])
+    signed = Reasoning("hm", signature="EqQB", origin=NAME)
+    elsewhere = Reasoning("hm", signature="EqQB", origin="gemini")
+    budget = Profile(thinking="budget")
+    for thought, thinks in ((signed, True), (elsewhere, False)):
+        turn = Message("assistant", [thought, call])
+        request = foreign(HI, turn, result, think=Think(effort="low"), tools=[Tool("look")])
+        sent = render(request, "up", budget)
+        assert thinks == ("thinking" in sent)
+        assert ([] if thinks else ["reasoning_effort"]) == request.dropped
+        adaptive = foreign(HI, turn, result, think=Think(effort="low"), tools=[Tool("look")])
+        assert "thinking" in render(adaptive, "up")
+
+
+def test_thinking_signed_elsewhere_is_not_sent() -> None:
+    tagged = {"type": "thinking", "thinking": "hm", "signature": "penstock/gemini/AbC="}
+    turn = {"role": "assistant", "content": [tagged, {"type": "text", "text": "so"}]}
+    request = own(messages=[{"role": "user", "content": "hi"}, turn])
+    sent: Any = render(request, "up")
+    assert [{"type": "text", "text": "so"}] == sent["messages"][1]["content"]
