@@ -149,21 +149,25 @@ class Sessions:
     # ---- for operators ----
 
     async def peek(self, route: Route, plan: SessionPlan, client: str, name: str) -> Session | None:
-        """A session as it is kept, None if it is not."""
-        return await self._read(plan, _key(route, plan, client, name))
+        """A session as it is kept, None if it is not (or the store fails)."""
+        key = _key(route, plan, client, name)
+        try:
+            return self._read(key, await self._store(plan).get(key))
+        except StoreError:
+            self.ports.observer.saw("store_error", store="sessions", op="get")
+            return None
 
     async def forget(self, route: Route, plan: SessionPlan, client: str, name: str) -> bool:
         """Whether there was such a session."""
-        key = _key(route, plan, client, name)
+        key, store = _key(route, plan, client, name), self._store(plan)
         async with self._lock(key):
-            if await self._read(plan, key) is None:
-                return False
             try:
-                await self._store(plan).delete(key)
+                there = await store.get(key) is not None
+                await store.delete(key)
             except StoreError:
                 self.ports.observer.saw("store_error", store="sessions", op="delete")
                 return False
-        return True
+        return there
 
     async def count(self, route: Route, plan: SessionPlan) -> int:
         """How many sessions of the route are kept; 0 if the store fails."""
