@@ -75,7 +75,7 @@ async def gateway(
         if settings.watch != "off":
             tasks.append(built.keeper.run())
         tasks.append(built.server.chats.tend())
-        tasks.append(built.stores.guard.tend())
+        tasks.append(built.stores.guard.tend(at_once=built.stores.shared))
         tasks.append(_sweeping(built))
         if built.stores.shared:
             chats, book = built.server.chats, built.server.chats.book
