@@ -190,6 +190,10 @@ class Keyring:
                 self.logging_in.add(name)
                 self._go(self._log_in(route, account, name, missing=missing))
 
+    def logs_in(self, route: Route, accounts: tuple[Account, ...]) -> bool:
+        """Whether any of them has something to fetch."""
+        return any(_logins(route, account) for account in accounts)
+
     async def _log_in(self, route: Route, account: Account, name: str, *, missing: bool) -> None:
         """What is there stays until all that is new is there. Never raises."""
         try:
@@ -385,7 +389,10 @@ class Keyring:
         if plan.proxy is not None:
             line = replace(line, proxy=proxy_of(plan.proxy, env))
         tell = partial(self._tell, wish)
-        driver, flow = Driver(self.ports, line, limit, MAX_BODY, plan.place, tell), plan.flow(env)
+        driver = Driver(
+            self.ports, line, limit, MAX_BODY, plan.place, tell, name=f"value `{plan.name}`"
+        )
+        flow = plan.flow(env)
         if slot.dead is not None and slot.error is not None:
             if await self.ports.tokens.load(plan.place) == slot.dead:
                 raise _again(slot.error)
