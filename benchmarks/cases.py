@@ -13,6 +13,7 @@ HEADERS = {
 }
 CHAT_PATH = "/v1/chat/completions"
 CUSTOM_PATH = "/custom"
+MESSAGES_PATH = "/v1/messages"  # Anthropic's
 
 # Text as chats have it: quotes and line ends that JSON escapes, letters outside ASCII.
 FILLER = 'The "quick" brown fox – naïve, 你好 – jumps over the lazy dog;\n\tand then it rests. '
@@ -24,6 +25,9 @@ TURN = 2048  # a long context is many messages, not one
 class Case:
     """One load. `events` 0: plain answers; `gap` in ms, 0: all events at once; `ramp` in s;
     `request` and `answer`: bytes of text.
+
+    `pair`: the client speaks Anthropic Messages, the upstream OpenAI Chat; a gateway that does not
+    translate gets the upstream's own request.
 
     `answers` 0: closed loop over the time asked for; else that many answers in all. `routes` is the
     number of route files, None: the two of the shared process. `idle` ends after the first answer.
@@ -38,6 +42,7 @@ class Case:
     request: int = 1024
     answer: int = 1024
     custom: bool = False
+    pair: bool = False
     routes: int | None = None
     fresh: bool = False
     memory: bool = False
@@ -73,6 +78,8 @@ CASES = (
     Case(name="burst", conns=8, events=200),
     Case(name="rules_dense", conns=100, events=200, gap=10, answers=200, custom=True),
     Case(name="rules_burst", conns=8, events=200, custom=True),
+    Case(name="pair_dense", conns=100, events=200, gap=10, answers=200, pair=True),
+    Case(name="pair_burst", conns=8, events=200, pair=True),
     Case(
         name="held_1000",
         conns=1000,
@@ -120,17 +127,35 @@ def _messages(case: Case, events: int) -> list[dict[str, str]]:
 def request_bytes(case: Case, *, path: str, events: int | None = None) -> bytes:
     """The whole HTTP request of a case; `events` replaces the number of events (warm-up)."""
     asked = case.events if events is None else events
+    body = _anthropic(case, asked) if path == MESSAGES_PATH else _openai(case, asked)
+    data = json.dumps(body, ensure_ascii=False).encode()
+    headers = {"Host": "127.0.0.1", **HEADERS, "Content-Length": str(len(data))}
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + data
+
+
+def _openai(case: Case, events: int) -> dict[str, object]:
     body: dict[str, object] = {
         "model": case.model,
-        "messages": _messages(case, asked),
+        "messages": _messages(case, events),
         "temperature": 0.2,
         "top_p": 0.9,
         "max_tokens": 1024,
         "user": "bench",
     }
-    if asked:
+    if events:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    data = json.dumps(body, ensure_ascii=False).encode()
-    headers = {"Host": "127.0.0.1", **HEADERS, "Content-Length": str(len(data))}
-    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode() + data
+    return body
+
+
+def _anthropic(case: Case, events: int) -> dict[str, object]:
+    system, *turns = _messages(case, events)
+    return {
+        "model": case.model,
+        "system": system["content"],
+        "messages": turns,
+        "temperature": 0.2,
+        "top_p": 0.9,
+        "max_tokens": 1024,
+        "stream": bool(events),
+    }

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from cases import CHAT_PATH, CUSTOM_PATH, HEADERS, Case, request_bytes
+from cases import CHAT_PATH, CUSTOM_PATH, HEADERS, MESSAGES_PATH, Case, request_bytes
 
 HERE = Path(__file__).parent
 BIN = HERE / "bin"
@@ -109,11 +109,11 @@ class Gateway(Process):
     """A gateway under load on `port`; `first_answer` is seconds from its start."""
 
     port: int = 0
-    paths: tuple[str, str] = (CHAT_PATH, CHAT_PATH)  # of the chat load, of the custom one
+    paths: tuple[str, str, str] = (CHAT_PATH, CHAT_PATH, MESSAGES_PATH)  # chat, custom, pair
     first_answer: float = 0.0
 
     def path(self, case: Case) -> str:
-        return self.paths[case.custom]
+        return self.paths[2 if case.pair else case.custom]
 
     def wait_ready(self, case: Case) -> None:
         """Ask until the first good answer to a plain request of this case."""
@@ -151,7 +151,7 @@ def gateway(name: str, folder: Path, case: Case, upstream: int) -> Gateway:
 def bare(folder: Path, _: Case, upstream: int) -> Gateway:
     port = free_port()
     command = [sys.executable, str(HERE / "bare.py"), str(port), str(upstream)]
-    return Gateway(command, folder, port=port, paths=(CHAT_PATH, CUSTOM_PATH))
+    return Gateway(command, folder, port=port, paths=(CHAT_PATH, CUSTOM_PATH, CHAT_PATH))
 
 
 def penstock(folder: Path, case: Case, upstream: int) -> Gateway:

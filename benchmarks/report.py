@@ -70,6 +70,8 @@ GOALS = (
     _cpu("G4", "rules_dense", "stream translated by YAML rules, CPU per event", 1.25),
     _cpu("G5", "burst", "burst passed on, CPU per event", 3.0),
     _cpu("G5", "rules_burst", "burst translated by YAML rules, CPU per event", 3.0),
+    _cpu("G4", "pair_dense", "stream, Anthropic client on an OpenAI upstream, CPU per event", 1.25),
+    _cpu("G5", "pair_burst", "burst, Anthropic client on an OpenAI upstream, CPU per event", 3.0),
     Goal(
         number="G5", case="rules_burst", text="burst translated by YAML rules, throughput",
         limit=200_000, figure=own("rules_burst", "eps"), unit="events/s", least=True,
@@ -146,10 +148,16 @@ def _goal_row(goal: Goal, runs: list[Run]) -> list[str]:
     target = f"{'≥' if goal.least else '≤'} {short(goal.limit)} {goal.unit}"
     row = [goal.number, f"`{goal.case}`", goal.text, target]
     try:
-        value = median(goal.figure(run) for run in runs)
+        values = sorted(goal.figure(run) for run in runs)
     except (KeyError, ZeroDivisionError):  # a row that it needs is invalid or was not asked for
-        return [*row, "–", "no figure"]
-    return [*row, f"{value:.4g}" if value < 1000 else short(value), goal.verdict(value)]
+        return [*row, "–", "–", "no figure"]
+    value = median(values)
+    spread = f"{_figure(values[0])} – {_figure(values[-1])}"
+    return [*row, _figure(value), spread, goal.verdict(value)]
+
+
+def _figure(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else short(value)
 
 
 def goals_table(records: list[Record]) -> str:
@@ -158,7 +166,7 @@ def goals_table(records: list[Record]) -> str:
         return ""
     runs = _runs(records)
     rows = [_goal_row(goal, runs) for goal in GOALS if goal.case in asked]
-    return _table(("goal", "case", "what", "target", "figure", "result"), rows)
+    return _table(("goal", "case", "what", "target", "median", "spread", "result"), rows)
 
 
 def figures_table(records: list[Record]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ from .route.view import Asked
 from .wire import dumps, loads
 
 MAX_LOCKS = 4096
+TRIES = 10  # at changing a session that other replicas change, too
 _SYSTEM = ("system", "developer")
 
 
@@ -70,13 +72,12 @@ class Sessions:
         if not name:
             return Session("", plan.state(env), id=asked.id, birth=self._birth())
         key = _key(route, plan, asked.client, name)
-        async with self._lock(key):
-            kept = await self._read(plan, key)
-            if kept is None:
-                fresh = Session(key, plan.state(env), birth=self._birth())
-                await self._write(plan, fresh, [])  # so that parallel first requests share its ids
-                return fresh
-        return kept
+
+        def known(kept: Session | None) -> Session:
+            # So that requests that come at the same time share its ids, also in other replicas.
+            return kept or Session(key, plan.state(env), birth=self._birth())
+
+        return await self._change(plan, key, known)
 
     async def save(
         self,
@@ -93,21 +94,57 @@ class Sessions:
         """
         if not session.key:
             return
-        async with self._lock(session.key):
-            kept = await self._read(plan, session.key) or session
-            history = [] if instead else kept.history
-            state = {**kept.state, **learned}
-            kept = Session(session.key, state, history, birth=kept.birth)
-            await self._write(plan, kept, turns)
+
+        def more(kept: Session | None) -> Session:
+            kept = kept or session
+            same = kept.birth == session.birth  # else what was learned is of a lost conversation
+            state = {**kept.state, **learned} if same else kept.state
+            history = _joined([] if instead else kept.history, turns, plan.max_messages)
+            return Session(session.key, state, history, birth=kept.birth)
+
+        await self._change(plan, session.key, more)
 
     async def renew(self, plan: SessionPlan, session: Session, env: Env) -> Session:
-        """The upstream lost the conversation: what it gave is forgotten, our turns are not."""
+        """The upstream lost the conversation: what it gave is forgotten, our turns are not.
+
+        Once for all requests that find it lost: who comes later takes what the first one began.
+        """
         state, birth = plan.state(env), self._birth()
         fresh = Session(session.key, state, session.history, session.id, birth)
-        if session.key:
-            async with self._lock(session.key):
-                await self._write(plan, fresh, [])
-        return fresh
+        if not session.key:
+            return fresh
+
+        def anew(kept: Session | None) -> Session:
+            return kept if kept is not None and kept.birth != session.birth else fresh
+
+        return await self._change(plan, session.key, anew)
+
+    async def _change(
+        self, plan: SessionPlan, key: str, change: Callable[[Session | None], Session]
+    ) -> Session:
+        """What `change` makes of what the store holds (None: nothing), saved if it differs.
+
+        Others may change it meanwhile: then it is looked at again. change may be called often.
+        """
+        store, op = self._store(plan), "get"
+        kept: Session | None = None
+        new: Session | None = None
+        async with self._lock(key):
+            try:
+                for _ in range(TRIES):
+                    op, raw = "get", await store.get(key)
+                    kept = self._read(key, raw)
+                    new, op = change(kept), "put"
+                    value = raw if new is kept else _written(plan, new)
+                    if (new is kept and not plan.touches) or await store.swap(
+                        key, raw, value, plan.ttl
+                    ):
+                        break
+                if raw is None:
+                    await store.trim(key.rpartition("/")[0] + "/", plan.limit)
+            except StoreError:
+                self.ports.observer.saw("store_error", store="sessions", op=op)
+        return new or change(kept)
 
     def _birth(self) -> str:
         return f"{self.ports.random.getrandbits(64):016x}"
@@ -115,28 +152,16 @@ class Sessions:
     def _store(self, plan: SessionPlan) -> Store:
         return self.ports.durable if plan.persist else self.ports.store
 
-    async def _read(self, plan: SessionPlan, key: str) -> Session | None:
+    def _read(self, key: str, raw: bytes | None) -> Session | None:
         try:
-            raw = await self._store(plan).get(key)
             kept: Any = loads(raw) if raw is not None else None
             if kept is None:
                 return None
             history, birth = _messages(kept["history"]), kept.get("birth", "")
             return Session(key, kept["state"], history, birth=birth)
-        except (StoreError, RequestError, ValueError, KeyError, TypeError):  # unreadable, too
+        except (RequestError, ValueError, KeyError, TypeError):
             self.ports.observer.saw("store_error", store="sessions", op="get")
             return None
-
-    async def _write(self, plan: SessionPlan, session: Session, turns: list[Message]) -> None:
-        history = _joined(session.history, turns, plan.max_messages) if plan.server_history else []
-        turns_ = render_messages(history)
-        value = dumps({"state": session.state, "history": turns_, "birth": session.birth})
-        store = self._store(plan)
-        try:
-            await store.put(session.key, value, plan.ttl)
-            await store.trim(session.key.rpartition("/")[0] + "/", plan.limit)
-        except StoreError:
-            self.ports.observer.saw("store_error", store="sessions", op="put")
 
     def _lock(self, key: str) -> asyncio.Lock:
         lock = self._locks.setdefault(key, asyncio.Lock())
@@ -152,6 +177,11 @@ class Sessions:
 def _key(route: Route, plan: SessionPlan, client: str, name: str) -> str:
     digest = hashlib.sha256(dumps([client, name])).hexdigest()[:32]
     return f"session/{route.name}/{plan.fingerprint}/{digest}"
+
+
+def _written(plan: SessionPlan, session: Session) -> bytes:
+    history = render_messages(session.history) if plan.server_history else []
+    return dumps({"state": session.state, "history": history, "birth": session.birth})
 
 
 def _joined(kept: list[Message], more: list[Message], most: int | None = None) -> list[Message]:

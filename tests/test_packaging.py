@@ -105,7 +105,10 @@ def test_what_comes_along_is_found_and_good(home: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(home)
     bundled = list(home.glob("lib/python*/site-packages/engine/_bundled/routes/*.yaml"))
     variables = {name for path in bundled for name in VARIABLE.findall(path.read_text())}
-    env = dict.fromkeys(variables, "a-made-up-value")
+    env = {
+        name: "https://made.example" if name.endswith(("URL", "ENDPOINT")) else "a-made-up-value"
+        for name in variables
+    }
     done = run(home / "bin/penstock", "check", "--bundled", **env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"[1-9]\d* files? checked", done.stdout), done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import pytest
@@ -276,17 +277,97 @@ async def test_a_session_that_shall_survive_goes_to_the_durable_store() -> None:
     assert len(world.ports.durable._kept) == 1  # type: ignore[attr-defined]
 
 
-async def test_a_store_that_fails_is_counted_and_done_without() -> None:
-    async def fails(*_: object) -> None:
+@pytest.mark.parametrize(("fails", "op"), [("get", "get"), ("swap", "put"), ("trim", "put")])
+async def test_a_store_that_fails_is_counted_and_done_without(fails: str, op: str) -> None:
+    async def failing(*_: object) -> None:
         raise StoreError("down")
 
     world, of = World(), route()
-    world.ports.store.get = fails  # type: ignore[method-assign, assignment]
-    world.ports.store.put = fails  # type: ignore[method-assign, assignment]
+    setattr(world.ports.store, fails, failing)
     session = await opened(world, of)
+    assert len(str(session.state["upstream"])) == 36
+    assert world.notes.of("store_error") == [{"store": "sessions", "op": op}]
+    if fails == "trim":
+        assert (await opened(world, of)).state == session.state
     await world.sessions.save(plan_of(of), session, [user("one")], {})
-    failed = [{"store": "sessions", "op": "get"}, {"store": "sessions", "op": "put"}]
-    assert world.notes.of("store_error") == failed * 2
+
+
+# ---- several replicas: locks do not help ----
+
+
+class Replica(World):
+    """A process on the store of another one."""
+
+    def __init__(self, first: World) -> None:
+        super().__init__(seed=2)
+        self.ports = dataclasses.replace(first.ports, random=self.ports.random)
+        self.sessions = module.Sessions(self.ports)
+
+
+async def test_replicas_that_open_a_session_at_the_same_time_share_it() -> None:
+    world, of = World(), route()
+    other = Replica(world)
+    slow(world)
+    one, two = await asyncio.gather(opened(world, of), opened(other, of))
+    assert (one.state, one.birth) == (two.state, two.birth)
+
+
+async def test_replicas_that_save_at_the_same_time_both_keep_what_they_learned() -> None:
+    world, of = World(), route("history: server, max_messages: 40")
+    other = Replica(world)
+    session = await opened(world, of)
+    slow(world)
+    await asyncio.gather(
+        *(
+            each.sessions.save(plan_of(of), session, [user(f"u{number}")], {f"k{number}": number})
+            for number, each in enumerate([world, other] * 4)
+        )
+    )
+    later = await opened(world, of)
+    assert sorted(texts(later.history)) == [f"u{number}" for number in range(8)]
+    assert [later.state[f"k{number}"] for number in range(8)] == list(range(8))
+
+
+async def test_requests_that_find_a_session_lost_begin_it_anew_once() -> None:
+    world, of = World(), route()
+    other = Replica(world)
+    session = await opened(world, of)
+    one = await world.sessions.renew(plan_of(of), session, env(world, of))
+    two = await other.sessions.renew(plan_of(of), session, env(world, of))
+    assert one.birth == two.birth != session.birth
+    assert one.state == two.state
+
+
+async def test_what_was_learned_of_a_lost_conversation_is_not_said_of_its_successor() -> None:
+    world, of = World(), route()
+    session = await opened(world, of)
+    fresh = await world.sessions.renew(plan_of(of), session, env(world, of))
+    await world.sessions.save(plan_of(of), session, [user("one")], {"chat": "old"})
+    later = await opened(world, of)
+    assert "chat" not in later.state
+    assert texts(later.history) == ["one"]
+    await world.sessions.save(plan_of(of), fresh, [], {"chat": "new"})
+    assert (await opened(world, of)).state["chat"] == "new"
+
+
+CHAT = """values:
+  chat:
+    scope: session
+    request: { path: /chats }
+    extract: [{ json: $.id }]
+    cleanup: { method: DELETE, path: "/chats/{{ values.chat | urlpath }}" }
+"""
+
+
+async def test_where_something_is_undone_a_request_that_only_begins_keeps_the_session() -> None:
+    for more, lives in (("", False), (CHAT, True)):
+        world = World()
+        of = route_of(f"{HEAD}{more}session: {{ key: [req.user], {STATE}, ttl: 60s }}\n")
+        first = await opened(world, of)
+        for _ in range(3):
+            world.clock.move(40)
+            last = await opened(world, of)
+        assert (last.birth == first.birth) is lives
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,7 @@ class _Compiler:
             wanted=tuple(wanted_values(values, mentions)),
             names=request_names(mentions),
             let=tuple((key, tree.render) for key, tree in spec.let.items()),
-            session=self._session(spec.session),
+            session=self._session(spec.session, any(plan.cleanup for plan in values.values())),
             stages=stages,
             classifier=Classifier(spec.errors),
             policies=policies_of(spec, values | self.fetched),
@@ -434,7 +434,7 @@ class _Compiler:
         reach = Reach(self.tree, outside, self.problems, outputs, fetching, self.logins)
         return roster_of(spec, reach)
 
-    def _session(self, spec: SessionSpec | None) -> SessionPlan | None:
+    def _session(self, spec: SessionSpec | None, touches: bool) -> SessionPlan | None:
         if spec is None:
             return None
         state = dict(spec.state)
@@ -451,6 +451,7 @@ class _Compiler:
                 if (value := tree.render(env)) is not OMIT
             },
             fingerprint=self._fingerprint("session", "state"),
+            touches=touches,
         )
 
 

@@ -30,6 +30,7 @@ from zoneinfo import ZoneInfo
 from jinja2.runtime import Undefined
 
 from engine.chat import Message, Tool, ToolChoice
+from engine.dialects.profile import PROFILE, Profile
 from engine.errors import PenstockError
 from engine.options import Env, Omit, Secret
 from engine.wire import dumps, loads
@@ -37,6 +38,8 @@ from engine.wire import dumps, loads
 CAP = 4 * 1024 * 1024  # characters that one rendering may build
 
 Turn = tuple[str, str]
+Filter = Callable[..., object]
+_DIALECTS = "engine.dialects"
 
 
 class RenderError(PenstockError):
@@ -342,31 +345,36 @@ def as_tools(
     ]
 
 
-def _as_dialect(filter_name: str, dialect: str, title: str) -> Callable[[object], object]:
-    def convert(value: object) -> object:
+def _as_dialect(filter_name: str, module: str, title: str) -> Filter:
+    def convert(value: object, **profile: object) -> object:
         if isinstance(value, str) or value == []:
             return value
-        render = _render_of(dialect)
+        render = _render_of(module)
         if isinstance(value, ToolChoice):
             return render.tool_choice(value)
         first = value[0] if isinstance(value, list) else None
         if isinstance(first, Message):
-            return render.messages(value)
+            return render.messages(value, _profile(filter_name, profile))
         if isinstance(first, Tool):
             return render.tools(value)
         raise RenderError(f"`{filter_name}` takes messages, tools or a tool choice")
 
-    convert.__doc__ = f"Messages, tools or a tool choice in the form of {title}."
+    form = f"Messages, tools or a tool choice in the form of {title}"
+    convert.__doc__ = f"{form}; fields of a `profile` may follow."
     return convert
 
 
-@cache
-def _render_of(dialect: str) -> Any:
-    # Not at the top: a dialect is loaded when the first route speaks it.
+def _profile(filter_name: str, fields: dict[str, object]) -> Profile:
     try:
-        return import_module(f"engine.dialects.{dialect}.render")
-    except ModuleNotFoundError:
-        raise RenderError(f"there is no dialect `{dialect}` here") from None
+        return replace(PROFILE, **fields) if fields else PROFILE  # type: ignore[arg-type]
+    except TypeError:
+        raise RenderError(f"`{filter_name}` takes fields of a profile by their names") from None
+
+
+@cache
+def _render_of(module: str) -> Any:
+    # Not at the top: a dialect is loaded when the first route speaks it.
+    return import_module(module)
 
 
 # --- functions ------------------------------------------------------------------------------------
@@ -408,12 +416,17 @@ def _random(env: Env) -> Random:
     return source
 
 
-Filter = Callable[..., object]
-
 FILTERS: dict[str, Filter] = {
-    "as_anthropic": _as_dialect("as_anthropic", "anthropic_messages", "Anthropic Messages"),
+    "as_anthropic": _as_dialect(
+        "as_anthropic", f"{_DIALECTS}.anthropic_messages.render", "Anthropic Messages"
+    ),
+    "as_bedrock": _as_dialect("as_bedrock", "engine.route.converse", "Bedrock's Converse API"),
+    "as_gemini": _as_dialect("as_gemini", f"{_DIALECTS}.gemini.render", "Gemini"),
     "as_messages": as_messages,
-    "as_openai": _as_dialect("as_openai", "openai_chat", "OpenAI Chat Completions"),
+    "as_ollama": _as_dialect("as_ollama", f"{_DIALECTS}.ollama.render", "Ollama"),
+    "as_openai": _as_dialect(
+        "as_openai", f"{_DIALECTS}.openai_chat.render", "OpenAI Chat Completions"
+    ),
     "as_text_messages": as_text_messages,
     "as_tools": as_tools,
     "b64": b64,

@@ -97,7 +97,10 @@ class Discovery:
 
 @dataclass(frozen=True, slots=True)
 class SessionPlan:
-    """Where a session's name is found and what a new one holds."""
+    """Where a session's name is found and what a new one holds.
+
+    touches   a request that only reads the session keeps it from expiring: something is undone then
+    """
 
     keys: tuple[str, ...]
     ttl: float
@@ -107,6 +110,7 @@ class SessionPlan:
     persist: bool
     state: Callable[[Env], dict[str, object]]
     fingerprint: str
+    touches: bool = False
 
     def name(self, asked: Asked) -> str:
         """The session's name as the request gives it, "" for a one-shot session."""

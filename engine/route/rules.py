@@ -100,7 +100,8 @@ class RuleReader:
         for rule in candidates:
             if rule.events and record.event not in rule.events:
                 continue
-            if self._apply(rule, value, record.event, out):
+            read = self._item if rule.each is None else self._each
+            if read(rule, value, record.event, out):
                 matched = True
                 if not rule.goes_on:
                     break
@@ -108,9 +109,8 @@ class RuleReader:
             self.unmatched[self._name(record)] += 1
         return [event for event in out if type(event) in _LATE] if late else out
 
-    def _apply(self, rule: Rule, value: object, event: str, out: list[Event]) -> bool:
-        if rule.each is None:
-            return self._item(rule, value, event, out)
+    def _each(self, rule: Rule, value: object, event: str, out: list[Event]) -> bool:
+        assert rule.each is not None
         matched = False
         for self.at, item in enumerate(rule.each(value)):
             matched = self._item(rule, item, event, out) or matched

@@ -1,7 +1,8 @@
 """The Clock port: wall time, monotonic time, sleep, and timers that cost little per event.
 
-A `Timer` is lazy. `beat` stores a time stamp and nothing else; one callback of the event loop per
-block looks at the stamp when it fires and either waits for the rest or cancels the task. The
+A `Timer` is lazy. `beat` stores a time stamp and nothing else; a callback of the event loop
+looks at the stamp and either waits for the rest or cancels the task. Timers that are due later than
+`SOON` share one callback, so that a request that is served in time costs none. The
 context manager turns that cancellation into TimeoutError when the block is left, so code inside
 the block sees CancelledError, and a cancellation from outside wins.
 """
@@ -18,16 +19,46 @@ from types import TracebackType
 from engine.ports import Watch
 
 EARLY = 0.001  # seconds: event loops round timers to milliseconds, down as well as up
+SOON = 2.0  # seconds: a timer that is due later waits among the others, without a callback
+SWEEP = 0.5  # seconds between two looks at those that wait
+
+
+class Waiting:
+    """Timers that are not due soon. One callback of the event loop looks at all of them."""
+
+    __slots__ = ("_loop", "timers")
+
+    def __init__(self) -> None:
+        self.timers: set[Timer] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def add(self, timer: Timer, loop: asyncio.AbstractEventLoop) -> None:
+        self.timers.add(timer)
+        if self._loop is not loop:
+            self._loop = loop
+            loop.call_later(SWEEP, self._sweep, loop)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        soon = monotonic() + SOON
+        for timer in [timer for timer in self.timers if timer.due <= soon]:
+            self.timers.discard(timer)
+            timer.look()
+        if self.timers:
+            loop.call_later(SWEEP, self._sweep, loop)
+        else:
+            self._loop = None
 
 
 class Timer:
     """Raises TimeoutError at the end of its block when nothing beat for `seconds` (inf: never)."""
 
     __slots__ = (
-        "_cancelling", "_due", "_fired", "_handle", "_last", "_loop", "_seconds", "_task", "paused",
+        "_cancelling", "_due", "_fired", "_handle", "_last", "_loop", "_seconds", "_task",
+        "_waiting", "paused",
     )  # fmt: skip
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, waiting: Waiting) -> None:
+        self._waiting = waiting
         self._seconds = seconds
         self._last = self._due = inf
         self._fired = self.paused = False
@@ -44,11 +75,11 @@ class Timer:
             self._arm()
 
     def __enter__(self) -> Timer:
-        task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("a watch needs a task")
         self._task, self._cancelling = task, task.cancelling()
-        self._loop = asyncio.get_running_loop()
         self.beat()
         self._arm()
         return self
@@ -68,17 +99,27 @@ class Timer:
             self._handle.cancel()
             self._handle = None
         self._due = self._last + self._seconds
-        if self._due < inf:
-            self._handle = self._loop.call_later(max(0.0, self._due - monotonic()), self._look)
+        wait = self._due - monotonic()
+        if wait <= SOON:
+            self._waiting.timers.discard(self)
+            self._handle = self._loop.call_later(max(0.0, wait), self.look)
+        elif wait < inf:
+            self._waiting.add(self, self._loop)
 
     def _disarm(self) -> None:
         """No callback from here on: nothing is due before minus infinity."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+        self._waiting.timers.discard(self)
         self._due = -inf
 
-    def _look(self) -> None:
+    @property
+    def due(self) -> float:
+        """When the silence will have lasted too long, as things stand; monotonic."""
+        return self._last + self._seconds
+
+    def look(self) -> None:
         if self.paused:
             self.beat()
         if self._last + self._seconds - monotonic() > EARLY:
@@ -92,6 +133,9 @@ class Timer:
 class SystemClock:
     """The machine's clocks."""
 
+    def __init__(self) -> None:
+        self._waiting = Waiting()
+
     def now(self) -> float:
         return time.time()  # noqa: TID251 (this is the Clock)
 
@@ -102,7 +146,7 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
     def watch(self, seconds: float) -> AbstractContextManager[Watch]:
-        return Timer(seconds)
+        return Timer(seconds, self._waiting)
 
     def deadline(self, seconds: float) -> AbstractAsyncContextManager[object]:
         return asyncio.timeout(None if seconds == inf else seconds)

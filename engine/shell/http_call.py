@@ -29,6 +29,7 @@ from yarl import URL
 from engine.wire import HttpRequest
 
 MAX_HEADER = 65_536
+LONG = 16_384  # bytes of a body that are not copied beside the head
 BODILESS = ("GET", "HEAD", "OPTIONS", "TRACE")  # requests that need not say that they have no body
 # What no line of a head may hold (RFC 9110 §5.5); HTAB may stand in a value.
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -39,6 +40,11 @@ Pairs = tuple[tuple[str, str], ...]
 
 class Handler(ResponseHandler):
     """Hands what is wrong with the connection to whoever reads the answer's body."""
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """aiohttp asks for it after each chunk; only a pause can have held something back."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         body = self._payload
@@ -158,7 +164,10 @@ async def send(
         transport = protocol.transport
         if transport is None or transport.is_closing():
             raise aiohttp.ServerDisconnectedError
-        transport.write(head + request.body)
+        if len(request.body) < LONG:
+            transport.write(head + request.body)
+        else:
+            transport.writelines((head, request.body))
         message, content = await protocol.read()
         while 100 <= message.code < 200 and message.code != 101:
             message, content = await protocol.read()

@@ -45,11 +45,11 @@ class Reply(web.StreamResponse):
         lines += (f"Date: {rfc822_formatted_time()}", f"Server: {SERVER_SOFTWARE}", "", "")
         self._unsent = "\r\n".join(lines).encode() + (body or b"")
 
-    def put(self, data: bytes, last: bool = False) -> None:
+    def put(self, data: bytes, last: bool = False) -> bool:
         """Write some bytes of a stream, with the head if it has not left. last: and the end.
 
-        Nothing waits: see `drain`. Raises ClientConnectionResetError if the client has gone, and
-        RuntimeError after the end.
+        True if the client reads more slowly than we write: `drain` before the next piece.
+        Raises ClientConnectionResetError if the client has gone, RuntimeError after the end.
         """
         if self._eof_sent:
             raise RuntimeError("the answer is over")
@@ -66,16 +66,11 @@ class Reply(web.StreamResponse):
         if data:
             self._writer.output_size += len(data)  # so that aiohttp sends no second answer
             transport.write(data)
-
-    @property
-    def full(self) -> bool:
-        """The client reads more slowly than we write: `drain` before the next piece."""
         return self._protocol.writing_paused
 
     async def drain(self) -> None:
         """Wait until the client has read most of what was written."""
-        if self._protocol.writing_paused:
-            await self._writer.drain()
+        await self._writer.drain()
 
     # ---- what aiohttp's server calls ----
 
@@ -83,6 +78,5 @@ class Reply(web.StreamResponse):
         """The head leaves with the first bytes."""
 
     async def write_eof(self, data: bytes = b"") -> None:
-        if not self._eof_sent:
-            self.put(data, last=True)
+        if not self._eof_sent and self.put(data, last=True):
             await self.drain()

@@ -30,6 +30,9 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Action = Callable[[Dialect, Target, web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
+MAX_WELCOME = 256  # pairs of Host and Origin
+
+
 @dataclass(slots=True)
 class Server:
     """Serves the routes of a book. `chats` holds the requests under way."""
@@ -41,6 +44,7 @@ class Server:
     since: int = 0
     _handlers: dict[tuple[str, str], Handler] = field(default_factory=dict)
     _actions: dict[str, Action] = field(default_factory=dict)
+    _welcome: set[tuple[str, str]] = field(default_factory=set)  # Host and Origin that passed
 
     # ---- dispatch ----
 
@@ -119,14 +123,19 @@ class Server:
 
     def _check_host(self, request: web.BaseRequest) -> None:
         """Keep other web sites' pages away from a loopback server (DNS rebinding, CORS)."""
-        host = _name(request.headers.get("Host", ""))
+        said = request.headers.get("Host", ""), request.headers.get("Origin", "")
+        if said in self._welcome:
+            return
+        host = _name(said[0])
         local = _loopback(self.settings.listen.host)
         if local and host and not _loopback(host) and not self._listed(host):
             raise RequestError("forbidden", "this host name is not served here")
-        origin = request.headers.get("Origin", "")
+        origin = said[1]
         listed = not origin or origin in self.settings.cors.origins
         if not listed and not _loopback(_name(origin.partition("://")[2])):
             raise RequestError("forbidden", "this origin may not call here")
+        if len(self._welcome) < MAX_WELCOME:
+            self._welcome.add(said)
 
     def _listed(self, host: str) -> bool:
         return any(host == name.lower() for name in self.settings.hosts)
@@ -285,19 +294,17 @@ async def read_body(request: web.BaseRequest, limit: int) -> bytes:
     length = request.content_length
     if length is not None and length > limit:
         raise RequestError("too_large", f"the request is larger than {limit} bytes")
-    parts: list[bytes] = []
-    size = 0
-    while True:
+    content, parts, size = request.content, list[bytes](), 0
+    while not (content.at_eof() and parts):
         try:
-            chunk = await request.content.readany()
+            chunk = content.read_nowait() if content.is_eof() else await content.readany()
         except (web.RequestPayloadError, ValueError):
             raise RequestError("bad_request", "the body cannot be unpacked") from None
-        if not chunk:
-            return b"".join(parts) if len(parts) != 1 else parts[0]
         size += len(chunk)
         if size > limit:
             raise RequestError("too_large", f"the request is larger than {limit} bytes")
         parts.append(chunk)
+    return b"".join(parts) if len(parts) != 1 else parts[0]
 
 
 def _json(value: object) -> web.Response:

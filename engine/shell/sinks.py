@@ -195,7 +195,8 @@ class StreamSink:
                 return
             self._commit()
             events = self._beginning()
-        await self._write(self.encoder.feed(events))
+        if self._put(self.encoder.feed(events)):
+            await self._drained()
 
     def _commit(self) -> None:
         self.committed = True
@@ -216,7 +217,8 @@ class StreamSink:
                 return
             self._commit()
             data, self._waiting = b"".join(self._waiting), []
-        await self._write(data)
+        if self._put(data):
+            await self._drained()
 
     async def whole(self, body: bytes) -> None:
         raise AssertionError("a stream is never sent as one document")
@@ -268,14 +270,21 @@ class StreamSink:
         return response
 
     async def _write(self, data: bytes, *, last: bool = False) -> None:
+        if self._put(data, last):
+            await self._drained()
+
+    async def _drained(self) -> None:
+        if self._reply is not None:
+            await self._reply.drain()
+
+    def _put(self, data: bytes, last: bool = False) -> bool:
+        """Write without waiting. True if the client should be waited for."""
         reply, form = self._reply or self._start(), self.client.reframe
         if form is not None:
             data = form.feed(data) + (form.end() if last else b"")
         if data:
             self.silent_since = self.now()
-        reply.put(data, last)
-        if reply.full:
-            await reply.drain()
+        return reply.put(data, last)
 
     def early(self) -> None:
         """Headers and a ping, though nothing has been said yet. The true status is given up."""

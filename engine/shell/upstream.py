@@ -217,8 +217,8 @@ class Open:
         )
 
     async def read(self, limit: int) -> bytes:
-        parts: list[bytes] = []
-        size = 0
+        assert self._response is not None
+        content, parts, size = self._response.content, list[bytes](), 0
         async for chunk in self:
             size += len(chunk)
             if size > limit:
@@ -226,7 +226,9 @@ class Open:
                     "retryable", f"the upstream's answer is larger than {limit} bytes"
                 )
             parts.append(chunk)
-        return b"".join(parts)
+            if content.at_eof():
+                break
+        return b"".join(parts) if len(parts) != 1 else parts[0]
 
 
 class Chunks:

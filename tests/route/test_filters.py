@@ -297,9 +297,29 @@ def test_a_dialect_refuses_other_things(value: object) -> None:
         FILTERS["as_openai"](value)
 
 
-def test_a_dialect_that_is_not_there_says_so() -> None:
-    with pytest.raises(RenderError, match="no dialect `morse` here"):
-        filters._as_dialect("as_morse", "morse", "Morse")(TALK)
+@pytest.mark.parametrize(
+    ("name", "turn"),
+    [
+        ("as_ollama", {"role": "user", "content": "Hi"}),
+        ("as_anthropic", {"role": "user", "content": "Hi"}),
+        ("as_gemini", {"role": "user", "parts": [{"text": "Hi"}]}),
+        ("as_bedrock", {"role": "user", "content": [{"text": "Hi"}]}),
+    ],
+)
+def test_every_dialect_has_its_form(name: str, turn: object) -> None:
+    assert FILTERS[name]([Message("user", [Text("Hi")])]) == [turn]
+
+
+def test_a_profile_says_how_messages_are_written() -> None:
+    talk = [
+        Message("developer", [Text("Be brief.")]),
+        Message("assistant", [ToolCall("c1", "f", "{}")]),
+    ]
+    made: Any = FILTERS["as_openai"](talk, developer_role="system", null_content="omit")
+    first, second = made
+    assert (first["role"], "content" in second) == ("system", False)
+    with pytest.raises(RenderError, match="`as_openai` takes fields of a profile by their names"):
+        FILTERS["as_openai"](talk, developer="system")
 
 
 # --- functions ------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Coroutine
 from math import inf
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from engine.shell import clock
 from engine.shell.clock import FrozenClock, SystemClock
 
 CLOCK = SystemClock()
@@ -197,6 +199,51 @@ async def test_beats_set_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
             watch.beat()
         watch.allow(90)
     assert len(timers) == 1
+
+
+async def test_timers_that_wait_together_end_each_at_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(clock, "SOON", 0.04)
+    monkeypatch.setattr(clock, "SWEEP", 0.01)
+    own = SystemClock()
+
+    async def silent(seconds: float) -> float:
+        begun = time.monotonic()
+        with contextlib.suppress(TimeoutError), own.watch(seconds):
+            await asyncio.sleep(5)
+        return time.monotonic() - begun
+
+    async def beating() -> float:
+        begun = time.monotonic()
+        with contextlib.suppress(TimeoutError), own.watch(0.15) as watch:
+            for _ in range(5):
+                await asyncio.sleep(0.05)
+                watch.beat()
+            await asyncio.sleep(5)
+        return time.monotonic() - begun
+
+    waits = (0.01, 0.08, 0.12, 0.2)
+    took = await asyncio.gather(*map(silent, waits), beating())
+    assert all(wait <= time + 0.002 < 3 for wait, time in zip(waits, took, strict=False))
+    assert 0.395 <= took[-1] < 3
+
+
+async def test_timers_that_are_due_much_later_share_one_callback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop, made, own = asyncio.get_running_loop(), list[float](), SystemClock()
+    call_later = loop.call_later
+
+    def count(delay: float, *given: Any) -> asyncio.TimerHandle:
+        made.append(delay)
+        return call_later(delay, *given)
+
+    monkeypatch.setattr(loop, "call_later", count)
+    for _ in range(10):
+        with own.watch(300), own.watch(60) as inner:
+            inner.allow(30)
+    assert [clock.SWEEP] == made
 
 
 async def test_a_watch_needs_a_task() -> None:

@@ -145,10 +145,9 @@ async def test_a_client_that_reads_slowly_is_waited_for() -> None:
         nonlocal written
         reply = Reply(request, HEADERS)
         for _ in range(256):
-            reply.put(b"x" * 65_536)
+            if reply.put(b"x" * 65_536):
+                await reply.drain()
             written += 65_536
-            await reply.drain()
-            assert not reply.full
         return reply
 
     async with served(handle) as port:

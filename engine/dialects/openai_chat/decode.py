@@ -56,6 +56,10 @@ def failed_finish(raw: str) -> ErrorEvent:
 
 def read_usage(raw: Fields) -> Usage:
     """Canonical counts out of a `usage` object, its known variants included."""
+    if raw.keys() <= _TOTALS:
+        return Usage(
+            _count(raw.get("prompt_tokens")), _count(raw.get("completion_tokens")), raw=raw
+        )
     prompt = _fields(raw.get("prompt_tokens_details"))
     completion = _fields(raw.get("completion_tokens_details"))
     cached = _count(prompt.get("cached_tokens", raw.get("cached_tokens")))
@@ -70,10 +74,13 @@ def read_usage(raw: Fields) -> Usage:
     )
 
 
+_TOTALS = {"prompt_tokens", "completion_tokens", "total_tokens"}
 _MOST = 2**53  # a count beyond it is nonsense; JSON may even hold an infinite one
 
 
 def _count(value: object) -> int | None:
+    if value is None or (type(value) is int and 0 <= value <= _MOST):
+        return value  # nearly always
     if not isinstance(value, int | float):
         return None
     return int(min(max(value, 0), _MOST))
