@@ -50,6 +50,7 @@ cover: setup
 
 docs: setup
 	$(BIN)/penstock schema --docs > docs/reference.md
+	$(BIN)/python -m tests.dropped --write > /dev/null
 
 bench: setup
 	$(BIN)/python benchmarks/run.py
