@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint type unit test-rows cover docs bench image build clean
+.PHONY: help setup run test test-clients lint type unit test-rows cover docs bench image build clean
 
 help:
 	@echo "make run    serve the demo on 127.0.0.1:8080 (no key, no network needed)"
@@ -43,6 +43,11 @@ test-rows: setup
 	$(BIN)/python -m tests.rows --write
 	$(BIN)/python -m pytest -q tests/test_rows.py
 
+# Command-line clients against the engine; needs Node.js 20 and npm, which installs them.
+test-clients: setup
+	cd tests/clients/cli && npm ci --ignore-scripts --no-audit --no-fund
+	PENSTOCK_TEST_CLIENTS=1 PENSTOCK_TEST_NO_SKIP=1 $(BIN)/python -m pytest -q tests/clients/cli
+
 cover: setup
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage combine -q
@@ -51,6 +56,7 @@ cover: setup
 docs: setup
 	$(BIN)/penstock schema --docs > docs/reference.md
 	$(BIN)/python -m tests.dropped --write > /dev/null
+	$(BIN)/penstock schema --admin > docs/admin-openapi.json
 
 bench: setup
 	$(BIN)/python benchmarks/run.py

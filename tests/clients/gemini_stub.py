@@ -213,7 +213,9 @@ def parts_of(body: Fields, model: str) -> list[Fields]:
 def _told(result: Fields) -> str:
     response = result["response"]
     failed = "failed: " if "error" in response else ""
-    said: str = failed + str(response.get("result", response.get("error", json.dumps(response))))
+    said: str = failed + str(
+        response.get("result", response.get("error", json.dumps(response, ensure_ascii=False)))
+    )
     return said
 
 

@@ -1,0 +1,73 @@
+"""Command-line clients, run headless: a clean environment, a home and a folder of their own.
+
+They are what `package.json` pins; `make test-clients` installs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+LIMIT = 90.0  # seconds a program may take
+
+
+@dataclass(slots=True)
+class Ran:
+    """What a program came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(slots=True)
+class Machine:
+    """A home and a working folder, kept from one run to the next. env: what programs need."""
+
+    root: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        return self.root / "home"
+
+    @property
+    def work(self) -> Path:
+        return self.root / "work"
+
+    async def run(self, name: str, *arguments: str) -> Ran:
+        """Run a program to its end. Skips the test, naming the program, if it is not installed."""
+        program = HERE / "node_modules/.bin" / name
+        if not program.exists():
+            _without(f"{name} is not installed: `make test-clients` does that")
+        self.home.mkdir(exist_ok=True)
+        self.work.mkdir(exist_ok=True)
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.home), "TERM": "dumb",
+               "LANG": "C.UTF-8", **self.env}  # fmt: skip
+        process = await asyncio.create_subprocess_exec(
+            str(program),
+            *arguments,
+            cwd=self.work,
+            env=env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            out, err = await asyncio.wait_for(process.communicate(), LIMIT)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise
+        return Ran(process.returncode or 0, out.decode(), err.decode())
+
+
+def _without(reason: str) -> None:
+    if os.environ.get("PENSTOCK_TEST_NO_SKIP") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
