@@ -85,7 +85,7 @@ ANSWERS: dict[str, Row] = {
     "auth_expired": _CREDENTIAL,
     "auth_invalid": _CREDENTIAL,
     "quota_exhausted": Row(
-        Answer(429, "insufficient_quota", "insufficient_quota"), Answer(429, "rate_limit_error")
+        Answer(429, "insufficient_quota", "insufficient_quota"), Answer(402, "billing_error")
     ),
     "rate_limited": Row(
         Answer(429, "rate_limit_error", "rate_limit_exceeded"), Answer(429, "rate_limit_error")
