@@ -16,7 +16,7 @@ from typing import Any
 from .auth.accounts import NOBODY, Account
 from .chat import ChatRequest
 from .dialects import Dialect
-from .dialects.adapt import counted
+from .dialects.adapt import counted, kept_betas
 from .dialects.frames import Tap
 from .errands import Errand
 from .errors import ExchangeError
@@ -244,6 +244,9 @@ class Attempt:
             for name in dialect.headers
             if (value := headers.get(name)) and request.header(name) is None
         }
+        if "anthropic-beta" in found:
+            found["anthropic-beta"] = kept_betas(found["anthropic-beta"], self.call.offer.profile)
+        found = {name: value for name, value in found.items() if value}
         return request.with_headers(found) if found else request
 
     async def _refused(self, answer: Answer, transforms: list[tuple[Stage, Any]]) -> None:
@@ -405,7 +408,7 @@ class Attempt:
             outcome.error, outcome.failure = tap.error, tap.failure
         else:
             outcome.error = tap.error or _event(failure)
-            outcome.failure = tap.failure if tap.error else b""
+            outcome.failure = tap.failure if tap.error else tap.broken(outcome.error)
         outcome.usage = tap.usage
         outcome.finish = None if outcome.error else tap.finish or Finish("stop")
 
