@@ -408,7 +408,7 @@ class Attempt:
             outcome.error, outcome.failure = tap.error, tap.failure
         else:
             outcome.error = tap.error or _event(failure)
-            outcome.failure = tap.failure if tap.error else b""
+            outcome.failure = tap.failure if tap.error else tap.broken(outcome.error)
         outcome.usage = tap.usage
         outcome.finish = None if outcome.error else tap.finish or Finish("stop")
 

@@ -44,6 +44,7 @@ ELSEWHERE = {
     "route/manual.py": "tests/route/test_schema.py",
     "route/oauth_checks.py": "tests/route/test_corpus.py",
     "route/rule_checks.py": "tests/route/test_checks.py",
+    "shell/continued.py": "tests/clients/test_responses.py",
     "route/urls.py": "tests/route/test_checks.py",
     "shell/admin.py": "tests/security/test_auth_matrix.py",
     "shell/app.py": "tests/faults/test_stopping.py",

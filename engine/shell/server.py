@@ -69,6 +69,8 @@ class Server:
             return self._refuse(request, dialect, RequestError("internal", "internal error"))
 
     def __post_init__(self) -> None:
+        continued = self.chats.continued
+        assert continued is not None
         self._actions |= {
             "chat": self.chat,
             "count_tokens": self.count_tokens,
@@ -76,6 +78,7 @@ class Server:
             "models": self.models,
             "model": self.model,
             "show": self.show,
+            **continued.actions(lambda request: self._client(request).client),
         }
         self._handlers.update(self._table())
 
