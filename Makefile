@@ -55,6 +55,7 @@ cover: setup
 
 docs: setup
 	$(BIN)/penstock schema --docs > docs/reference.md
+	$(BIN)/penstock schema --admin > docs/admin-openapi.json
 
 bench: setup
 	$(BIN)/python benchmarks/run.py

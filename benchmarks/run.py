@@ -212,7 +212,7 @@ def main(arguments: list[str]) -> int:
     cases = [case for case in CASES if case.name in chosen.cases]
     records: list[Record] = []
     lines = RESULTS / time.strftime("%Y%m%d-%H%M%S.jsonl", time.gmtime())
-    with TemporaryDirectory(prefix="bench-") as folder, lines.open("w") as log:
+    with TemporaryDirectory(prefix="bench-") as folder, lines.open("w", buffering=1) as log:
         log.write(json.dumps({"machine": about}) + "\n")
         port = free_port()
         bench = Bench(Path(folder), port, chosen.seconds, chosen.quick)

@@ -307,7 +307,7 @@ class Exchange:
         """Who shares a value: what an upstream keeps of a conversation belongs to the account."""
         digest, request = self.hold.account.digest, self.call.asked.id
         session = self.session.scope if self.session else request
-        own = f"{session}|{digest}" if len(self.route.roster.accounts) > 1 else session
+        own = f"{session}|{digest}" if self.hold.among > 1 else session
         return {"route": "", "account": digest, "session": own, "request": request}
 
     # ---- the one end ----

@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from .dialects import DIALECTS, HERE, Target
 from .errors import ConfigError, Problem, RequestError
-from .options import Duration, option
+from .options import Duration, Tree, option
 from .route.nodes import read
 from .route.reader import WRONG, Reader
 from .route.references import Outside, Resolver
@@ -130,6 +130,9 @@ class FixtureSpec:
     env: dict[str, str] = option({}, "environment variables; fake secrets")
     clock: float = option(1767225600.0, "epoch seconds at which the clock stands")
     seed: int = option(7, "seed of uuid4, rand_alnum and the like")
+    tokens: dict[str, Tree] = option(
+        {}, "OAuth logins that are there, by account: the fields of their file"
+    )
     client: ClientSpec | None = option(None, "the client's request; without it only `mock` uses it")
     exchanges: list[ExchangeSpec] = option(doc="conversations with the upstream, in order")
     any_order: bool = option(False, "the exchanges may come in any order")

@@ -190,6 +190,10 @@ class Keyring:
                 self.logging_in.add(name)
                 self._go(self._log_in(route, account, name, missing=missing))
 
+    def logs_in(self, route: Route, accounts: tuple[Account, ...]) -> bool:
+        """Whether any of them has something to fetch."""
+        return any(_logins(route, account) for account in accounts)
+
     async def _log_in(self, route: Route, account: Account, name: str, *, missing: bool) -> None:
         """What is there stays until all that is new is there. Never raises."""
         try:

@@ -7,10 +7,11 @@ editing one credential touches that one. Each version of a route chooses among i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+from .auth import union
 from .auth.accounts import NOBODY, Account
 from .auth.health import Bench
 from .auth.pool import Pool, Wait
@@ -27,11 +28,12 @@ LogIn = Callable[[Route, tuple[Account, ...]], None]
 
 @dataclass(slots=True)
 class Hold:
-    """An account in use. `release` it, once or more often."""
+    """An account in use, one among so many. `release` it, once or more often."""
 
     account: Account
     pool: Pool | None = None
     wake: Callable[[], None] = lambda: None
+    among: int = 1
 
     def release(self) -> None:
         pool, self.pool = self.pool, None
@@ -50,15 +52,25 @@ class Pools:
         self._pools: WeakKeyDictionary[Route, Pool] = WeakKeyDictionary()
         self._waiters = Waiters(ports.clock)
         self._again: dict[str, float] = {}
+        self.added: dict[str, tuple[Account, ...]] = {}  # by hand, by the route's name
 
     def of(self, route: Route) -> Pool:
         """The pool of one version of a route."""
         pool = self._pools.get(route)
         if pool is None:
             bench = self._benches.setdefault(route.name, Bench())
-            pool = Pool(route.roster.accounts, route.roster.rules, bench)
+            accounts = route.roster.accounts
+            if accounts:  # else nothing says what an account is
+                accounts = union((*accounts, *self.added.get(route.name, ())))
+            pool = Pool(accounts, route.roster.rules, bench)
             self._pools[route] = pool
         return pool
+
+    def extend(self, name: str, accounts: tuple[Account, ...]) -> None:
+        """These accounts were added to the route by hand, instead of those added before."""
+        self.added[name] = accounts
+        for route in [route for route in self._pools if route.name == name]:
+            del self._pools[route]
 
     def adopt(self, route: Route) -> None:
         """This version of the route serves now: accounts that it has not are forgotten."""
@@ -95,7 +107,7 @@ class Pools:
         while True:
             found = pool.choose(clock.monotonic(), self.ports.random, session, tried)
             if isinstance(found, Account):
-                return Hold(found, pool, lambda: self.wake(route.name))
+                return Hold(found, pool, lambda: self.wake(route.name), len(pool.seats))
             self._log_in(route, found)
             rest = until - clock.monotonic()
             if rest <= 0 or (found.seconds > rest and not self._may_be_freed(pool, found)):
@@ -112,6 +124,16 @@ class Pools:
 
     def _may_be_freed(self, pool: Pool, wait: Wait) -> bool:
         return bool(wait.logins) or _busy(pool)
+
+    def counts(self, routes: Iterable[Route]) -> dict[str, tuple[int, int]]:
+        """Of each route with accounts: how many may be used, how many are parked."""
+        found, now = dict[str, tuple[int, int]](), self.ports.clock.monotonic()
+        for route in routes:
+            if route.roster.accounts:
+                pool = self.of(route)
+                parked = sum(1 for _ in pool.parked(now))
+                found[route.name] = (len(pool.seats) - parked, parked)
+        return found
 
     # ---- outcomes ----
 

@@ -138,13 +138,13 @@ class PassingTokens:
     """Logins that end with the process."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, Mapping[str, object]] = {}
+        self.kept: dict[str, Mapping[str, object]] = {}
 
     async def load(self, place: str) -> Mapping[str, object] | None:
-        return self._kept.get(place)
+        return self.kept.get(place)
 
     async def save(self, place: str, tokens: Mapping[str, object]) -> None:
-        self._kept[place] = tokens
+        self.kept[place] = tokens
 
     def alone(self, place: str) -> AbstractAsyncContextManager[None]:
         return nullcontext()

@@ -25,7 +25,7 @@ from .fixtures import Fixture, Matcher
 from .keyring import Keyring
 from .options import Secret
 from .parsers import PARSERS
-from .ports import Clock, Observer, Ports, Store
+from .ports import Clock, Observer, PassingTokens, Ports, Store
 from .recall import Recall
 from .recorded import Recorded
 from .route.route import Route
@@ -175,6 +175,17 @@ class PlayedAws:
         return {"access_key": Secret("AKIDEXAMPLE"), "secret_key": Secret(secret)}
 
 
+def played_tokens(route: Route, fixture: Fixture) -> PassingTokens:
+    """The logins that a fixture brings, in memory."""
+    tokens = PassingTokens()
+    for login in route.logins:
+        kept = fixture.spec.tokens.get(login.account)
+        if kept is not None:
+            found = kept.render({})
+            tokens.kept[login.place] = found if isinstance(found, dict) else {}
+    return tokens
+
+
 async def play(
     route: Route, fixture: Fixture, world: World, recorded: Recorded | None = None
 ) -> list[Seen]:
@@ -191,6 +202,7 @@ async def play(
         world.observer,
         Random(fixture.spec.seed),
         PlayedAws(),
+        tokens=played_tokens(route, fixture),
     )
     out: list[Seen] = []
     async with Keyring(ports) as keyring:

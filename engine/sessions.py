@@ -146,6 +146,37 @@ class Sessions:
                 self.ports.observer.saw("store_error", store="sessions", op=op)
         return new or change(kept)
 
+    # ---- for operators ----
+
+    async def peek(self, route: Route, plan: SessionPlan, client: str, name: str) -> Session | None:
+        """A session as it is kept, None if it is not (or the store fails)."""
+        key = _key(route, plan, client, name)
+        try:
+            return self._read(key, await self._store(plan).get(key))
+        except StoreError:
+            self.ports.observer.saw("store_error", store="sessions", op="get")
+            return None
+
+    async def forget(self, route: Route, plan: SessionPlan, client: str, name: str) -> bool:
+        """Whether there was such a session."""
+        key, store = _key(route, plan, client, name), self._store(plan)
+        async with self._lock(key):
+            try:
+                there = await store.get(key) is not None
+                await store.delete(key)
+            except StoreError:
+                self.ports.observer.saw("store_error", store="sessions", op="delete")
+                return False
+        return there
+
+    async def count(self, route: Route, plan: SessionPlan) -> int:
+        """How many sessions of the route are kept; 0 if the store fails."""
+        try:
+            return len(await self._store(plan).keys(f"session/{route.name}/{plan.fingerprint}/"))
+        except StoreError:
+            self.ports.observer.saw("store_error", store="sessions", op="keys")
+            return 0
+
     def _birth(self) -> str:
         return f"{self.ports.random.getrandbits(64):016x}"
 

@@ -21,6 +21,7 @@ from .sources import (
     from_inline,
     from_oauth2,
     from_value,
+    oauth2_accounts,
 )
 
 
@@ -29,6 +30,9 @@ def _first_of(spec: Accounts, reach: Reach) -> list[Account]:
         found = accounts_of(each, reach.inside("first_of", at))
         if found:
             return found
+    for at, each in enumerate(spec.first_of or []):
+        if each.oauth2 is not None:  # there is nothing else: somebody has to log in
+            return oauth2_accounts(each.oauth2, reach.inside("first_of", at))
     return []
 
 

@@ -164,8 +164,13 @@ def from_value(spec: Accounts, reach: Reach) -> list[Account]:
 
 def from_oauth2(spec: Accounts, reach: Reach) -> list[Account]:
     assert spec.oauth2 is not None
-    logins = [reach.login(spec.oauth2, name) for name in spec.oauth2.accounts]
-    found = [login for login in logins if reach.logged_in(login)]
+    return oauth2_accounts(spec.oauth2, reach, sure=True)
+
+
+def oauth2_accounts(options: OAuth2, reach: Reach, *, sure: bool = False) -> list[Account]:
+    """The accounts of a client. sure: only who may have logged in, where others could serve."""
+    logins = [reach.login(options, name) for name in options.accounts]
+    found = [login for login in logins if not sure or reach.logged_in(login)]
     if not found:
         reach.missing("E208", f"nobody is there yet; {logins[0].client.log_in}", "oauth2")
     return [account_of(login, reach.fetching(fetching_of(login))) for login in found]

@@ -1,4 +1,4 @@
-"""penstock schema: the JSON Schema of route files, or the reference page made from it."""
+"""penstock schema: the JSON Schema of route files, the reference page, the admin API described."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from engine.route.schema import json_schema, reference
 from engine.route.spec import RouteSpec
+from engine.shell.admin_paths import openapi
 
 from .common import library, routes_option
 
@@ -15,8 +16,12 @@ from .common import library, routes_option
 @click.command()
 @routes_option
 @click.option("--docs", is_flag=True, help="Print the reference page instead.")
-def command(folders: tuple[str, ...], docs: bool) -> None:
+@click.option("--admin", is_flag=True, help="Print the admin API's OpenAPI description instead.")
+def command(folders: tuple[str, ...], docs: bool, admin: bool) -> None:
     """Print the JSON Schema (draft-07) of route files, for editors and other checkers."""
+    if admin:
+        click.echo(json.dumps(openapi(), indent=2, ensure_ascii=False))
+        return
     if docs:
         click.echo(reference(RouteSpec), nl=False)
         return

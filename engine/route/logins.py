@@ -24,7 +24,8 @@ class Logins:
 
     def add(self, options: OAuth2, name: str) -> Login:
         login = login_of(options, name, self._route, self._place, exchanger)
-        self.found.append(login)
+        if login.digest not in {each.digest for each in self.found}:
+            self.found.append(login)
         return login
 
     def _place(self, path: str) -> str:

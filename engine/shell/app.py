@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,10 +22,12 @@ from engine.ports import Ports
 from engine.route.book import RouteBook
 from engine.sessions import Sessions
 
-from .admin import Admin
+from .accounts import AccountsAdmin
+from .admin import Admin, AdminServer
 from .aws import BotocoreAws
 from .chats import Chats
 from .clock import SystemClock
+from .conversations import ConversationsAdmin
 from .discovery import Models
 from .doorman import Doorman
 from .keys import ClientKeys
@@ -36,7 +39,7 @@ from .prefetch import prefetch
 from .redact import Redactor
 from .report import Reporter
 from .server import Server
-from .settings import Settings
+from .settings import Listen, Settings
 from .stores import Stores, open_stores
 from .tokens import TokenPlaces
 from .upstream import AiohttpUpstream
@@ -45,14 +48,16 @@ from .watch import RouteKeeper
 
 @dataclass(slots=True)
 class Gateway:
-    """What runs. `url` is where it listens."""
+    """What runs. `url` is where it listens, `admin_url` where the admin paths are if not there."""
 
     server: Server
     keeper: RouteKeeper
     logger: Logger
     stores: Stores
     models: Models
+    admin: AdminServer | None = None
     url: str = ""
+    admin_url: str = ""
     stop_listening: Callable[[], Awaitable[None]] | None = None
 
 
@@ -70,7 +75,7 @@ async def gateway(
         if settings.watch != "off":
             tasks.append(built.keeper.run())
         tasks.append(built.server.chats.tend())
-        tasks.append(built.stores.guard.tend())
+        tasks.append(built.stores.guard.tend(at_once=built.stores.shared))
         tasks.append(_sweeping(built))
         if built.stores.shared:
             chats, book = built.server.chats, built.server.chats.book
@@ -150,8 +155,9 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
         ready=lambda: bool(keeper.book.routes),
         since=int(clock.now()),
     )
-    _extend(server, settings, keeper, metrics, stores)
-    return Gateway(server, keeper, logger, stores, models)
+    _extend(server, settings, metrics, keyring, keeper)
+    admin = await _admin(server, settings, metrics, keeper, stores)
+    return Gateway(server, keeper, logger, stores, models, admin)
 
 
 def _swapped(
@@ -170,10 +176,11 @@ def _swapped(
 
 
 def _extend(
-    server: Server, settings: Settings, keeper: RouteKeeper, metrics: Metrics, stores: Stores
+    server: Server, settings: Settings, metrics: Metrics, keyring: Keyring, keeper: RouteKeeper
 ) -> None:
-    """Metrics and the admin paths, where they are switched on."""
+    """Metrics, where they are switched on."""
     metrics.open_requests(lambda: float(len(server.chats.under_way)))
+    metrics.pools(lambda: keyring.pools.counts(keeper.book.routes.values()))
     if settings.metrics.enabled:
 
         async def page(request: web.BaseRequest) -> web.Response:
@@ -182,15 +189,45 @@ def _extend(
             )
 
         server.extend({("GET", settings.metrics.path): page})
-    if settings.admin.key is not None:
-        server.extend(Admin(settings.admin.key, keeper, stores).table())
+
+
+async def _admin(
+    server: Server, settings: Settings, metrics: Metrics, keeper: RouteKeeper, stores: Stores
+) -> AdminServer | None:
+    """The admin paths, where they are switched on: on the server itself, or on one of their own."""
+    chats, key, own = server.chats, settings.admin.key, settings.admin.listen
+    clock, clients = chats.ports.clock, [*(server.keys.ids if server.keys else []), ""]
+    accounts = AccountsAdmin(chats.keyring, lambda: keeper.book)
+    await accounts.load()
+    if key is None:
+        return None
+    sessions = ConversationsAdmin(chats.sessions, lambda: keeper.book, clients)
+    begun = clock.monotonic()
+    admin = Admin(
+        key, keeper, stores, metrics, (accounts, sessions), lambda: clock.monotonic() - begun
+    )
+    if own is None:
+        server.extend(admin.table())
+        return None
+    alone = AdminServer(dataclasses.replace(settings, listen=own), server.keys, chats)
+    alone.extend(admin.table())
+    return alone
 
 
 async def _listen(settings: Settings, built: Gateway, stack: AsyncExitStack) -> None:
-    """Open the port. The handler is cancelled when its client goes away."""
+    """Open the ports."""
+    built.stop_listening, built.url = await _port(settings, settings.listen, built.server, stack)
+    if built.admin is not None:
+        _, built.admin_url = await _port(settings, built.admin.settings.listen, built.admin, stack)
+
+
+async def _port(
+    settings: Settings, listen: Listen, server: Server, stack: AsyncExitStack
+) -> tuple[Callable[[], Awaitable[None]], str]:
+    """How to stop listening, and the URL. The handler is cancelled when its client goes away."""
     header = int(settings.limits.header)
     low = Listener(
-        built.server.handle,
+        server.handle,
         handler_cancellation=True,
         access_log=None,
         max_line_size=header,
@@ -201,11 +238,10 @@ async def _listen(settings: Settings, built: Gateway, stack: AsyncExitStack) -> 
     runner = web.ServerRunner(low, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, settings.listen.host, settings.listen.port, backlog=1024)
+    site = web.TCPSite(runner, listen.host, listen.port, backlog=1024)
     await site.start()
-    built.stop_listening = site.stop
     host, port = runner.addresses[0][:2]
-    built.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return site.stop, f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def serve(

@@ -77,8 +77,11 @@ class GuardedStore:
     async def keys(self, prefix: str, most: int = 10_000) -> list[str]:
         return await self._do(lambda store: store.keys(prefix, most))
 
-    async def tend(self) -> None:
-        """While the store is down, try it now and then; for ever."""
+    async def tend(self, *, at_once: bool = False) -> None:
+        """While the store is down, try it now and then; for ever. at_once: and once at the start,
+        so that the log says early that it is down."""
+        if at_once:
+            await self.probe()
         while True:
             if not self._up:
                 await self.probe()

@@ -108,6 +108,11 @@ class ClientKeys:
         digests = dict.fromkeys(digest(key.reveal()) for key in keys)
         self._known = [(known, hashlib.sha256(b"client" + known).hexdigest()) for known in digests]
 
+    @property
+    def ids(self) -> list[str]:
+        """The ids that `check` gives."""
+        return [ident for _, ident in self._known]
+
     def check(self, presented: str) -> str | None:
         """The id of a known key (64 hexadecimal digits that tell nothing of it), or None."""
         given = hashlib.sha256(presented.encode("utf-8", "surrogatepass")).digest()

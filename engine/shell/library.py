@@ -206,8 +206,8 @@ class _Loading:
         return os.path.exists(os.path.expanduser(path))
 
     def referenced(self, name: str) -> str:
-        """The text of a `${file:}`, relative to the route's file. Raises OSError."""
-        entry = self.look(os.path.join(os.path.dirname(self.path), name))
+        """The text of a `${file:}` or of accounts, relative to the route's file. Raises OSError."""
+        entry = self.look(os.path.join(os.path.dirname(self.path), os.path.expanduser(name)))
         if not entry.digest:
             raise OSError(entry.error)
         if len(entry.data) > MAX_REFERENCED:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import platform
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -85,6 +85,14 @@ METRICS: dict[str, Declared] = {
     "penstock_config_generations": Declared(
         "gauge", ("route",), "Versions of the route that requests still use."
     ),
+    "penstock_accounts": Declared(
+        "gauge", ("route", "state"), "Accounts of the route's pool; state is `free` or `parked`."
+    ),
+    "penstock_accounts_parked_total": Declared(
+        "counter",
+        ("route", "why"),
+        "Accounts left out; why is an outcome class, or `login` for a login that was refused.",
+    ),
     "penstock_build_info": Declared("gauge", ("version", "python"), "Always 1."),
     "penstock_store_errors_total": Declared(
         "counter",
@@ -121,6 +129,8 @@ class Metrics(Collector):
             name: {} for name, metric in METRICS.items() if metric.kind == "histogram"
         }
         self._open: Callable[[], float] = lambda: 0.0
+        self._pools: Callable[[], Mapping[str, tuple[int, int]]] = dict
+        self._since: dict[str, tuple[float, float, float, int]] = {}
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -128,6 +138,10 @@ class Metrics(Collector):
 
     def render(self) -> bytes:
         self._set("penstock_open_requests", to=self._open())
+        self._values["penstock_accounts"].clear()
+        for route, counts in self._pools().items():
+            for state, count in zip(("free", "parked"), counts, strict=True):
+                self._set("penstock_accounts", route, state, to=count)
         return generate_latest(self.registry)
 
     def collect(self) -> Iterator[Metric]:
@@ -197,6 +211,36 @@ class Metrics(Collector):
         """Asks for the number of requests under way when the page is made."""
         self._open = count
 
+    def account_parked(self, route: str, why: str) -> None:
+        self._add("penstock_accounts_parked_total", route, why)
+
+    def pools(self, count: Callable[[], Mapping[str, tuple[int, int]]]) -> None:
+        """Asks for route -> (free, parked) when the page is made."""
+        self._pools = count
+
+    # ---- a summary, for operators ----
+
+    def statistics(self) -> dict[str, dict[str, object]]:
+        """By route: requests, how many went well, how long they took; since the last reset."""
+        return {
+            route: _summary(found, self._since.get(route, (0.0, 0.0, 0.0, 0)))
+            for route, found in self._totals().items()
+        }
+
+    def reset_statistics(self) -> None:
+        """Count anew; the metrics themselves go on, as Prometheus wants it."""
+        self._since = self._totals()
+
+    def _totals(self) -> dict[str, tuple[float, float, float, int]]:
+        found: dict[str, tuple[float, float, float, int]] = {}
+        for labels, value in self._values["penstock_requests_total"].items():
+            all_, good, _, _ = found.get(labels[0], (0.0, 0.0, 0.0, 0))
+            found[labels[0]] = (all_ + value, good + value * (labels[3] == "ok"), 0.0, 0)
+        for (route,), timing in self._timings["penstock_request_seconds"].items():
+            all_, good, _, _ = found.get(route, (0.0, 0.0, 0.0, 0))
+            found[route] = (all_, good, timing.sum, sum(timing.counts))
+        return found
+
     def forget(self, route: str) -> None:
         """A route is gone: its gauges would otherwise say for ever that it is well (or not)."""
         for name, metric in METRICS.items():
@@ -226,6 +270,19 @@ class Metrics(Collector):
                 labels = ("other",) * len(labels)
             timing = series.setdefault(labels, Timing())
         timing.observe(seconds)
+
+
+def _summary(
+    now: tuple[float, float, float, int], before: tuple[float, float, float, int]
+) -> dict[str, object]:
+    requests, good = now[0] - before[0], now[1] - before[1]
+    seconds, timed = now[2] - before[2], now[3] - before[3]
+    return {
+        "requests": int(requests),
+        "ok": int(good),
+        "success_rate": round(good / requests, 4) if requests else None,
+        "average_seconds": round(seconds / timed, 3) if timed else None,
+    }
 
 
 def _histogram(name: str, metric: Declared, series: dict[Labels, Timing]) -> Metric:

@@ -58,6 +58,7 @@ class Reporter:
             "attempt": self._attempt,
             "value_fetched": self._value_fetched,
             "value_cleaned": self._value_cleaned,
+            "account_parked": self._account_parked,
             "store_error": self._store_error,
             "store_state": self._store_state,
             "store_unreadable": self._store_unreadable,
@@ -113,6 +114,10 @@ class Reporter:
     def _value_cleaned(self, seen: Fields) -> None:
         self.metrics.value_cleaned(seen["route"], seen["value"], seen["result"])
         self.logger.write("debug" if seen["result"] == "ok" else "warning", "value_cleaned", seen)
+
+    def _account_parked(self, seen: Fields) -> None:
+        self.metrics.account_parked(seen["route"], seen["why"])
+        self._line("account_parked", seen, "warning")
 
     def _store_error(self, seen: Fields) -> None:
         store = seen["store"]

@@ -73,6 +73,9 @@ class Admin:
     key: Secret | None = option(
         None, "key of the `/admin` paths, which are off without it", secret=True
     )
+    listen: Listen | None = option(
+        None, "an address of their own; default: where clients connect, beside `/v1`"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,6 +319,9 @@ class _Loading:
 
     def _check_admin(self, settings: Settings, keys: list[Secret]) -> None:
         key, mark = settings.admin.key, dataclasses.replace(self._mark("admin.key"), excerpt="")
+        if key is None and settings.admin.listen is not None:
+            message = "`admin.listen` without `admin.key`: the admin paths are off"
+            self.note(self._mark("admin.listen"), "E603", message)
         if key is None or self._is_unset(mark):
             return
         why = weakness(key.reveal())

@@ -90,6 +90,14 @@ def routes(canaries: Canaries, folder: Path) -> tuple[dict[str, str], dict[str, 
         "header: { X-Id: '{{ account.id }}', X-Word: '{{ account.password }}', "
         "X-Pin: '{{ account.pin }}' } }\n",
         "client_key": "auth: { from: { client_key: true }, bearer: '{{ account.key }}' }\n",
+        "signed": f"auth: {{ from: {{ inline: {{ secret: '{from_env('sign_key')}' }} }}, "
+        "sign: { hmac: { key: '{{ account.secret }}', payload: '{{ sig.body }}', headers: "
+        f"{{ X-Sig: '{{{{ sig.value }}}}', X-Part: '{from_env('sign_header')}' }} }} }} }}\n",
+        "oauth": "auth: { from: { oauth2: { flow: refresh_token, token_url: '%URL%/token', "
+        f"client_id: '{from_env('oauth_id')}', client_secret: '{from_env('oauth_secret')}', "
+        f"refresh_token: '{from_env('oauth_refresh')}', timeout: 400ms, "
+        "client_auth: [basic, form] } }, "
+        "bearer: '{{ account.access_token }}' }\n",
         "common": f"upstream: {{ headers: {{ X-Common: '{from_env('common_header')}' }} }}\n",
     }
     env["ACCOUNT_ENV"] = canaries["account_env"]
@@ -306,7 +314,7 @@ async def test_nothing_that_is_written_or_answered_holds_a_secret(
     assert [line for line in log.splitlines() if leaks(canaries, line)] == []
 
 
-NEVER_SENT = {"client_key_of_a_file", "second_client_key"}
+NEVER_SENT = {"sign_key", "client_key_of_a_file", "second_client_key"}
 
 
 def printed(

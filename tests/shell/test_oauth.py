@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from engine.shell.settings import load_settings
 from engine.shell.shelf import Shelf
 from tests.identity import SECRET, Identity, answer, identity, refusal
 
+MANY = int(os.environ.get("PENSTOCK_TEST_MANY", "20"))  # requests at once, to each engine
 ROUTE = """
 version: 1
 extends: openai
@@ -251,10 +253,22 @@ async def test_a_refresh_token_of_the_route_is_spent_once(tmp_path: Path) -> Non
         assert service.reused == 0
 
 
+async def test_two_engines_on_one_store_refresh_once(tmp_path: Path) -> None:
+    async with identity(delay=0.2) as service:
+        service.refreshers["rt-first"] = 1
+        async with (
+            serving(service, tmp_path, FIRST) as one,
+            serving(service, tmp_path, FIRST) as two,
+        ):
+            told = await asyncio.gather(*(ask(each) for each in (one, two) for _ in range(MANY)))
+        assert {status for status, _ in told} == {200}
+        assert (service.refreshes, service.reused) == (1, 0)
+
+
 async def test_two_engines_on_one_file_refresh_once(tmp_path: Path) -> None:
     async with identity(delay=0.2) as service:
         log_in(service, tmp_path, left=-1)
         async with serving(service, tmp_path) as one, serving(service, tmp_path) as two:
-            told = await asyncio.gather(*(ask(each) for each in (one, two) for _ in range(10)))
+            told = await asyncio.gather(*(ask(each) for each in (one, two) for _ in range(MANY)))
         assert {status for status, _ in told} == {200}
         assert (service.refreshes, service.reused) == (1, 0)

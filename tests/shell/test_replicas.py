@@ -144,6 +144,7 @@ async def two(
         yield one, other, session
 
 
+@pytest.mark.rows("KT-14")
 @pytest.mark.timeout(120)
 async def test_a_thousand_requests_on_an_expired_token_make_one_refresh(
     tmp_path: Path, upstream: Upstream, server: RedisServer

@@ -325,6 +325,10 @@ def test_the_admin_key_must_be_good_and_no_client_key(path: Path) -> None:
     assert KEY not in str(same[0])
 
 
+def test_an_address_for_the_admin_needs_its_key(path: Path) -> None:
+    assert places(problems(path, KEYED + "admin: { listen: { port: 0 } }\n")) == [(3, "E603")]
+
+
 def test_secrets_are_listed_for_the_redactor(path: Path) -> None:
     settings = load(path, KEYED + f'admin: {{ key: "admin-{KEY}" }}\n')
     assert [secret.reveal() for secret in settings.secrets()] == [KEY, f"admin-{KEY}"]

@@ -82,6 +82,7 @@ def opened(**given: Any) -> Any:
     return open_stores(Settings(**given), FakeClock(), Notes())
 
 
+@pytest.mark.rows("FL-07")
 async def test_the_server_file_chooses(tmp_path: Path) -> None:
     state = str(tmp_path)
     memory, sqlite = opened(state=state), opened(state=state, store="sqlite")
@@ -169,6 +170,7 @@ async def test_with_a_wrong_key_a_conversation_begins_anew_and_the_log_says_why(
 # ---- a server that fails ----
 
 
+@pytest.mark.rows("AB-3")
 async def test_replicas_share_a_conversation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
 ) -> None:
@@ -209,6 +211,19 @@ async def test_no_request_fails_and_few_wait_while_the_server_is_gone(
     written = stage.written.getvalue()
     assert written.count(b'"event":"store_state"') == 2
     assert b"a-password-of-redis-1" not in written
+
+
+@pytest.mark.rows("FL-07")
+async def test_a_server_that_is_away_from_the_start_is_told_before_anybody_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    server.kill()
+    given = overrides(server)
+    async with staged(tmp_path, monkeypatch, {"talk": ROUTE}, overrides=given) as stage:
+        async with asyncio.timeout(10):
+            while b'"event":"store_state"' not in stage.written.getvalue():
+                await asyncio.sleep(0.01)
+        assert not (await health(stage))["up"]
 
 
 async def test_a_server_that_is_away_from_the_start_stops_nobody(

@@ -1,0 +1,50 @@
+"""Sessions as an operator sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.security.stage import KEY, Staged
+from tests.shell.admin_stage import desk
+
+SECOND = "sk-second-client-Q7vX2mN9"
+OVER: dict[str, Any] = {"clients__keys": [KEY, SECOND]}
+
+
+async def chat(on: Staged, key: str = KEY, words: str = "hello there") -> None:
+    headers = {"X-Nothing": "1"}
+    await on.ask("keyed", words, key=key, headers=headers, user="ada")
+
+
+async def test_a_session_is_found_by_its_name_for_each_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk(tmp_path, monkeypatch, **OVER) as at:
+        at.identity.tokens = {
+            "flo_first_0123456789abcdef": ("one", 1e12),
+            "flo_second_0123456789abcdef": ("two", 1e12),
+        }
+        await chat(at.on, words="x" * 500)
+        await chat(at.on, SECOND)
+        assert await at.get("sessions", route="keyed") == {"route": "keyed", "sessions": 2}
+        found = (await at.get("sessions", route="keyed", session="ada"))["sessions"]
+        assert sorted(each["turns"][0]["text"] for each in found) == ["hello there", "x" * 100]
+        assert all(each["state"]["id"] for each in found)
+        assert await at.post("sessions/delete", route="keyed", session="ada") == {"deleted": 2}
+        for path in ("sessions", "sessions/delete"):
+            ask = at.get if path == "sessions" else at.post
+            assert await ask(path, route="keyed", session="ada") == (
+                404,
+                "there is no such session",
+            )
+
+
+async def test_a_route_without_sessions_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk(tmp_path, monkeypatch) as at:
+        assert await at.get("sessions", route="people") == (400, "people has no sessions")
+        assert await at.get("sessions", route="nobody") == (404, "there is no such route")
