@@ -29,6 +29,7 @@ class Driver:
     told    is given what must never be shown
     show    shows a person a page and a code
     recalled   the tokens as they were found last
+    name    what is fetched, for messages
     """
 
     ports: Ports
@@ -39,6 +40,7 @@ class Driver:
     told: Callable[[list[Secret]], None] = lambda secrets: None
     show: Callable[[Show], None] = lambda shown: None
     recalled: Mapping[str, object] | None = None
+    name: str = "a login"
 
     async def run(self, flow: Generator[Any, Any, Any]) -> Any:
         """What the flow returns. Raises what it raises: ExchangeError, RenderError."""
@@ -93,4 +95,5 @@ class Driver:
             async with self.ports.clock.deadline(limit):
                 return await self.ports.upstream.fetch(request, self.line, self.largest)
         except TimeoutError:
-            raise ExchangeError("timeout", f"no answer within {limit:g} s") from None
+            message = f"{self.name}: no answer within {limit:g} s"
+            raise ExchangeError("timeout", message) from None

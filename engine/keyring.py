@@ -391,7 +391,10 @@ class Keyring:
         if plan.proxy is not None:
             line = replace(line, proxy=proxy_of(plan.proxy, env))
         tell = partial(self._tell, wish)
-        driver, flow = Driver(self.ports, line, limit, MAX_BODY, plan.place, tell), plan.flow(env)
+        driver = Driver(
+            self.ports, line, limit, MAX_BODY, plan.place, tell, name=f"value `{plan.name}`"
+        )
+        flow = plan.flow(env)
         if slot.dead is not None and slot.error is not None:
             if await self.ports.tokens.load(plan.place) == slot.dead:
                 raise _again(slot.error)

@@ -104,6 +104,15 @@ class RedisServer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAnswers:
+    """Answers of the Responses API that the gateway keeps for `previous_response_id`."""
+
+    keep: Duration = option(Duration(3600.0), "how long an answer is kept")
+    most: int = option(1000, "most answers kept of one client")
+    durable: bool = option(False, "they outlive the process")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     version: Literal[1] = option(1, "the version of the language")
     listen: Listen = option(Listen(), "where clients connect")
@@ -115,6 +124,9 @@ class Settings:
     state: str = option("", "folder of what outlives the process; default: the user's state folder")
     store: Literal["memory", "sqlite", "redis"] = option(
         "memory", "where sessions live by default; `redis`: everything replicas share"
+    )
+    responses: KeptAnswers = option(
+        KeptAnswers(), "answers of the Responses API that clients may go on from"
     )
     redis: RedisServer = option(RedisServer(), "the server of `store: redis`")
     state_key: list[Secret] = option(

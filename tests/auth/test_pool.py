@@ -69,6 +69,7 @@ def test_what_is_not_the_accounts_fault_never_counts(cls: str) -> None:
     assert pool.bench.healths[named(pool, "a").digest].failures == 0
 
 
+@pytest.mark.rows("K2-08", "KB-8", "FL-39", "FB-16")
 @pytest.mark.parametrize("cls", OWN)
 @pytest.mark.rows("K2-08", "KB-8")
 def test_failures_in_a_row_park_an_account_for_a_time(cls: str) -> None:

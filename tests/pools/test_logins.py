@@ -56,6 +56,7 @@ async def test_each_account_logs_in_once_and_its_cookies_stay_with_it(
         assert [each["who"] for each in said] == [each["jar"] for each in said]
 
 
+@pytest.mark.rows("K2-10")
 async def test_only_the_account_whose_token_ended_logs_in_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,6 +91,7 @@ async def test_while_the_service_is_down_nobody_is_parked_and_it_is_not_stormed(
         assert isinstance(await ask(on), dict)
 
 
+@pytest.mark.rows("K2-14")
 async def test_tokens_that_end_together_are_renewed_a_few_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
