@@ -87,8 +87,8 @@ class Profile:
     )
     join_text: str | None = option(
         None,
-        "Chat requests: a message of several texts is sent as one, with this between them; default: "
-        "as a list",
+        "Chat requests: several texts of a message are sent as one, with this between them; "
+        "default: as a list",
         example='" "',
     )
     usage_in_stream: bool = option(

@@ -80,7 +80,7 @@ def _inside(folder: Path) -> Iterator[Path]:
 
 
 class Prepared(Shelf):
-    """The shelf of one fixture: its environment, its files, and its logins for those of the disk."""
+    """The shelf of one fixture: its environment, and its files and logins for those of the disk."""
 
     def __init__(self, folders: list[Path], fixture: Fixture, *, bundled: bool = False) -> None:
         super().__init__(folders, env=fixture.spec.env, bundled=bundled)

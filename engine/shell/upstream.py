@@ -67,7 +67,7 @@ class Pool:
 class AiohttpUpstream:
     """Calls upstreams. `close()` it at the end; `line_key` makes pools.
 
-    connections: most that a pool opens to one host at once, 0: what it takes.
+    connections: most that a pool opens to one host at once, 0: any.
     """
 
     def __init__(self, connections: int = 0) -> None:

@@ -66,7 +66,9 @@ def test_a_file_that_is_named_is_taken_whatever_it_says(tmp_path: Path) -> None:
 POOL = (
     ROUTE
     + """\
-auth: { from: { first_of: [ { file: ~/keys.txt }, { file: more.txt } ] }, bearer: "{{ account.key }}" }
+auth:
+  from: { first_of: [ { file: ~/keys.txt }, { file: more.txt } ] }
+  bearer: "{{ account.key }}"
 """
 )
 

@@ -339,7 +339,7 @@ async def test_an_operator_sees_the_pool_and_resets_it(tmp_path: Path) -> None:
 @pytest.mark.rows("K2-20", "KB-9")
 async def test_connections_are_kept_and_bounded(tmp_path: Path) -> None:
     site = Site(delay=0.1)
-    async with k2(tmp_path, site, tokens=pool(site, 9), limits__connections=2) as on:
+    async with k2(tmp_path, site, tokens=pool(site, 1), limits__connections=2) as on:
         answers = await asyncio.gather(*(on.ask(MODEL) for _ in range(12)))
     assert set(answers) == {"You said: Hello"}
     assert len(site.peers) == 2
