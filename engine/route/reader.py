@@ -253,6 +253,10 @@ class Reader:
         for word in words:
             if value == word and type(value) is type(word):
                 return word
+        if isinstance(value, str) and self.resolver.of(node):  # environments say INFO as well
+            for word in words:
+                if value.lower() == str(word).lower():
+                    return word
         texts = [str(word) for word in words]
         hint = nearest(str(value), texts)
         message = f"{_in(place)} must be one of {', '.join(texts)}, not `{node.text}`{hint}"

@@ -59,7 +59,9 @@ class Transforms:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     format: Literal["human", "json", "auto"] = option("auto", "`auto`: human on a terminal")
-    level: Literal["debug", "info", "warning", "error"] = option("info", "the least level written")
+    level: Literal["debug", "info", "warning", "warn", "error"] = option(
+        "info", "the least level written; `warn` is `warning`"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,13 +269,14 @@ class _Loading:
         for dotted, fits, message in _RULES:
             if not fits(attrgetter(dotted)(settings)):
                 self.note(self._mark(dotted), "E604", f"`{dotted}` {message}")
-        keys = self._keys(settings.clients)
+        keys, level = self._keys(settings.clients), settings.log.level
         self._check_open(settings, keys)
         self._check_admin(settings, keys)
         self._check_store(settings)
         return dataclasses.replace(
             settings,
             clients=dataclasses.replace(settings.clients, keys=keys),
+            log=dataclasses.replace(settings.log, level=_LEVELS.get(level, level)),
             state_key=self._state_keys(settings.state_key),
             routes=[self._path("routes", folder) for folder in settings.routes],
             state=self._path("state", settings.state) if settings.state else self._state(),
@@ -408,6 +411,7 @@ class _Loading:
 
 
 _BETTER = "take a random one, such as `openssl rand -hex 24` gives"
+_LEVELS: Any = {"warn": "warning"}
 _STATE_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 _KEY_MAKER = "32 random bytes in URL-safe base64, `openssl rand -base64 32 | tr +/ -_` gives one"
 _ORIGIN = re.compile(r"https?://([\w.-]+|\[[0-9a-f:]+\])(:\d+)?")
