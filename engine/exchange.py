@@ -63,8 +63,9 @@ class Exchange:
         self.ports = ports
         self.keyring = keyring
         self.sessions = sessions
-        sink = Held(sink) if route.spec.hold == "full" else sink
-        self.joined = Joined(sink) if route.spec.continuation else None
+        chat = call.errand is None  # what is no chat comes whole and does not go on
+        sink = Held(sink) if chat and route.spec.hold == "full" else sink
+        self.joined = Joined(sink) if chat and route.spec.continuation else None
         self.sink: Sink = self.joined or sink
         self.relents = relents
         self.report = Report()

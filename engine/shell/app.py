@@ -119,7 +119,7 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     clock, redactor, metrics = SystemClock(), Redactor(), Metrics()
     redactor.add(*settings.secrets())
     logger = Logger(
-        clock.now, format=settings.log.format, level=settings.log.level, redactor=redactor
+        clock.now, format=settings.log.format, level=settings.log.least, redactor=redactor
     )
     stack.callback(logger.close)
     take_over(logger)

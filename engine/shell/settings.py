@@ -63,6 +63,10 @@ class Log:
         "info", "the least level written; `warn` is `warning`"
     )
 
+    @property
+    def least(self) -> Literal["debug", "info", "warning", "error"]:
+        return "warning" if self.level == "warn" else self.level
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsPage:
@@ -269,14 +273,13 @@ class _Loading:
         for dotted, fits, message in _RULES:
             if not fits(attrgetter(dotted)(settings)):
                 self.note(self._mark(dotted), "E604", f"`{dotted}` {message}")
-        keys, level = self._keys(settings.clients), settings.log.level
+        keys = self._keys(settings.clients)
         self._check_open(settings, keys)
         self._check_admin(settings, keys)
         self._check_store(settings)
         return dataclasses.replace(
             settings,
             clients=dataclasses.replace(settings.clients, keys=keys),
-            log=dataclasses.replace(settings.log, level=_LEVELS.get(level, level)),
             state_key=self._state_keys(settings.state_key),
             routes=[self._path("routes", folder) for folder in settings.routes],
             state=self._path("state", settings.state) if settings.state else self._state(),
@@ -411,7 +414,6 @@ class _Loading:
 
 
 _BETTER = "take a random one, such as `openssl rand -hex 24` gives"
-_LEVELS: Any = {"warn": "warning"}
 _STATE_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 _KEY_MAKER = "32 random bytes in URL-safe base64, `openssl rand -base64 32 | tr +/ -_` gives one"
 _ORIGIN = re.compile(r"https?://([\w.-]+|\[[0-9a-f:]+\])(:\d+)?")

@@ -64,7 +64,7 @@ class Flowith:
     tagged      whether the end marker is a `final` or stands bare
     content     the content type of streams and of whole answers
     pause       seconds between events
-    path        where it answers
+    path        where it answers; listed_at: where it lists models, if not there
     fields      the name of the text in a whole answer
     """
 
@@ -78,6 +78,7 @@ class Flowith:
     pause: float = 0.0
     path: str = "/external/use/knowledge-base"
     fields: str = "content"
+    listed_at: str = ""
     limit: int = LIMIT
     asked: list[Seen] = field(default_factory=list)
     listed: list[str] = field(default_factory=list)
@@ -85,7 +86,7 @@ class Flowith:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if (request.method, request.path) == ("GET", f"{self.path}/models"):
+        if (request.method, request.path) == ("GET", f"{self.listed_at or self.path}/models"):
             self.listed.append(token)
             status = self._status(token)
             if status != 200:

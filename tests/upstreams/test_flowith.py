@@ -276,7 +276,7 @@ async def test_a_failure_is_tried_again_with_another_token(
 
 
 @pytest.mark.rows("FL-10")
-@pytest.mark.parametrize("status", [400, 404, 422])
+@pytest.mark.parametrize("status", [400, 422])
 async def test_what_no_other_token_would_mend_is_not_tried_again(
     flow: Front, site: Flowith, status: int
 ) -> None:

@@ -51,10 +51,10 @@ def test_the_old_variables_fill_the_server_file(tmp_path: Path) -> None:
     path.write_text(SERVER)
     env = {"API_KEYS": f"{KEYS[0]},{KEYS[1]}", "ADMIN_KEY": ADMIN}
     settings = load_settings(path, env)
-    assert (settings.listen.port, settings.log.level) == (8787, "info")
+    assert (settings.listen.port, settings.log.least) == (8787, "info")
     assert [key.reveal() for key in settings.clients.keys] == list(KEYS)
     settings = load_settings(path, {**env, "PORT": "9000", "LOG_LEVEL": "WARN"})
-    assert (settings.listen.port, settings.log.level) == (9000, "warning")
+    assert (settings.listen.port, settings.log.least) == (9000, "warning")
     with pytest.raises(ConfigError, match="API_KEYS"):
         load_settings(path, {"ADMIN_KEY": ADMIN})
 
