@@ -37,6 +37,9 @@ class Gathered:
         self.refused = False
         self.error: ExchangeError | None = None
 
+    def tell(self, headers: dict[str, str]) -> None:
+        """Nobody is told."""
+
     async def send(self, events: list[Event]) -> None:
         self.folder.feed(events)
 
