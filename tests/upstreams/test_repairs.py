@@ -282,7 +282,7 @@ class Messages:
 
 def _events(model: str, text: str) -> list[dict[str, Any]]:
     usage = {"input_tokens": 1, "output_tokens": 1}
-    message = {
+    message: Any = {
         "id": "m", "type": "message", "role": "assistant", "model": model, "content": [],
         "stop_reason": None, "stop_sequence": None, "usage": usage,
     }  # fmt: skip
