@@ -238,6 +238,7 @@ class Exchange:
             message=error.message if error else "",
             cause=outcome.cause,
             unmatched=outcome.unmatched,
+            broken=outcome.broken,
             secrets=self._own_key() if error else None,
         )
 

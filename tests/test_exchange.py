@@ -445,6 +445,21 @@ async def test_usage_of_a_delivered_answer_is_reported() -> None:
         assert (found.input, found.output) == (Usage(3, 4).input, 4)
 
 
+# ---- what is told beside the answer ----
+
+
+async def test_the_clients_answer_names_the_upstreams_request() -> None:
+    good = Say(GOOD, headers={"x-request-id": "up-1", "set-cookie": "a=b"})
+    async with World([good]) as world:
+        assert {"x-upstream-request-id": "up-1"} == (await world.ask(route_of(CUSTOM))).told
+
+
+async def test_answers_in_order_break_no_rule_of_it() -> None:
+    async with World([GOOD]) as world:
+        await world.ask(route_of(CUSTOM))
+        assert [{}] == [note["broken"] for note in world.notes.of("attempt")]
+
+
 # ---- answers in parts ----
 
 GOES_ON = CUSTOM + "continuation: { max: 5 }\n"

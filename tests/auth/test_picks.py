@@ -38,6 +38,7 @@ def test_in_turn_everybody_is_taken_equally_often() -> None:
     assert taken(pool("round_robin", a=1, b=1, c=1), 7) == "abcabca"
 
 
+@pytest.mark.rows("K2-07")
 def test_in_turn_those_that_are_out_are_skipped() -> None:
     of = pool("round_robin", a=1, b=1, c=1)
     of.park(of.seats[1].account.digest)

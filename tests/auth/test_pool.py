@@ -69,6 +69,7 @@ def test_what_is_not_the_accounts_fault_never_counts(cls: str) -> None:
     assert pool.bench.healths[named(pool, "a").digest].failures == 0
 
 
+@pytest.mark.rows("K2-08", "KB-8", "FL-39", "FB-16")
 @pytest.mark.parametrize("cls", OWN)
 def test_failures_in_a_row_park_an_account_for_a_time(cls: str) -> None:
     pool = of("a", after=3, rest=600.0)  # alone: nothing but the count parks it
@@ -193,6 +194,7 @@ def test_limits_make_a_request_take_another_account_or_wait() -> None:
 # ---- logging in anew ----
 
 
+@pytest.mark.rows("K2-09")
 def test_accounts_that_fail_one_after_the_other_are_logged_in_anew() -> None:
     pool = of("abc", refresh=2, min_pool=3)
     assert pool.report(named(pool, "a"), "auth_expired", NOW).refresh == ()

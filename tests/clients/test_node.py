@@ -18,10 +18,10 @@ from .openai_stub import TEXT
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 FILES: dict[str, tuple[str, ...]] = {
     "messages": (*UPSTREAMS, "messages_passed"),
-    "responses": (*UPSTREAMS, "responses_passed"),
+    "responses_everywhere": (*UPSTREAMS, "responses_passed"),
     "ai": UPSTREAMS,
 }
-COUNTS = {"messages": 11, "responses": 11, "ai": 4 * 10}  # cases of each file
+COUNTS = {"messages": 11, "responses_everywhere": 11, "ai": 4 * 10}  # cases of each file
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -120,6 +120,11 @@ def told(path: str, status: int, text: str) -> bool:
     body = json.loads(text.partition("\n\n")[2])
     error = body["error"]
     kept = KEY not in text and ADMIN not in text and "\u212a" not in text
+    if path.startswith("/api/"):
+        return kept and isinstance(error, str) and bool(error)
+    if path.startswith("/v1beta") or "status" in error:  # the header x-goog-api-key tells who asks
+        named = error["status"] == "UNAUTHENTICATED" if status == 401 else bool(error["status"])
+        return kept and named and error["code"] == status and bool(error["message"])
     typed = error["type"] == "authentication_error" if status == 401 else bool(error["type"])
     if path.startswith("/v1/messages"):
         return kept and typed and body["type"] == "error" and bool(error["message"])

@@ -63,6 +63,7 @@ async def test_every_answer_fits_its_description(
         assert await at.get("openapi.json") == openapi()
 
 
+@pytest.mark.rows("FL-33", "FL-34")
 async def test_statistics_count_from_the_last_reset_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,3 +166,24 @@ async def test_the_signature_of_aws_holds_for_what_arrives(tmp_path: Path) -> No
         assert (await ask(url))[0] == 200
     ((given, again),) = told
     assert given == again
+
+
+BEDROCK = AWS.replace("extends: openai", "extends: bedrock-converse").partition("request:")[0]
+
+
+async def test_the_preset_of_bedrock_is_signed(tmp_path: Path) -> None:
+    told: list[str] = []
+    reply = {
+        "output": {"message": {"role": "assistant", "content": [{"text": "hi"}]}},
+        "stopReason": "end_turn", "usage": {"inputTokens": 1, "outputTokens": 1},
+    }  # fmt: skip
+
+    async def handle(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        told.append(request.headers["Authorization"])
+        assert request.raw_path == "/v1/model/m/converse"
+        return web.json_response(reply)
+
+    async with front(tmp_path, BEDROCK, handle) as url:
+        status, answer = await ask(url)
+    assert (status, answer["choices"][0]["message"]["content"]) == (200, "hi")
+    assert "/us-east-1/bedrock/aws4_request, SignedHeaders=content-type;host;x-amz-date" in told[0]
