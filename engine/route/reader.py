@@ -250,13 +250,10 @@ class Reader:
 
     def _word(self, node: Node, words: tuple[Any, ...], place: str) -> Any:
         value = self._number_or_text(node)
+        fold = str.lower if self.resolver.of(node) else str  # environments say INFO as well
         for word in words:
-            if value == word and type(value) is type(word):
+            if fold(str(value)) == fold(str(word)) and type(value) is type(word):
                 return word
-        if isinstance(value, str) and self.resolver.of(node):  # environments say INFO as well
-            for word in words:
-                if value.lower() == str(word).lower():
-                    return word
         texts = [str(word) for word in words]
         hint = nearest(str(value), texts)
         message = f"{_in(place)} must be one of {', '.join(texts)}, not `{node.text}`{hint}"
