@@ -166,6 +166,12 @@ def _messages(say: Say, number: int) -> Iterator[bytes]:
         yield f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
 
 
+def _messages_error(status: int, message: str, code: str) -> object:
+    if code == "context_length_exceeded":  # there is no such code: only these words
+        message = "prompt is too long: 210000 tokens > 200000 maximum"
+    return anthropic_stub.error_body(status, message)
+
+
 def _message_results(body: Fields) -> list[str]:
     blocks = [
         block
@@ -247,8 +253,7 @@ DIALECTS = (
     Dialect(".*/responses", BEARER, lambda body: _results(body["input"]), _responses,
             _openai_error),
     Dialect(".*/messages", ("x-api-key", ""), _message_results, _messages,
-            lambda status, message, code: anthropic_stub.error_body(status, message),
-            _check_messages),
+            _messages_error, _check_messages),
     Dialect(".*:(streamG|g)enerateContent", ("x-goog-api-key", ""), _gemini_results, _gemini,
             lambda status, message, code: [gemini_stub.error_body(status, message)],
             _check_gemini),

@@ -173,6 +173,17 @@ async def test_it_tries_as_often_without_the_gateway(
     assert tries == len(served.upstream.requests)
 
 
+@pytest.mark.parametrize("route", ["direct", "chat", "responses", "messages", "messages_passed"])
+async def test_a_conversation_that_is_too_long_is_known_as_such(
+    served: World, claude: Claude, route: str
+) -> None:
+    served.upstream.status, served.upstream.code = 400, "context_length_exceeded"
+    answer = await claude.run(model(route), "hello")
+    assert "Prompt is too long" in answer.text
+    assert "prompt_too_long" == answer.told["terminal_reason"]
+    assert 1 == len(served.upstream.requests)
+
+
 @pytest.mark.parametrize("route", ["chat"])
 async def test_a_wrong_key_is_named(served: World, claude: Claude, route: str) -> None:
     claude.key = "wrong"

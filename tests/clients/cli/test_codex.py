@@ -95,6 +95,8 @@ async def test_commands_are_run_and_change_the_disk(
     [
         (400, "", "This is a 400."),
         (400, "context_length_exceeded", "ran out of room"),
+        (401, "", "upstream credential rejected"),
+        (404, "model_not_found", "This is a 404."),
         (429, "rate_limit_exceeded", "429"),
         (500, "", "This is a 500."),
     ],

@@ -44,6 +44,8 @@ class Upstream:
             event.clear()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "HEAD":  # Claude Code looks whether anybody is there
+            return web.Response(status=404)
         (dialect,) = [known for known in DIALECTS if re.fullmatch(known.path, request.path)]
         if dialect.key is not None:
             header, before = dialect.key
