@@ -29,6 +29,7 @@ HI = Message("user", [Text("hi")])
 ASKING: dict[str, dict[str, Any]] = {
     "gemini": {"generationConfig": {"thinkingConfig": {"includeThoughts": True}}}
 }
+BY_URL = {"gemini"}  # says by the path whether it wants a stream
 TYPES = {"sse": "text/event-stream", "ndjson": "application/x-ndjson"}
 
 
@@ -39,8 +40,9 @@ def parsed(client: str, body: dict[str, Any], headers: dict[str, str] | None = N
         **ASKING.get(client, {}),
         **body,
     }
-    stream = given.pop("stream", False) if kind.prefix else given.get("stream", False)
-    target = Target(model="m", stream=bool(stream))
+    target = Target(model="m", stream=bool(given.get("stream")))
+    if client in BY_URL:
+        given.pop("stream", None)
     return kind.parse(dumps(given), Headers.of(headers or {}), target)
 
 
