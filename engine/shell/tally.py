@@ -6,6 +6,8 @@ store would overwrite one another's, so there each counts for itself: metrics ar
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.ports import Ports, StoreError
 from engine.wire import JsonError, dumps, loads
 
@@ -51,7 +53,9 @@ class Tally:
 
 def _read(raw: bytes | None) -> Totals:
     try:
-        kept = loads(raw) if raw else {}
-        return {str(name): tuple(map(float, row)) for name, row in kept.items() if len(row) == 4}
+        kept: Any = loads(raw) if raw else {}
+        return {
+            name: (float(a), float(b), float(c), float(d)) for name, (a, b, c, d) in kept.items()
+        }
     except (JsonError, AttributeError, TypeError, ValueError):
         return {}

@@ -218,7 +218,7 @@ def test_tools_of_the_route_are_offered_to_clients_that_bring_none() -> None:
     assert '"name":"web_search","description":"searches"' in system(request)
     said = TextDelta(0, '<tool_call name="web_search">{"q":"x"}</tool_call>')
     events = [*transform.feed(said), *transform.finish()]
-    assert ["web_search"] == [e.part.name for e in events if isinstance(e, Open)]
+    assert ["web_search"] == [call.name for call in parts_of(events)]
     assert "web_search" not in system(made(asked(), offer=offer)[1])
     assert [USER] == made(asked(tools=[], tool_choice=ToolChoice("none")), offer=offer)[1].messages
 
