@@ -155,7 +155,7 @@ async def test_an_answer_that_is_cut_off_goes_on(tmp_path: Path, stream: bool) -
             async with on.anthropic.messages.stream(
                 model=MODEL, max_tokens=4000, messages=HELLO
             ) as events:
-                other = await events.get_final_message()
+                other: Any = await events.get_final_message()
         else:
             other = await on.anthropic.messages.create(model=MODEL, max_tokens=4000, messages=HELLO)
     said = [asked["messages"][1:] for asked in service.asked[:3]]
