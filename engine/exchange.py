@@ -107,6 +107,8 @@ class Exchange:
         clock, route = self.ports.clock, self.route
         begun = clock.monotonic()
         env = route.variables(self.call.asked, self.call.offer, clock.now(), self.ports.random)
+        if any(plan.asks for plan in route.values.values()):
+            env |= {"_asker": self.call, "_answers": {}}
         await self._open_session(env)
         await self._look_back(env)
         number, renewed, previous = 1, frozenset[str](), None
