@@ -63,9 +63,9 @@ class Exchange:
         self.ports = ports
         self.keyring = keyring
         self.sessions = sessions
-        chat = call.errand is None  # what is no chat comes whole and does not go on
-        sink = Held(sink) if chat and route.spec.hold == "full" else sink
-        self.joined = Joined(sink) if chat and route.spec.continuation else None
+        spec, whole = route.spec, call.errand is not None  # an errand's answer is always whole
+        sink = Held(sink) if spec.hold == "full" and not whole else sink
+        self.joined = Joined(sink) if spec.continuation and not whole else None
         self.sink: Sink = self.joined or sink
         self.relents = relents
         self.report = Report()

@@ -102,6 +102,7 @@ class Server:
             ("GET", "/healthz"): self.health,
             ("GET", "/health"): self.health,
             ("GET", "/__healthz"): self.health,
+            ("GET", "/v1/health"): self.health,
             ("GET", "/readyz"): self.readiness,
             ("GET", "/ready"): self.readiness,
             ("GET", "/"): self.hello,
