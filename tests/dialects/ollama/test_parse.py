@@ -163,6 +163,7 @@ def test_thinking_of_earlier_turns() -> None:
         ({"messages": [{"role": "bot"}]}, "messages[0].role"),
         ({"messages": [{**HI, "content": []}]}, "messages[0].content"),
         ({"messages": [{**HI, "images": [1]}]}, "messages[0].images[0]"),
+        ({"messages": [{**HI, "images": ["x"]}]}, "messages[0].images[0]"),
         ({"messages": [{**HI, "images": ["data:image/png;base64,AA"]}]}, "messages[0].images[0]"),
         (
             {"messages": [{"role": "assistant", "tool_calls": [{"function": {}}]}]},
