@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.chat import (
@@ -193,7 +193,7 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], where: str) -> None:
         json_values,
     )
 )
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_any_json_is_read_or_refused(body: dict[str, Any]) -> None:
     with suppress(RequestError):
         parse(dumps(body))
