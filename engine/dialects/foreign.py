@@ -146,6 +146,7 @@ def understood(request: ChatRequest, dialect: str) -> ChatRequest:
     choice, offered = request.tool_choice, tools
     if choice is not None and choice.mode == "other":
         tools, choice = _chosen(tools, choice, request.dialect in _OFFERS_HOSTED)
+        gone += [Lost("tool_choice")] if choice.mode == "other" else []
     elif choice is not None and choice.names and choice.mode in ("auto", "required"):
         tools = [tool for tool in tools if tool.name in choice.names]
         choice = ToolChoice(choice.mode)

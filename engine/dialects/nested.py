@@ -15,13 +15,16 @@ from engine.errors import RequestError
 # Hints, ids of what an API keeps, and what only notes how the client spelt a thing that is sent.
 _QUIET = frozenset(
     {
-        "annotations", "cache_control", "citations", "displayName", "detail", "eager_input_streaming",
-        "extra_content", "id", "index", "logprobs", "mediaResolution", "partMetadata", "phase",
+        "annotations", "cache_control", "citations", "detail", "displayName", "extra_content", "id",
+        "index", "logprobs", "mediaResolution", "partMetadata", "phase",
         "prompt_cache_breakpoint", "status", "title", "tool_call_id",
-        "block", "content", "encrypted_content", "field", "format", "grammar", "instructions",
-        "media_type", "namespace", "output", "parameters", "refusal", "response", "text", "type",
+        "block", "content", "encrypted_content", "field", "instructions", "media_type",
+        "namespace", "output", "refusal", "response", "text", "type",
     }
 )  # fmt: skip
+_QUIET_IN_TOOLS = frozenset(
+    {"cache_control", "eager_input_streaming", "format", "namespace", "parameters", "type"}
+)
 # Objects in which a dialect holds the fields of a part or a tool.
 _HOLDERS = frozenset(
     {"custom", "file", "fileData", "function", "functionCall", "functionResponse", "image_url",
@@ -43,7 +46,7 @@ def name_nested(request: ChatRequest, target: str) -> None:
             found.update(dict.fromkeys(_of_message(message)))
     for tool in request.tools:
         if tool.extras and tool.dialect not in ("", target):
-            found.update((f"tools.{name}", None) for name in _unknown(tool.extras))
+            found.update((f"tools.{name}", None) for name in _unknown(tool.extras, _QUIET_IN_TOOLS))
     request.dropped += [name for name in found if name not in request.dropped]
 
 
@@ -75,14 +78,14 @@ def _of_part(part: Part) -> Iterator[str]:
 
 
 def _kind(part: Part) -> str:
-    return _KINDS.get(type(part).__name__) or getattr(part, "kind", "part")
+    return _KINDS.get(type(part).__name__) or str(getattr(part, "kind", "part"))
 
 
-def _unknown(extras: Extras) -> Iterator[str]:
+def _unknown(extras: Extras, quiet: frozenset[str] = _QUIET) -> Iterator[str]:
     for name, value in extras.items():
-        if name in _QUIET or value is None:
+        if name in quiet or value is None:
             continue
         if name not in _HOLDERS:
             yield name
         elif isinstance(value, dict):
-            yield from _unknown(value)
+            yield from _unknown(value, quiet)

@@ -114,6 +114,8 @@ def read_think(given: object) -> Think:
     if isinstance(budget, int) and not isinstance(budget, bool):
         think.mode = "off" if budget == 0 else "adaptive" if budget < 0 else "on"
         think.budget = budget if budget > 0 else None
+    shown = config.get("includeThoughts")
+    think.show = shown if isinstance(shown, bool) else None
     if isinstance(level, str) and level != "THINKING_LEVEL_UNSPECIFIED":
         think.effort = level.lower()
     return think
