@@ -18,9 +18,11 @@ from .chat import ChatRequest
 from .dialects import Dialect
 from .dialects.adapt import counted, kept_betas
 from .dialects.frames import Tap
+from .dialects.onward import onward
 from .errands import Errand
 from .errors import ExchangeError
 from .events import ErrorEvent, Finish, Usage
+from .invariants import Invariants
 from .keyring import Keyring, parts_of
 from .lines import line_of, line_of_request
 from .options import Secret
@@ -46,6 +48,7 @@ class Call:
     splice   (upstream model, stream) -> the client's own bytes with these put in; None: it cannot
     wants_usage   the client asked for usage in the stream
     errand   what is asked instead of a chat
+    aside    it is a question of another request, and leads to none
     """
 
     asked: Asked
@@ -56,6 +59,7 @@ class Call:
     client_key: Secret | None = None
     wants_usage: bool = False
     errand: Errand | None = None
+    aside: bool = False
 
     def release(self) -> None:
         """The answer has begun: what only another attempt would need is let go."""
@@ -84,6 +88,7 @@ class Outcome:
     status: int = 0
     login: bool = False
     unmatched: dict[str, int] = field(default_factory=dict)
+    broken: dict[str, int] = field(default_factory=dict)
 
 
 class Attempt:
@@ -110,6 +115,7 @@ class Attempt:
         self.account = account
         self.outcome = Outcome()
         self.pipeline: Pipeline | None = None
+        self.order = Invariants()
         self.tap: Tap | None = None
         self.keeper: Keeper | None = None
         self.passes = (
@@ -168,6 +174,7 @@ class Attempt:
         line = line_of_request(route, line, env)
         async with self.ports.upstream.stream(self._render(transforms, streams), line) as answer:
             self.outcome.status = answer.head.status
+            self.sink.tell(onward(answer.head, alone=len(route.roster.accounts) < 2))
             moved = route.signer is not None and self._learn_time(answer.head)
             if answer.head.status >= 300 or answer.head.status == 204:
                 await self._refused(answer, transforms)
@@ -287,6 +294,7 @@ class Attempt:
             if events:
                 if self.keeper is not None:
                     self.keeper.feed(events)
+                self.order.feed(events)
                 watch.paused = True
                 await self.sink.send(events)
                 watch.paused = False
@@ -315,6 +323,7 @@ class Attempt:
             if events:
                 if self.keeper is not None:
                     self.keeper.feed(events)
+                self.order.feed(events)
                 await self.sink.send(events)
         verdict = pipeline.verdict()
         if isinstance(verdict, Finish):
@@ -325,6 +334,8 @@ class Attempt:
         outcome.usage = counted(pipeline.usage, self.call.offer.profile)
         outcome.state = pipeline.state
         outcome.unmatched = dict(pipeline.unmatched)
+        self.order.finish(outcome.finish)
+        outcome.broken = dict(self.order.broken)
 
     # ---- on bytes ----
 

@@ -95,7 +95,7 @@ class Reporter:
 
     def _attempt(self, seen: Fields) -> None:
         unmatched = sum((seen.get("unmatched") or {}).values())
-        self.metrics.attempt(seen["route"], seen["outcome"], unmatched)
+        self.metrics.attempt(seen["route"], seen["outcome"], unmatched, seen.get("broken") or {})
         good = seen["outcome"] == "ok"
         level = "debug" if good else _LEVELS.get(seen["outcome"], "warning")
         if not self.logger.wants(level):

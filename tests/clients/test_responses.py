@@ -69,7 +69,7 @@ class World:
 
 
 @asynccontextmanager
-async def _world(home: Path) -> AsyncIterator[World]:
+async def world(home: Path) -> AsyncIterator[World]:
     async with (
         openai_stub.openai_stub() as chat,
         anthropic_stub.anthropic_stub() as messages,
@@ -102,7 +102,7 @@ def _route(name: str, stubs: dict[str, Any]) -> str:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with _world(tmp_path_factory.mktemp("gateway")) as made:
+    async with world(tmp_path_factory.mktemp("gateway")) as made:
         yield made
 
 
