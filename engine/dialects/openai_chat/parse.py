@@ -133,6 +133,7 @@ def _output(rest: Extras) -> Output:
     form = take(rest, "response_format", dict)
     if form is not None:
         out.format, out.schema, out.schema_name, out.strict = read_format(form)
+        out.schema_about = _about(form) if out.format == "schema" else None
         rest["response_format"] = form
     return out
 
@@ -172,6 +173,11 @@ def read_format(form: Extras) -> tuple[_Format | None, object, str | None, bool 
     spec = fields(form.get("json_schema"), where)
     name, strict = take(spec, "name", str, where + "."), take(spec, "strict", bool, where + ".")
     return kind, spec.get("schema"), name, strict
+
+
+def _about(form: Extras) -> str | None:
+    where = "response_format.json_schema"
+    return take(fields(form.get("json_schema"), where), "description", str, f"{where}.")
 
 
 # ---- tools ----

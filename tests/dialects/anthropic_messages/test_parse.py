@@ -254,7 +254,7 @@ def test_tool_choice(raw: dict[str, Any], mode: Any, names: list[str], parallel:
     [
         ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, Think("on", None, 2000)),
         ({"thinking": {"type": "disabled"}}, Think("off")),
-        ({"thinking": {"type": "adaptive", "display": "omitted"}}, Think("adaptive")),
+        ({"thinking": {"type": "adaptive", "display": "omitted"}}, Think("adaptive", show=False)),
         ({"thinking": {"type": "between_tools"}}, Think("adaptive")),
         ({"thinking": {"type": "new"}}, Think()),
         (
