@@ -48,6 +48,7 @@ class Call:
     splice   (upstream model, stream) -> the client's own bytes with these put in; None: it cannot
     wants_usage   the client asked for usage in the stream
     errand   what is asked instead of a chat
+    aside    it is a question of another request, and leads to none
     """
 
     asked: Asked
@@ -58,6 +59,7 @@ class Call:
     client_key: Secret | None = None
     wants_usage: bool = False
     errand: Errand | None = None
+    aside: bool = False
 
     def release(self) -> None:
         """The answer has begun: what only another attempt would need is let go."""
@@ -172,6 +174,8 @@ class Attempt:
         line = line_of_request(route, line, env)
         async with self.ports.upstream.stream(self._render(transforms, streams), line) as answer:
             self.outcome.status = answer.head.status
+            if not streams and route.spec.timeouts.body is not None:
+                watch.allow(float(route.spec.timeouts.body))
             self.sink.tell(onward(answer.head, alone=len(route.roster.accounts) < 2))
             moved = route.signer is not None and self._learn_time(answer.head)
             if answer.head.status >= 300 or answer.head.status == 204:

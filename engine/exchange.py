@@ -63,8 +63,9 @@ class Exchange:
         self.ports = ports
         self.keyring = keyring
         self.sessions = sessions
-        sink = Held(sink) if route.spec.hold == "full" else sink
-        self.joined = Joined(sink) if route.spec.continuation else None
+        spec, whole = route.spec, call.errand is not None  # an errand's answer is always whole
+        sink = Held(sink) if spec.hold == "full" and not whole else sink
+        self.joined = Joined(sink) if spec.continuation and not whole else None
         self.sink: Sink = self.joined or sink
         self.relents = relents
         self.report = Report()
@@ -106,6 +107,8 @@ class Exchange:
         clock, route = self.ports.clock, self.route
         begun = clock.monotonic()
         env = route.variables(self.call.asked, self.call.offer, clock.now(), self.ports.random)
+        if any(plan.asks for plan in route.values.values()):
+            env |= {"_asker": self.call, "_answers": {}}
         await self._open_session(env)
         await self._look_back(env)
         number, renewed, previous = 1, frozenset[str](), None
@@ -221,7 +224,7 @@ class Exchange:
         """One report per attempt, whatever happened."""
         self.report.attempts += 1
         error = outcome.error
-        if error is not None and error.cls == "auth_expired" and not self._renews("auth_expired"):
+        if error is not None and error.cls == "auth_expired" and not self._renews(outcome):
             error = outcome.error = dataclasses.replace(error, cls="auth_invalid")
         if error is None or OUTCOMES[error.cls].fault != "client":
             self.keyring.report(self.route, error is not None, outcome.used, scopes)
@@ -247,8 +250,10 @@ class Exchange:
         key = self.call.client_key
         return [key] if key is not None and self.route.roster.client else []
 
-    def _renews(self, cls: str) -> bool:
-        return any(cls in plan.refresh_for for plan in self.route.values.values())
+    def _renews(self, outcome: Outcome) -> bool:
+        """Whether a value that the attempt used can be fetched anew: not every account has one."""
+        values = self.route.values
+        return any("auth_expired" in values[name].refresh_for for name in outcome.used)
 
     async def _renew(
         self, cls: str, outcome: Outcome, scopes: dict[str, str], env: dict[str, object]

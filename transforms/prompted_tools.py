@@ -49,12 +49,21 @@ RESULTS = "\0results"  # marks turns that results went into; no client can send 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    name: str = option(doc="what it is called")
+    description: str = option("", "what it is good for")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     style: Literal["xml", "json"] = option(
         "xml", "how the prompt asks for calls: in `<tool_call>` tags, or in a fence of JSON"
     )
     prompt: Template | None = option(
         None, "the prompt, instead of the usual one", roots=("tools", "choice")
+    )
+    offer: list[Offer] = option(
+        [], "tools offered to clients that bring none; their calls go to the client all the same"
     )
     max_calls: int = option(64, "most calls taken from one answer; further ones stay text")
     rescue: bool = option(
@@ -94,6 +103,8 @@ class Transform:
     def shape(self, request: ChatRequest) -> ChatRequest:
         choice = request.tool_choice or ToolChoice("auto")
         offered = [tool for tool in request.tools if tool.kind != "hosted"]
+        if not request.tools:
+            offered = [Tool(each.name, each.description) for each in self.options.offer]
         if choice.mode != "none":
             self._tools = {tool.name: tool for tool in offered}
         if self.options.rescue:
@@ -247,7 +258,23 @@ def _retold(messages: list[Message], style: str) -> list[Message]:
             out[-1] = replace(out[-1], parts=[*out[-1].parts, Text("\n\n"), *parts])
         else:
             out.append(Message("user", parts, name=RESULTS))
-    return [replace(m, name=None) if m.name == RESULTS else m for m in out]
+    return [_plain(m) if m.name == RESULTS else m for m in out]
+
+
+def _plain(message: Message) -> Message:
+    return replace(message, name=None, parts=_joined(message.parts))
+
+
+def _joined(parts: list[Part]) -> list[Part]:
+    """Neighbouring texts as one: some upstreams read no list of them."""
+    out: list[Part] = []
+    for part in parts:
+        last = out[-1] if out else None
+        if isinstance(last, Text) and isinstance(part, Text) and not (last.extras or part.extras):
+            out[-1] = replace(last, text=last.text + part.text)
+        else:
+            out.append(part)
+    return out
 
 
 def _part(part: Part, names: dict[str, str], style: str) -> Iterator[Part]:

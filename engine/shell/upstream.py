@@ -26,7 +26,7 @@ from yarl import URL
 from engine import __version__
 from engine.errors import ExchangeError
 from engine.ports import Line
-from engine.wire import HttpRequest, HttpResponse
+from engine.wire import PACKED, HttpRequest, HttpResponse
 
 from .http_call import Connector, Origin, Response, send
 
@@ -65,9 +65,13 @@ class Pool:
 
 
 class AiohttpUpstream:
-    """Calls upstreams. `close()` it at the end; `line_key` makes pools."""
+    """Calls upstreams. `close()` it at the end; `line_key` makes pools.
 
-    def __init__(self) -> None:
+    connections: most that a pool opens to one host at once, 0: any.
+    """
+
+    def __init__(self, connections: int = 0) -> None:
+        self._connections = connections
         self._pools: OrderedDict[Line, Pool] = OrderedDict()
         self._jars: dict[str, aiohttp.CookieJar] = {}
         self._fresh: dict[Line, Pool] = {}
@@ -103,6 +107,7 @@ class AiohttpUpstream:
     def _made(self, line: Line, *, reuse: bool) -> Pool:
         connector = Connector(
             limit=0,
+            limit_per_host=self._connections,
             ttl_dns_cache=60,
             force_close=not reuse,
             ssl=_tls(line.verify, line.ca),
@@ -261,7 +266,7 @@ class Chunks:
     def _unpack(self, data: bytes) -> bytes:
         if self._first:
             self._first = False
-            if data[:2] == b"\x1f\x8b" or data[:2] in (b"\x78\x9c", b"\x78\x01", b"\x78\xda"):
+            if data[:2] in PACKED:
                 self._inflate = zlib.decompressobj(47)
         if self._inflate is None:
             return data

@@ -57,9 +57,22 @@ def test_what_the_client_sent_is_seen(body: dict[str, Any], name: str, value: ob
         assert found == value
 
 
+def test_media_are_named_by_kind_wherever_they_stand() -> None:
+    url = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}
+    sound = {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}}
+    found = view(asked(messages=[{"role": "user", "content": [url, sound, url]}]), ["media"])
+    assert {"media": ["audio", "image"]} == found
+
+
 @pytest.mark.parametrize("name", ["temperature", "stop", "user", "tools", "reasoning", "system"])
 def test_what_the_client_did_not_send_is_absent(name: str) -> None:
     assert view(asked(), [name]) == {}
+
+
+def test_no_thinking_is_told_from_no_wish() -> None:
+    assert view(asked(reasoning_effort="none"), ["reasoning_off"]) == {"reasoning_off": True}
+    assert view(asked(reasoning_effort="low"), ["reasoning_off"]) == {}
+    assert view(asked(), ["reasoning_off"]) == {}
 
 
 def test_no_thinking_is_no_reasoning() -> None:

@@ -13,7 +13,7 @@ from tests.security.stage import CHAT, KEY, Staged, staged
 
 ADMIN = "adm-stake-8fK2pQ7xZt"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-PUBLIC = {"/", "/health", "/healthz", "/ready", "/readyz", "/metrics"}
+PUBLIC = {"/", "/health", "/v1/health", "/healthz", "/ready", "/readyz", "/metrics"}
 ROUTE = "version: 1\nbase_url: %URL%/v1\ndialect: openai_chat\nmodels: [m]\n"
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "mode:good"}]}).encode()
 ELSEWHERE = ("/v1/models/m", "/v1/nothing", "/admin", "/admin/nothing", "/v1/chat/completions/")
@@ -91,6 +91,7 @@ def judged(on: Staged, method: str, path: str) -> int:
     return 405 if any(path == known for _, known in handlers) else 404
 
 
+@pytest.mark.rows("KB-5", "KB-16", "K2-02", "IB-1")
 async def test_nobody_without_the_key_gets_in_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +166,7 @@ async def test_a_key_kept_as_a_hash_is_opened_by_the_key_alone(
             assert (await on.ask("m", "mode:good", key=key))[0] == 401
 
 
+@pytest.mark.rows("KB-5", "IB-1")
 async def test_without_an_admin_key_there_is_no_admin_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,6 +118,7 @@ def _format(body: Extras, out: Output, spelt: object) -> None:
         body["response_format"] = spelt
     elif out.format == "schema":
         spec: Extras = {"name": out.schema_name or "answer", "schema": out.schema}
+        _set(spec, "description", out.schema_about)
         _set(spec, "strict", out.strict)
         body["response_format"] = {"type": "json_schema", "json_schema": spec}
     elif out.format is not None:
@@ -154,7 +155,7 @@ def _effort(request: ChatRequest) -> str | None:
     if think.mode == "off":
         return "none"
     if think.budget is None:
-        return None
+        return "medium" if think.mode == "on" else None
     return next((word for most, word in _EFFORTS if think.budget <= most), "xhigh")
 
 
@@ -270,7 +271,9 @@ def _message(message: Message, profile: Profile, dropped: list[str]) -> Extras:
     _set(out, "name", message.name)
     parts = [part for part in message.parts if _sayable(part, dropped)]
     content = [part for part in parts if not isinstance(part, Reasoning | Refusal | ToolCall)]
-    if "content" in message.extras:
+    if content and profile.join_text is not None and _bare(content):
+        out["content"] = profile.join_text.join(text_of([part]) for part in content)
+    elif "content" in message.extras:
         listed = [part for part in parts if not isinstance(part, Reasoning | ToolCall)]
         out["content"] = [_part(part) for part in listed]
     elif content or role != "assistant":
@@ -292,10 +295,13 @@ def _sayable(part: Part, dropped: list[str]) -> bool:
     return False
 
 
+def _bare(content: Sequence[Part]) -> bool:
+    return all(isinstance(part, Text) and not part.extras for part in content)
+
+
 def _plain(content: Sequence[Part], role: str) -> object:
     """Content in its natural form: a string where text is all there is to say."""
-    bare = all(isinstance(part, Text) and not part.extras for part in content)
-    if bare and (len(content) < 2 or role == "assistant"):
+    if _bare(content) and (len(content) < 2 or role == "assistant"):
         return text_of(list(content))
     return [_part(part) for part in content]
 

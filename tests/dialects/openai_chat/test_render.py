@@ -152,7 +152,9 @@ def test_the_profile_may_forward_fields_of_another_dialect() -> None:
     [
         (Think(effort="max"), "max"),
         (Think(mode="off"), "none"),
-        (Think(mode="on"), None),
+        (Think(mode="on"), "medium"),
+        (Think(mode="adaptive"), None),
+        (Think(show=True), None),
         (Think(budget=1024), "low"),
         (Think(budget=1025), "medium"),
         (Think(budget=24576), "high"),
@@ -256,6 +258,14 @@ def test_earlier_reasoning_goes_into_the_field_of_the_profile(
     turn = Message("assistant", [Reasoning("hm", signature="s"), Reasoning(""), Text("a")])
     found = messages([turn], Profile(reasoning_field=field))
     assert [{"role": "assistant", "content": "a", **wanted}] == found
+
+
+def test_several_texts_may_be_joined() -> None:
+    turn = Message("user", [Text("a"), Text("b")], extras={"content": None})
+    image = Message("user", [Text("a"), Media("image", url="https://x")])
+    joined = Profile(join_text=" ")
+    assert messages([turn], joined) == [{"role": "user", "content": "a b"}]
+    assert messages([image], joined) == messages([image])
 
 
 def test_foreign_opaque_parts_are_dropped_and_named() -> None:
