@@ -3,6 +3,9 @@
 `scan` finds the top-level `model`, `splice` replaces it. One decoding proves everything: the key
 found in the bytes is renamed for it, so the new name turns up among the top-level keys if and only
 if the place is right, and `model` turns up as well if it is there twice or in another spelling.
+Only the few fields of `_Top` become objects; the rest is checked to be JSON and skipped, so that a
+long conversation costs a third of a whole decoding. What is skipped may be text that is not UTF-8:
+short bodies are checked for it, long ones are left to the upstream to refuse.
 What a scan cannot prove, or would have to edit elsewhere, is None: the caller decodes and encodes.
 """
 
@@ -12,35 +15,50 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import msgspec
 import orjson
 
 from engine.wire import dumps
 
+LONG = 16_384  # bytes of a body that is not checked to be UTF-8
 _KEY = b'"model"'
 _MODEL = re.compile(rb'"model"[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\]|\\.)*")')
 _PROBE = "model\ue000"
 _PROBE_KEY = orjson.dumps(_PROBE)
 _HEAD = 1024
 _TRIES = 4
+_ABSENT = msgspec.UNSET
 
 
-@dataclass(frozen=True, slots=True)
+class _Top(msgspec.Struct, gc=False):
+    """What a scan reads at the top level of a body."""
+
+    probe: object = msgspec.field(default=_ABSENT, name=_PROBE)
+    model: object = _ABSENT
+    stream: object = _ABSENT
+    stream_options: object = _ABSENT
+
+
+_decode = msgspec.json.Decoder(_Top).decode
+
+
+@dataclass(slots=True)
 class Scan:
     """What a body says at its top level.
 
     model          the model, decoded; its JSON string is at body[start:end], its key at body[key:]
     stream         whether a stream is asked for
     include_usage  whether stream_options.include_usage is true
-    value          the whole body, decoded
+    declines       whether it says `stream: false`
     """
 
     model: str
     stream: bool
     include_usage: bool
-    value: dict[str, object]
-    key: int
-    start: int
-    end: int
+    declines: bool = False
+    key: int = 0
+    start: int = 0
+    end: int = 0
 
 
 def scan(body: bytes) -> Scan | None:
@@ -53,15 +71,22 @@ def scan(body: bytes) -> Scan | None:
         found = _MODEL.match(body, key)
         if found is None:
             continue
-        try:
-            value = orjson.loads(body[:key] + _PROBE_KEY + body[key + len(_KEY) :])
-        except orjson.JSONDecodeError:
+        top = _top(body[:key] + _PROBE_KEY + body[key + len(_KEY) :])
+        if top is None or (top.model is not _ABSENT and top.probe is not _ABSENT):
             return None
-        if not isinstance(value, dict) or ("model" in value and _PROBE in value):
-            return None
-        if _PROBE in value:
-            return _scan(value, key, found)
+        if top.probe is not _ABSENT:
+            return _scan(top, key, found)
     return None
+
+
+def _top(body: bytes) -> _Top | None:
+    """None if this is no JSON object."""
+    try:
+        if len(body) < LONG and not body.isascii():
+            body.decode()
+        return _decode(body)
+    except (ValueError, RecursionError):  # msgspec.DecodeError and UnicodeDecodeError among them
+        return None
 
 
 def _places(body: bytes) -> Iterator[int]:
@@ -78,16 +103,14 @@ def _places(body: bytes) -> Iterator[int]:
             yield end
 
 
-def _scan(value: dict[str, object], key: int, found: re.Match[bytes]) -> Scan | None:
-    model, stream = value.pop(_PROBE), value.get("stream")
-    options = value.get("stream_options")
+def _scan(top: _Top, key: int, found: re.Match[bytes]) -> Scan | None:
+    model, stream, options = top.probe, top.stream, top.stream_options
     asked = isinstance(options, dict) and options.get("include_usage") is True
-    strange = not (stream is None or isinstance(stream, bool))  # 1.0 equals True
-    odd = strange or (stream and "stream_options" in value and not asked)
+    strange = stream is not _ABSENT and stream is not None and not isinstance(stream, bool)
+    odd = strange or (stream is True and options is not _ABSENT and not asked)
     if odd or not isinstance(model, str):
         return None
-    value["model"] = model
-    return Scan(model, bool(stream), asked, value, key, found.start(1), found.end(1))
+    return Scan(model, stream is True, asked, stream is False, key, found.start(1), found.end(1))
 
 
 def splice(body: bytes, found: Scan, model: str, include_usage: bool = True) -> bytes:
