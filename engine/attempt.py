@@ -231,7 +231,8 @@ class Attempt:
         chat: ChatRequest = shape(transforms, asked.chat)
         if chat is not asked.chat or streams != asked.stream:
             self.env["req"] = view(asked.with_chat(chat, stream=streams), route.names)
-        chat = dataclasses.replace(chat, stream=streams)
+        if streams != chat.stream:
+            chat = dataclasses.replace(chat, stream=streams)
         return self._told(route.render(self.env, chat, transforms, None))
 
     def _told(self, request: HttpRequest) -> HttpRequest:

@@ -106,11 +106,14 @@ class Exchange:
         clock, route = self.ports.clock, self.route
         begun = clock.monotonic()
         env = route.variables(self.call.asked, self.call.offer, clock.now(), self.ports.random)
-        await self._open_session(env)
-        await self._look_back(env)
+        if route.session is not None:
+            await self._open_session(env)
+        if self._looks_back():
+            await self._look_back(env)
         number, renewed, previous = 1, frozenset[str](), None
         tried = frozenset[str]()
-        self.leave = await self.keyring.clients.enter(route, self.call.asked.client, total)
+        if route.roster.per_client:
+            self.leave = await self.keyring.clients.enter(route, self.call.asked.client, total)
         await self._take(tried, total)
         while True:
             scopes = self._scopes()
@@ -275,13 +278,16 @@ class Exchange:
 
     # ---- thinking of earlier answers ----
 
-    async def _look_back(self, env: dict[str, object]) -> None:
-        """Find the thinking that the client did not send back, where somebody wants it."""
-        dialect, recall = self.route.dialect, self.recall
+    def _looks_back(self) -> bool:
+        """Whether somebody wants the thinking that the client did not send back."""
+        dialect, route = self.route.dialect, self.route
         signs = dialect is not None and dialect.signs and dialect is not self.call.dialect
-        if recall is None or not (signs or self.route.recalls):
-            return
-        asked = self.call.asked
+        return self.recall is not None and (signs or (bool(route.stages) and route.recalls))
+
+    async def _look_back(self, env: dict[str, object]) -> None:
+        """Find the thinking that the client did not send back."""
+        dialect, recall, asked = self.route.dialect, self.recall, self.call.asked
+        assert recall is not None
         self.recalled = await recall.find(asked)
         env["_recalled"] = self.recalled.texts
         if dialect is not None and self.recalled.thoughts:
@@ -343,7 +349,7 @@ def _first(policies: tuple[Policy, ...], seen: Seen) -> object:
         decision = policy(seen)
         if not isinstance(decision, Deliver):
             return decision
-    return Deliver()
+    return None
 
 
 def _event(error: ExchangeError) -> ErrorEvent:

@@ -371,13 +371,15 @@ def _usage(rule: UsageRule) -> Emit:
 
 def _count(value: object) -> int | None:
     """A token count: a whole number, also as text or float; below zero counts as zero."""
+    if type(value) is int:
+        return max(0, value)
     if isinstance(value, bool):
         return None
     if isinstance(value, str) and len(value) < 20 and value.isascii() and value.isdigit():
         return int(value)
     if isinstance(value, float):
         return max(0, int(value)) if isfinite(value) else None
-    return max(0, value) if isinstance(value, int) else None
+    return None
 
 
 def word_of(word: Word, mapping: Mapping[str, str], item: object) -> tuple[str | None, str]:

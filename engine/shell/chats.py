@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -88,17 +88,17 @@ class Chats:
     def __post_init__(self) -> None:
         self.recall = Recall(self.ports)
 
-    async def ask(
+    def ask(
         self,
         dialect: Dialect,
         target: Target,
         request: web.BaseRequest,
         body: bytes,
         caller: Caller,
-    ) -> web.StreamResponse:
+    ) -> Coroutine[Any, Any, web.StreamResponse]:
         """Raises RequestError for what cannot be served."""
         route, call, name = self._read(dialect, target, body, caller)
-        return await self._serve(request, target, route, call, name)
+        return self._serve(request, target, route, call, name)
 
     async def bring(
         self,

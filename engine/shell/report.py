@@ -94,7 +94,8 @@ class Reporter:
             self.logger.write(level, "request", _request_line(seen, seconds, first, usage))
 
     def _attempt(self, seen: Fields) -> None:
-        unmatched = sum((seen.get("unmatched") or {}).values())
+        counts = seen.get("unmatched")
+        unmatched = sum(counts.values()) if counts else 0
         self.metrics.attempt(seen["route"], seen["outcome"], unmatched)
         good = seen["outcome"] == "ok"
         level = "debug" if good else _LEVELS.get(seen["outcome"], "warning")
