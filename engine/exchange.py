@@ -83,9 +83,11 @@ class Exchange:
         try:
             self.report.outcome = outcome = await self._outcome()
             await self._end(outcome, collected)
-            await self._bear_in_mind(outcome)
+            if self.keeper is not None or outcome.error is not None:
+                await self._bear_in_mind(outcome)
         finally:  # also when the client left
-            self.keyring.cleanups.leave(self.route, self.tries)
+            if self.tries:
+                self.keyring.cleanups.leave(self.route, self.tries)
         return self.report
 
     async def _outcome(self) -> Outcome:
@@ -148,6 +150,9 @@ class Exchange:
 
     async def _take(self, tried: frozenset[str], left: float) -> None:
         """An account for the next attempt. Raises ExchangeError when none is free in time."""
+        roster = self.route.roster
+        if not (roster.accounts or roster.client):
+            return
         key = self.session.key if self.session else ""
         self.hold = await self.keyring.pools.take(
             self.route, self.call.client_key, key, tried, left
@@ -168,7 +173,7 @@ class Exchange:
         )
         if self.keeper is not None:
             self.keeper = attempt.keeper = Keeper()
-        if any(plan.cleanup for plan in self.route.values.values()):
+        if self.route.values and any(plan.cleanup for plan in self.route.values.values()):
             begun = Try(attempt.env, scopes, self.hold.account)
             self.tries.append(self.keyring.cleanups.enter(begun))
         outcome = await attempt.run(number, previous)
@@ -226,7 +231,7 @@ class Exchange:
         error = outcome.error
         if error is not None and error.cls == "auth_expired" and not self._renews("auth_expired"):
             error = outcome.error = dataclasses.replace(error, cls="auth_invalid")
-        if error is None or OUTCOMES[error.cls].fault != "client":
+        if self.route.values and (error is None or OUTCOMES[error.cls].fault != "client"):
             self.keyring.report(self.route, error is not None, outcome.used, scopes)
         cls, after = (error.cls, error.retry_after) if error else (None, None)
         self.keyring.pools.report(
@@ -333,7 +338,8 @@ class Exchange:
             await self.sink.end()
         else:
             await self.sink.finish(finish, outcome.usage)
-        await self._remember(outcome, collected)
+        if self.session is not None:
+            await self._remember(outcome, collected)
 
     async def _remember(self, outcome: Outcome, collected: Callable[[], list[Message]]) -> None:
         plan, session = self.route.session, self.session

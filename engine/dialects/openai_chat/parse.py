@@ -89,11 +89,11 @@ def parse_value(value: object) -> ChatRequest:
         want_usage=_want_usage(rest),
         user=take(rest, "user", str),
         metadata=take(rest, "metadata", dict),
+        think=_think(rest),
+        out=_output(rest),
     )
     if not _TOOLING.isdisjoint(rest):
         request.tools, request.tool_choice = _tools(rest)
-    request.think = _think(rest)
-    request.out = _output(rest)
     rest.update(said)
     request.extras = rest
     return request
