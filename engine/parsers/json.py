@@ -28,7 +28,7 @@ class JsonParser:
         body = b"".join(self._pieces).removeprefix(BOM)
         self._pieces.clear()
         self._size = 0
-        if not body or body.isspace():
+        if not body.strip():
             return []
         self.frames += 1
         return [Record("", body)]

@@ -355,7 +355,7 @@ def _usage(rule: UsageRule) -> Emit:
         counts = [None if find is None else _count(find(item)) for find in finds]
         if counts == _NO_COUNTS:
             return
-        usage = Usage(*counts)
+        usage = Usage(*counts)  # type: ignore[arg-type] # these are the first five fields
         if rule.input_includes == "nothing" and usage.input is not None:
             usage.input += (usage.cache_read or 0) + (usage.cache_write or 0)
         if rule.output_excludes == "reasoning" and usage.output is not None:
