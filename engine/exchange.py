@@ -29,6 +29,8 @@ from .route.template import RenderError
 from .route.view import Asked, view
 from .sessions import Session, Sessions
 
+_NOTHING = Outcome()  # before the first attempt
+
 
 @dataclasses.dataclass(slots=True)
 class Report:
@@ -38,7 +40,7 @@ class Report:
     """
 
     attempts: int = 0
-    outcome: Outcome = dataclasses.field(default_factory=Outcome)
+    outcome: Outcome = dataclasses.field(default_factory=lambda: _NOTHING)
     error: ErrorEvent | None = None
     gone: bool = False
     relented: bool = False
@@ -57,6 +59,7 @@ class Exchange:
         sink: Sink,
         relents: Callable[[ErrorEvent], bool] = lambda error: False,
         recall: Recall | None = None,
+        report: Report | None = None,
     ) -> None:
         self.route = route
         self.call = call
@@ -67,9 +70,9 @@ class Exchange:
         self.joined = Joined(sink) if route.spec.continuation else None
         self.sink: Sink = self.joined or sink
         self.relents = relents
-        self.report = Report()
+        self.report = Report() if report is None else report
         self.recall = recall
-        self.recalled = Recalled()
+        self.recalled: Recalled | None = None
         self.keeper: Keeper | None = None
         self.session: Session | None = None
         self.turns: list[Message] = []
@@ -293,10 +296,10 @@ class Exchange:
         """Find the thinking that the client did not send back."""
         dialect, recall, asked = self.route.dialect, self.recall, self.call.asked
         assert recall is not None
-        self.recalled = await recall.find(asked)
-        env["_recalled"] = self.recalled.texts
-        if dialect is not None and self.recalled.thoughts:
-            self.call.asked = asked.with_chat(self.recalled.restore(asked.chat, dialect.name))
+        self.recalled = recalled = await recall.find(asked)
+        env["_recalled"] = recalled.texts
+        if dialect is not None and recalled.thoughts:
+            self.call.asked = asked.with_chat(recalled.restore(asked.chat, dialect.name))
             env["req"] = view(self.call.asked, self.route.names)
         if asked.chat.tools:
             self.keeper = Keeper()
@@ -307,8 +310,9 @@ class Exchange:
         if recall is None:
             return
         if outcome.error is not None:
-            if outcome.error.cls == "invalid_request" and self.recalled.keys:
-                await recall.forget(self.recalled)
+            recalled = self.recalled
+            if outcome.error.cls == "invalid_request" and recalled and recalled.keys:
+                await recall.forget(recalled)
         elif self.keeper is not None:
             dialect = self.route.dialect
             origin = dialect.name if dialect else self.route.name

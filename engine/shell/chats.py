@@ -232,9 +232,8 @@ class Chats:
             sink,
             relents,
             recall=self.recall,
+            report=opened.report,
         )
-        exchange.report.attempts = opened.report.attempts
-        opened.report = exchange.report
         await exchange.run(partial(_turns, sink))
         if following is None:
             return False
@@ -246,6 +245,7 @@ class Chats:
         client = opened.sink.client
         opened.asked.append(route)
         opened.call = call
+        opened.report = Report(opened.report.attempts)
         if opened.sink.response is None:
             headers = {**client.headers, "x-penstock-route": route.name}
             client = replace(client, headers=headers, chat=_parsed(route, call))
