@@ -3,19 +3,20 @@
 `scan` finds the top-level `model`, `splice` replaces it. One decoding proves everything: the key
 found in the bytes is renamed for it, so the new name turns up among the top-level keys if and only
 if the place is right, and `model` turns up as well if it is there twice or in another spelling.
-Only the few fields of `_Top` become objects; the rest is checked to be JSON and skipped, so that a
-long conversation costs a third of a whole decoding. What is skipped may be text that is not UTF-8:
-short bodies are checked for it, long ones are left to the upstream to refuse.
+Where msgspec is installed (`penstock[fast]`) only the few fields of `_Top` become objects; the rest
+is checked to be JSON and skipped, so that a long conversation costs a third of a whole decoding.
+What is skipped may be text that is not UTF-8: short bodies are checked for it, long ones are left
+to the upstream to refuse.
 What a scan cannot prove, or would have to edit elsewhere, is None: the caller decodes and encodes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypedDict
 
-import msgspec
 import orjson
 
 from engine.wire import dumps
@@ -27,19 +28,30 @@ _PROBE = "model\ue000"
 _PROBE_KEY = orjson.dumps(_PROBE)
 _HEAD = 1024
 _TRIES = 4
-_ABSENT = msgspec.UNSET
+# What a scan reads at the top level of a body.
+_Top = TypedDict(
+    "_Top",
+    {"model\ue000": object, "model": object, "stream": object, "stream_options": object},
+    total=False,
+)
 
 
-class _Top(msgspec.Struct, gc=False):
-    """What a scan reads at the top level of a body."""
+def _decoder() -> Callable[[bytes], object]:
+    try:
+        import msgspec
+    except ImportError:
+        return orjson.loads
+    decode = msgspec.json.Decoder(_Top).decode
 
-    probe: object = msgspec.field(default=_ABSENT, name=_PROBE)
-    model: object = _ABSENT
-    stream: object = _ABSENT
-    stream_options: object = _ABSENT
+    def decode_top(body: bytes) -> object:
+        if len(body) < LONG and not body.isascii():
+            body.decode()
+        return decode(body)
+
+    return decode_top
 
 
-_decode = msgspec.json.Decoder(_Top).decode
+_decode = _decoder()
 
 
 @dataclass(slots=True)
@@ -72,21 +84,20 @@ def scan(body: bytes) -> Scan | None:
         if found is None:
             continue
         top = _top(body[:key] + _PROBE_KEY + body[key + len(_KEY) :])
-        if top is None or (top.model is not _ABSENT and top.probe is not _ABSENT):
+        if top is None or ("model" in top and _PROBE in top):
             return None
-        if top.probe is not _ABSENT:
+        if _PROBE in top:
             return _scan(top, key, found)
     return None
 
 
-def _top(body: bytes) -> _Top | None:
-    """None if this is no JSON object."""
+def _top(body: bytes) -> dict[str, object] | None:
+    """The fields of `_Top`, perhaps with others. None if this is no JSON object."""
     try:
-        if len(body) < LONG and not body.isascii():
-            body.decode()
-        return _decode(body)
-    except (ValueError, RecursionError):  # msgspec.DecodeError and UnicodeDecodeError among them
+        value = _decode(body)
+    except (ValueError, RecursionError):  # what either decoder raises
         return None
+    return value if isinstance(value, dict) else None
 
 
 def _places(body: bytes) -> Iterator[int]:
@@ -103,11 +114,11 @@ def _places(body: bytes) -> Iterator[int]:
             yield end
 
 
-def _scan(top: _Top, key: int, found: re.Match[bytes]) -> Scan | None:
-    model, stream, options = top.probe, top.stream, top.stream_options
+def _scan(top: dict[str, object], key: int, found: re.Match[bytes]) -> Scan | None:
+    model, stream, options = top[_PROBE], top.get("stream"), top.get("stream_options")
     asked = isinstance(options, dict) and options.get("include_usage") is True
-    strange = stream is not _ABSENT and stream is not None and not isinstance(stream, bool)
-    odd = strange or (stream is True and options is not _ABSENT and not asked)
+    strange = not (stream is None or isinstance(stream, bool))  # 1.0 equals True
+    odd = strange or (stream is True and "stream_options" in top and not asked)
     if odd or not isinstance(model, str):
         return None
     return Scan(model, stream is True, asked, stream is False, key, found.start(1), found.end(1))
