@@ -55,6 +55,7 @@ cover: setup
 
 docs: setup
 	$(BIN)/penstock schema --docs > docs/reference.md
+	$(BIN)/python -m tests.dropped --write > /dev/null
 	$(BIN)/penstock schema --admin > docs/admin-openapi.json
 
 bench: setup

@@ -16,11 +16,13 @@ from typing import Any
 from .auth.accounts import NOBODY, Account
 from .chat import ChatRequest
 from .dialects import Dialect
-from .dialects.adapt import counted
+from .dialects.adapt import counted, kept_betas
 from .dialects.frames import Tap
+from .dialects.onward import onward
 from .errands import Errand
 from .errors import ExchangeError
 from .events import ErrorEvent, Finish, Usage
+from .invariants import Invariants
 from .keyring import Keyring, parts_of
 from .lines import line_of, line_of_request
 from .options import Secret
@@ -84,6 +86,7 @@ class Outcome:
     status: int = 0
     login: bool = False
     unmatched: dict[str, int] = field(default_factory=dict)
+    broken: dict[str, int] = field(default_factory=dict)
 
 
 class Attempt:
@@ -110,6 +113,7 @@ class Attempt:
         self.account = account
         self.outcome = Outcome()
         self.pipeline: Pipeline | None = None
+        self.order = Invariants()
         self.tap: Tap | None = None
         self.keeper: Keeper | None = None
         self.passes = (
@@ -169,6 +173,7 @@ class Attempt:
         line = line_of_request(route, line, env)
         async with self.ports.upstream.stream(self._render(transforms, streams), line) as answer:
             self.outcome.status = answer.head.status
+            self.sink.tell(onward(answer.head, alone=len(route.roster.accounts) < 2))
             moved = route.signer is not None and self._learn_time(answer.head)
             if answer.head.status >= 300 or answer.head.status == 204:
                 await self._refused(answer, transforms)
@@ -246,6 +251,9 @@ class Attempt:
             for name in dialect.headers
             if (value := headers.get(name)) and request.header(name) is None
         }
+        if "anthropic-beta" in found:
+            found["anthropic-beta"] = kept_betas(found["anthropic-beta"], self.call.offer.profile)
+        found = {name: value for name, value in found.items() if value}
         return request.with_headers(found) if found else request
 
     async def _refused(self, answer: Answer, transforms: list[tuple[Stage, Any]]) -> None:
@@ -286,6 +294,7 @@ class Attempt:
             if events:
                 if self.keeper is not None:
                     self.keeper.feed(events)
+                self.order.feed(events)
                 watch.paused = True
                 await self.sink.send(events)
                 watch.paused = False
@@ -314,6 +323,7 @@ class Attempt:
             if events:
                 if self.keeper is not None:
                     self.keeper.feed(events)
+                self.order.feed(events)
                 await self.sink.send(events)
         verdict = pipeline.verdict()
         if isinstance(verdict, Finish):
@@ -324,6 +334,8 @@ class Attempt:
         outcome.usage = counted(pipeline.usage, self.call.offer.profile)
         outcome.state = pipeline.state
         outcome.unmatched = dict(pipeline.unmatched)
+        self.order.finish(outcome.finish)
+        outcome.broken = dict(self.order.broken)
 
     # ---- on bytes ----
 
@@ -407,7 +419,7 @@ class Attempt:
             outcome.error, outcome.failure = tap.error, tap.failure
         else:
             outcome.error = tap.error or _event(failure)
-            outcome.failure = tap.failure if tap.error else b""
+            outcome.failure = tap.failure if tap.error else tap.broken(outcome.error)
         outcome.usage = tap.usage
         outcome.finish = None if outcome.error else tap.finish or Finish("stop")
 

@@ -42,6 +42,9 @@ class Collected:
     async def forward(self, data: bytes, content: bool) -> None:
         raise AssertionError("an errand is no stream")
 
+    def tell(self, headers: dict[str, str]) -> None:
+        """Nobody is told."""
+
     def restart(self) -> None:
         """Nothing is kept of an attempt that failed."""
 

@@ -53,6 +53,9 @@ class Joined:
         """Something of the current attempt has reached the client."""
         return self._content and (self._parts > 1 or self._sink.committed)
 
+    def tell(self, headers: dict[str, str]) -> None:
+        self._sink.tell(headers)
+
     def restart(self) -> None:
         self._blocks, self._content, self._pieces = {}, False, []
         self._seam = "" if self._parts > 1 else None
@@ -209,6 +212,9 @@ class Held:
         self._sink = sink
         self._events: list[Event] = []
         self._bytes: list[bytes] = []
+
+    def tell(self, headers: dict[str, str]) -> None:
+        self._sink.tell(headers)
 
     def restart(self) -> None:
         self._events.clear()

@@ -183,6 +183,10 @@ class Sink(Protocol):
     @property
     def committed(self) -> bool: ...
 
+    def tell(self, headers: dict[str, str]) -> None:
+        """Headers that the upstream's answer brought, for the client's."""
+        ...
+
     async def send(self, events: list[Event]) -> None:
         """Content events, numbered. The first ones commit. Awaiting it is the back-pressure."""
         ...

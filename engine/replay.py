@@ -64,6 +64,9 @@ class Recorder:
         self.chat = call.asked.chat
         self.restart()
 
+    def tell(self, headers: dict[str, str]) -> None:
+        """Nobody is told."""
+
     def restart(self) -> None:
         call = self.call
         self.encoder = call.dialect.encoder(call.asked.id, self.model, 0, call.wants_usage)

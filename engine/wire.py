@@ -17,6 +17,8 @@ _LONG_INTEGER = re.compile(rb"(?:^|[:,\[])\s*-?[1-9]\d{19}")
 # Digits become "0", all else a space: a run of 20 is then found a dozen times faster.
 _DIGITS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
 _RUN = b"0" * 20
+_HALF = re.compile(rb'(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2})"')
+_OTHER_HALF = re.compile(rb'"(\\u[dD][c-fC-F][0-9a-fA-F]{2})')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -99,12 +101,30 @@ def loads(data: bytes | str) -> object:
     return value
 
 
-def loads_frame(data: bytes) -> object:
-    """`loads` for frames of which only texts and counts are read: integers may lose digits."""
+class TornText(JsonError):
+    """A text of a frame ends in half a character; the next frame has the rest of it."""
+
+
+def loads_frame(data: bytes, *, torn: bool = True) -> object:
+    """`loads` for frames of which only texts and counts are read: integers may lose digits.
+
+    Raises TornText where a text ends in the first half of a surrogate pair, unless `torn` is false.
+    """
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
+        if torn and _HALF.search(data):
+            raise TornText("a text ends in half a character") from None
         return _loads_slowly(data)
+
+
+def mend(torn: bytes, rest: bytes) -> tuple[bytes, bytes]:
+    """Two frames, half a character moved from the end of a text to where it goes on, if it does."""
+    half, other = _HALF.search(torn), _OTHER_HALF.search(rest)
+    if half is None or other is None:
+        return torn, rest
+    at = other.start(1)
+    return torn[: half.start(1)] + torn[half.end(1) :], rest[:at] + half[1] + rest[at:]
 
 
 def _loads_slowly(raw: bytes) -> object:

@@ -411,7 +411,7 @@ class _Responses:
         assert value["item_id"] == item.id, "an event of another item"
         kinds = {"message": ("content_part", "output_text", "refusal"),
                  "reasoning": ("reasoning_summary_part", "reasoning_summary_text",
-                               "reasoning_text"),
+                               "reasoning_text", "content_part"),
                  "function_call": ("function_call_arguments",),
                  "custom_tool_call": ("custom_tool_call_input",)}  # fmt: skip
         what, _, step = name.partition(".")
@@ -426,7 +426,7 @@ class _Responses:
             self._part(item, step, value)
         elif step == "delta":
             assert value["delta"], "an empty delta"
-            parted = what in ("output_text", "refusal", "reasoning_summary_text")
+            parted = item.kind in ("message", "reasoning")
             assert not parted or item.part is not None, "a delta outside a part"
             item.said.append(value["delta"])
         else:

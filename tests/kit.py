@@ -282,6 +282,7 @@ class FakeSink:
         self.usage: Usage | None = None
         self.error: ExchangeError | None = None
         self.restarts = 0
+        self.told: dict[str, str] = {}
         self.document: bytes | None = None
 
     async def send(self, events: list[Event]) -> None:
@@ -290,6 +291,9 @@ class FakeSink:
         self.committed = self.committed or (
             self.stream and any(isinstance(event, CONTENT) for event in events)
         )
+
+    def tell(self, headers: dict[str, str]) -> None:
+        self.told |= headers
 
     def restart(self) -> None:
         assert not self.committed, "a new attempt after the commit"

@@ -95,6 +95,8 @@ def check_response(value: dict[str, Any]) -> None:
     tools = [tool for tool in value["tools"] if tool["type"] == "function"]
     choice = value["tool_choice"] if isinstance(value["tool_choice"], str) else "auto"
     plain = {**value, "output": known, "tools": tools, "tool_choice": choice}
+    if (value["text"] or {}).get("format", {}).get("type") == "json_schema":
+        plain["text"] = {"format": {"type": "text"}}  # the document wants a schema that is null
     _published("openresponses.json", "ResponseResource", plain)
 
 

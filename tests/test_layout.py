@@ -33,6 +33,7 @@ ELSEWHERE = {
     "dialects/openai_responses/items.py": "tests/dialects/openai_responses/test_parse.py",
     "dialects/openai_responses/turns.py": "tests/dialects/openai_responses/test_render.py",
     "dialects/frames.py": "tests/dialects/openai_chat/test_tap.py",
+    "dialects/marks.py": "tests/dialects/test_rows.py",
     "parsers/bounds.py": "tests/parsers/test_parsers.py",
     "parsers/prefixed.py": "tests/parsers/test_frames.py",
     "ports.py": "tests/kit.py",  # protocols only
@@ -43,6 +44,7 @@ ELSEWHERE = {
     "route/manual.py": "tests/route/test_schema.py",
     "route/oauth_checks.py": "tests/route/test_corpus.py",
     "route/rule_checks.py": "tests/route/test_checks.py",
+    "shell/continued.py": "tests/clients/test_responses.py",
     "route/urls.py": "tests/route/test_checks.py",
     "shell/admin.py": "tests/security/test_auth_matrix.py",
     "shell/app.py": "tests/faults/test_stopping.py",

@@ -65,6 +65,7 @@ def test_a_proxy_may_be_of_the_account() -> None:
         assert caught.value.cls == "fatal"
 
 
+@pytest.mark.rows("K2-15")
 def test_a_request_may_have_a_proxy_of_its_own() -> None:
     both = "upstream: { proxy: 'http://a.example:1' }\nrequest: { proxy: 'http://b.example:1' }\n"
     assert proxied(both) == "http://b.example:1"

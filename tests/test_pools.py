@@ -71,6 +71,7 @@ async def test_each_request_takes_the_next_account() -> None:
         ]
 
 
+@pytest.mark.rows("K2-17", "KB-2", "FL-10")
 async def test_a_refused_key_is_out_and_the_request_goes_on_with_the_next() -> None:
     async with World(saying(alpha=401)) as world:
         of = route("retry: { for: [retryable] }")

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.wire import Headers, HttpRequest, HttpResponse, JsonError, dumps, find_header, loads
+from engine.wire import (
+    Headers,
+    HttpRequest,
+    HttpResponse,
+    JsonError,
+    TornText,
+    dumps,
+    find_header,
+    loads,
+    loads_frame,
+    mend,
+)
 
 REQUEST = HttpRequest("POST", "https://a.example/x", (("Accept", "*/*"), ("X-A", "1")))
 
@@ -133,3 +144,14 @@ def test_what_is_encoded_is_decoded_to_the_same(value: object) -> None:
 def test_decoding_raises_nothing_but_json_errors(data: bytes) -> None:
     with contextlib.suppress(JsonError):
         loads(data)
+
+
+def test_halves_of_a_character_are_moved_together() -> None:
+    torn, rest = rb'{"a":"x\ud83d"}', rb'{"b":1,"a":"\ude00y"}'
+    assert mend(torn, rest) == (rb'{"a":"x"}', rb'{"b":1,"a":"\ud83d\ude00y"}')
+    for other in (b"", rb'{"a":"y"}', rb'{"a":"y\ude00"}'):
+        assert mend(torn, other) == (torn, other)
+    with pytest.raises(TornText):
+        loads_frame(torn)
+    assert loads_frame(torn, torn=False) == {"a": "x\ufffd"}
+    assert loads_frame(rb'{"a":"\ud83d x"}') == {"a": "\ufffd x"}

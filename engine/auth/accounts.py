@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from engine.options import Env, Secret
+
+_PASSWORD = re.compile(r"://[^/@:]*:([^/@]+)@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,10 @@ class Account:
 
     @property
     def secrets(self) -> list[Secret]:
-        """What of it must be known to the redactor."""
-        return [part for name, part in self.parts.items() if name not in self.known]
+        """What of it must be known to the redactor; of a URL also the password, as it is sent."""
+        hidden = [part for name, part in self.parts.items() if name not in self.known]
+        hits = [(part.name, _PASSWORD.search(part.reveal())) for part in hidden]
+        return hidden + [Secret(unquote(hit[1]), name) for name, hit in hits if hit]
 
 
 NOBODY = Account("", {}, "")

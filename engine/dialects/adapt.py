@@ -62,6 +62,45 @@ def _lose(request: ChatRequest, name: str) -> None:
         request.dropped.append(Lost(name, "profile"))
 
 
+# ---- beta flags ----
+
+# Fields of a Messages request that an upstream takes only with a flag that begins so.
+_TIED = {"context_management": "context-management-", "mcp_servers": "mcp-client-",
+         "container": "code-execution-", "speed": "fast-mode-"}  # fmt: skip
+
+
+def kept_betas(flags: str, profile: Profile) -> str:
+    """The value of `anthropic-beta` without the flags that the profile does not let go on."""
+    if profile.betas is None:
+        return flags
+    found = (flag.strip() for flag in flags.split(","))
+    return ",".join(flag for flag in found if any(_fits(flag, glob) for glob in profile.betas))
+
+
+def _fits(flag: str, glob: str) -> bool:
+    return flag.startswith(glob[:-1]) if glob.endswith("*") else flag == glob
+
+
+def _betas(request: ChatRequest, profile: Profile) -> ChatRequest:
+    if profile.betas is None or request.dialect != "anthropic_messages":
+        return request
+    gone = {
+        field
+        for field, flag in _TIED.items()
+        if field in request.extras and not any(_begins(glob, flag) for glob in profile.betas)
+    }
+    if not gone:
+        return request
+    for field in sorted(gone):
+        _lose(request, field)
+    extras = {name: value for name, value in request.extras.items() if name not in gone}
+    return replace(request, extras=extras)
+
+
+def _begins(glob: str, flag: str) -> bool:
+    return glob.startswith(flag) or (glob.endswith("*") and flag.startswith(glob[:-1]))
+
+
 # ---- dials and limits ----
 
 
@@ -246,7 +285,7 @@ def _beside_results(message: Message) -> Message:
     return replace(message, role="user", parts=results + pictures)
 
 
-_STEPS: tuple[Step, ...] = (_sampling, _limits, _thinking, _tools, _turns, _images)
+_STEPS: tuple[Step, ...] = (_betas, _sampling, _limits, _thinking, _tools, _turns, _images)
 
 
 # ---- answers ----

@@ -143,6 +143,7 @@ class Dialect:
     stream_failure  the frames that end a stream which has begun
     error_from      what an upstream's answer with an error status means
     scan, splice    a request whose bytes pass through
+    key_in_query    query parameter in which its clients may send their key
     headers         names of a client's headers that go on to an upstream of the same dialect
     tap             makes the watcher of a stream that passes through; None: it never does
     check_whole     the same for a whole answer
@@ -182,6 +183,7 @@ class Dialect:
     tap: Callable[..., Tap] | None = None
     check_whole: Callable[[bytes], Observations] | None = None
     headers: tuple[str, ...] = ()
+    key_in_query: str = ""
     embed: Callable[[bytes, Target], Embedding] | None = None
     limits: Limits = Limits()
     schemas: SchemaProfile = "jsonschema"

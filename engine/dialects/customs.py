@@ -31,10 +31,11 @@ def as_functions(
 ) -> tuple[ChatRequest, Callable[[Event], list[Event]] | None]:
     """The request without custom tools, and what makes calls of them custom again."""
     names = {tool.name for tool in request.tools if tool.kind == "custom"}
+    if not names and not any(map(_calls_custom, request.messages)):
+        return request, None
     messages = [_turn(message) for message in request.messages]
     if not names:
-        same = all(new is old for new, old in zip(messages, request.messages, strict=True))
-        return (request if same else replace(request, messages=messages)), None
+        return replace(request, messages=messages), None
     choice = request.tool_choice
     if choice is not None and choice.mode == "named":
         choice = ToolChoice("named", choice.names)
@@ -62,9 +63,14 @@ def _grammar(tool: Tool) -> str:
     return f"It must follow this grammar ({syntax}):\n{text}" if isinstance(text, str) else ""
 
 
+def _calls_custom(message: Message) -> bool:
+    return any(type(part) is ToolCall and part.kind == "custom" for part in message.parts)
+
+
 def _turn(message: Message) -> Message:
-    parts = [_part(part) for part in message.parts]
-    return message if parts == message.parts else replace(message, parts=parts)
+    if not _calls_custom(message):
+        return message
+    return replace(message, parts=[_part(part) for part in message.parts])
 
 
 def _part(part: Part) -> Part:

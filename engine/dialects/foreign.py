@@ -42,7 +42,7 @@ _SILENT = frozenset(
         "keep_alive",
         "output_config", "thinking",
         "generationConfig.format", "generationConfig.thinkingConfig", "labels", "serviceTier",
-        "access_programs", "reasoning", "text",
+        "access_programs", "continued_response_id", "input", "reasoning", "text",
     }
 )  # fmt: skip
 _REFUSED = frozenset(

@@ -45,11 +45,16 @@ class Observations:
     done: bool = False
     body: bytes = b""
 
+    def broken(self, error: ErrorEvent) -> bytes:
+        """The frames that tell of an error which the tap has not seen; b"": the dialect's usual."""
+        return b""
+
 
 class Tap(Protocol):
     """Watches one answer that passes through; what it has shown stands in its attributes.
 
     feed   what to send on of some frames, each with the blank line that ends it
+    broken frames that tell of an error which the tap has not seen, b"" for the dialect's usual
     end    the upstream's stream is over: the terminator if it is missing, or `error` is set
     """
 
@@ -60,6 +65,7 @@ class Tap(Protocol):
     failure: bytes
     done: bool
 
+    def broken(self, error: ErrorEvent) -> bytes: ...
     def feed(self, frames: list[bytes]) -> bytes: ...
     def end(self) -> bytes: ...
 

@@ -77,8 +77,9 @@ def fit_names(
     request: ChatRequest, limits: Limits
 ) -> tuple[ChatRequest, Callable[[Event], list[Event]] | None]:
     """The request with names and ids that fit, and what puts the client's names into its answer."""
-    changed = {name: told for name in _names(request) if (told := limits.names.fit(name)) != name}
-    ids = {ident: told for ident in _ids(request) if (told := limits.ids.fit(ident)) != ident}
+    said, idents = _said(request)
+    changed = {name: told for name in said if (told := limits.names.fit(name)) != name}
+    ids = {ident: told for ident in idents if (told := limits.ids.fit(ident)) != ident}
     if not changed and not ids:
         return request, None
     request = replace(request, messages=[_turn(m, changed, ids) for m in request.messages])
@@ -99,30 +100,26 @@ def _renamed(kind: str, name: str, changed: dict[str, str]) -> bool:
     return kind != "hosted" and name in changed
 
 
-def _names(request: ChatRequest) -> set[str]:
-    found = {tool.name for tool in request.tools if tool.kind != "hosted"}
+def _said(request: ChatRequest) -> tuple[set[str], set[str]]:
+    """The names of tools and the ids of calls in a request."""
+    names = {tool.name for tool in request.tools if tool.kind != "hosted"}
+    ids: set[str] = set()
     for message in request.messages:
         for part in message.parts:
-            name = part.name if isinstance(part, ToolCall | ToolResult) else None
-            if name is not None:
-                found.add(name)
-    return found
-
-
-def _ids(request: ChatRequest) -> set[str]:
-    found: set[str] = set()
-    for message in request.messages:
-        for part in message.parts:
-            if isinstance(part, ToolCall):
-                found.add(part.id)
-            elif isinstance(part, ToolResult):
-                found.add(part.call_id)
-    return found
+            if type(part) is ToolCall:
+                names.add(part.name)
+                ids.add(part.id)
+            elif type(part) is ToolResult:
+                ids.add(part.call_id)
+                if part.name is not None:
+                    names.add(part.name)
+    return names, ids
 
 
 def _turn(message: Message, names: dict[str, str], ids: dict[str, str]) -> Message:
-    parts = [_part(part, names, ids) for part in message.parts]
-    return message if parts == message.parts else replace(message, parts=parts)
+    if not any(isinstance(part, ToolCall | ToolResult) for part in message.parts):
+        return message
+    return replace(message, parts=[_part(part, names, ids) for part in message.parts])
 
 
 def _part(part: Part, names: dict[str, str], ids: dict[str, str]) -> Part:

@@ -26,6 +26,7 @@ CLIENT_KINDS: dict[str, str] = {
     "not_found": "there is no such endpoint or object",
     "model_not_found": "no route serves the model",
     "too_large": "the request is larger than the server takes",
+    "previous_response_not_found": "the answer to go on from is not kept",
     "unsupported": "the route's upstream cannot do what is asked",
     "method": "the endpoint does not take this method",
     "unavailable": "the server is starting, draining or full",
@@ -84,7 +85,7 @@ ANSWERS: dict[str, Row] = {
     "auth_expired": _CREDENTIAL,
     "auth_invalid": _CREDENTIAL,
     "quota_exhausted": Row(
-        Answer(429, "insufficient_quota", "insufficient_quota"), Answer(429, "rate_limit_error")
+        Answer(429, "insufficient_quota", "insufficient_quota"), Answer(402, "billing_error")
     ),
     "rate_limited": Row(
         Answer(429, "rate_limit_error", "rate_limit_exceeded"), Answer(429, "rate_limit_error")
@@ -114,6 +115,7 @@ ANSWERS: dict[str, Row] = {
     ),
     "not_found": _invalid(404, "not_found", "not_found_error"),
     "too_large": _invalid(413, "request_too_large", "request_too_large"),
+    "previous_response_not_found": _invalid(400, "previous_response_not_found"),
     "unsupported": _invalid(400, "unsupported_parameter"),
     "method": _invalid(405, "method_not_allowed"),
     "internal": Row(Answer(500, "server_error", "internal_error"), Answer(500, "api_error")),

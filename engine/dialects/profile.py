@@ -85,6 +85,12 @@ class Profile:
     null_content: Literal["null", "empty", "omit"] = option(
         "null", 'content of an assistant message that has none: null, "", or no key'
     )
+    join_text: str | None = option(
+        None,
+        "Chat requests: several texts of a message are sent as one, with this between them; "
+        "default: as a list",
+        example='" "',
+    )
     usage_in_stream: bool = option(
         True, "streams are asked for usage (stream_options.include_usage)"
     )
@@ -166,6 +172,17 @@ class Profile:
     )
     tools: ToolProfile = option(ToolProfile(), "how tools are taken")
     images: ImageProfile = option(ImageProfile(), "how images are taken")
+    betas: list[str] | None = option(
+        None,
+        "flags of `anthropic-beta` that go on to a Messages upstream, as globs; fields that belong "
+        "to others are left out with them; default: all",
+        example=["context-management-*"],
+    )
+    cache_marks: Literal["drop", "send"] = option(
+        "drop",
+        "marks of what to keep in the prompt cache, from clients of another dialect: Messages' "
+        "cache_control and Chat's prompt_cache_breakpoint stand for one another",
+    )
     usage_input: Literal["exclusive", "inclusive"] = option(
         "exclusive",
         "whether a Messages upstream counts cached tokens in input_tokens; the API itself does not",

@@ -17,6 +17,7 @@ from .adapt import adapt
 from .contract import Dialect
 from .customs import as_functions
 from .foreign import understood
+from .marks import carry_marks
 from .names import fit_names
 from .profile import Profile, SchemaProfile
 from .schema_answer import asked_otherwise
@@ -52,6 +53,7 @@ def _prepared(
     foreign = request.dialect != dialect.name
     request = understood(request, dialect.name)
     request, said = asked_otherwise(request, profile)
+    request = carry_marks(request, dialect.name, profile)
     custom = None
     if profile.tools.custom is False or (foreign and profile.tools.custom is None):
         request, custom = as_functions(request)

@@ -27,7 +27,7 @@ from engine.events import (
     merge_usage,
 )
 from engine.parsers import FramingError, Parser
-from engine.wire import JsonError, Record, loads, loads_frame
+from engine.wire import JsonError, Record, TornText, loads, loads_frame, mend
 
 from .blocks import Blocks
 from .sniff import sniff
@@ -115,6 +115,7 @@ class Pipeline:
         self.text_length = 0
         self.seen = 0
         self._marked = False
+        self._torn: Record | None = None  # its text ends in half a character
 
     def _take(self, road: Road) -> None:
         self.road = road
@@ -171,7 +172,8 @@ class Pipeline:
         out: list[Event] = []
         done, decode, feed = self.road.done, self.road.json, self._feed
         failed: ErrorEvent | None = None
-        for record in records:
+        todo = iter(records if self._torn is None else self._mended(self._torn, records))
+        for record in todo:
             if done and record.data.strip() in done:
                 self._marked = True
                 break  # nothing after the terminator is part of the answer
@@ -186,13 +188,21 @@ class Pipeline:
                 out += self._shaped(record) if self._records else feed(record)
             except (JsonError, ExchangeError) as error:
                 failed = self._failed(record, error)
-                if failed is not None:
+                if failed is not None or self._torn is not None:
                     break
             self.seen += 1
+        return self._settled(out, failed, list(todo))
+
+    def _settled(
+        self, out: list[Event], failed: ErrorEvent | None, rest: list[Record]
+    ) -> list[Event]:
+        """Events of records that were read. rest: records after one that needs them to be read."""
         out = self._chain(out) if out else out
         self.over = self.over or self._marked
         if failed is not None:
             self._fail(failed)
+        elif self._torn is not None and rest:
+            out += self._read(rest)
         return out
 
     def _fail(self, error: ErrorEvent) -> None:
@@ -205,11 +215,23 @@ class Pipeline:
         if isinstance(error, ExchangeError):
             self.cause = error.__cause__
             return _event(error)
+        if isinstance(error, TornText):
+            self._torn = record  # read with the next one
+            return None
         if self.road.unmatched == "ignore":
             return None
         failed = None if self._judged else self._judge(record.data, None)
         what = "an answer" if self.road.whole else "a frame"
         return failed or ErrorEvent("retryable", f"the upstream sent {what} that is not JSON")
+
+    def _mended(self, torn: Record, records: list[Record]) -> list[Record]:
+        """The record that waited and those after it, the halves of its character together."""
+        self._torn = None
+        first, rest = torn.data, b""
+        if records:
+            first, rest = mend(torn.data, records[0].data)
+            records = [Record(records[0].event, rest, records[0].value), *records[1:]]
+        return [Record(torn.event, first, loads_frame(first, torn=False)), *records]
 
     def _refused(self, record: Record) -> ErrorEvent | None:
         self._judged = True
@@ -294,6 +316,8 @@ class Pipeline:
             if self._other is not None:  # the bytes never told
                 out += self._parsed(self._parser.feed, self._head)
             out += self._parsed(self._parser.finish)
+            if self._torn is not None:
+                out += self._read([])
         try:
             if self.error is None:
                 out += self._chain(self._reader.finish())

@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
+from engine.answers import Answers
 from engine.keyring import Keyring
 from engine.options import Secret
 from engine.parking import Parking
@@ -27,6 +28,7 @@ from .admin import Admin, AdminServer
 from .aws import BotocoreAws
 from .chats import Chats
 from .clock import SystemClock
+from .continued import Continued
 from .conversations import ConversationsAdmin
 from .discovery import Models
 from .doorman import Doorman
@@ -39,7 +41,7 @@ from .prefetch import prefetch
 from .redact import Redactor
 from .report import Reporter
 from .server import Server
-from .settings import Listen, Settings
+from .settings import KeptAnswers, Listen, Settings
 from .stores import Stores, open_stores
 from .tokens import TokenPlaces
 from .upstream import AiohttpUpstream
@@ -122,7 +124,7 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     stack.callback(logger.close)
     take_over(logger)
     observer = Reporter(logger, metrics, clock.now, clock.monotonic)
-    upstream = AiohttpUpstream()
+    upstream = AiohttpUpstream(settings.limits.connections)
     stack.push_async_callback(upstream.close)
     stores = open_stores(settings, clock, observer)
     stack.push_async_callback(stores.close)
@@ -139,7 +141,7 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
         TokenPlaces(stores.durable, clock, observer, random),
     )
     keyring = await stack.enter_async_context(Keyring(ports))
-    sessions = Sessions(ports)
+    sessions, continued = Sessions(ports), _continued(ports, settings.responses)
     models = Models(ports, keyring, sessions)
     keeper = RouteKeeper(
         library,
@@ -151,13 +153,19 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     server = Server(
         settings=settings,
         keys=None if settings.clients.auth == "none" else ClientKeys(settings.clients.keys),
-        chats=Chats(lambda: models.book, ports, keyring, sessions, redactor.clean),
+        chats=Chats(
+            lambda: models.book, ports, keyring, sessions, redactor.clean, continued=continued
+        ),
         ready=lambda: bool(keeper.book.routes),
         since=int(clock.now()),
     )
     _extend(server, settings, metrics, keyring, keeper)
     admin = await _admin(server, settings, metrics, keeper, stores)
     return Gateway(server, keeper, logger, stores, models, admin)
+
+
+def _continued(ports: Ports, given: KeptAnswers) -> Continued:
+    return Continued(Answers(ports, float(given.keep), given.most, given.durable))
 
 
 def _swapped(

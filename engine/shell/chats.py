@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
+from engine.answers import Answers
 from engine.attempt import Call
 from engine.chat import ChatRequest, Message
 from engine.dialects import HERE, Dialect, Target
@@ -33,6 +34,7 @@ from engine.sessions import Sessions
 from engine.wire import Headers
 
 from .around import next_route
+from .continued import Continued
 from .sinks import Client, PlainSink, StreamSink
 
 PING_EVERY = 15.0
@@ -71,7 +73,8 @@ class Open:
 class Chats:
     """`ask` serves one request; `under_way` holds those that are not answered yet.
 
-    clean   takes secrets out of errors
+    clean      takes secrets out of errors
+    continued  goes on from answers that were kept; None: with its defaults
     """
 
     book: Callable[[], RouteBook]
@@ -81,12 +84,15 @@ class Chats:
     clean: Callable[[bytes], bytes] = bytes
     draining: bool = False
     under_way: set[Open] = field(default_factory=set)
+    continued: Continued | None = None
     _counts: dict[str, int] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     recall: Recall = field(init=False)
 
     def __post_init__(self) -> None:
         self.recall = Recall(self.ports)
+        if self.continued is None:
+            self.continued = Continued(Answers(self.ports))
 
     def ask(
         self,
@@ -127,7 +133,13 @@ class Chats:
     async def _serve(
         self, request: web.BaseRequest, target: Target, route: Route, call: Call, name: str
     ) -> web.StreamResponse:
-        opened = self._open(route, call, self._client(request, target, route, call, name))
+        keep = None
+        if call.errand is None and not _passes(route, call):
+            assert self.continued is not None
+            keep = await self.continued.begin(call)
+        client = self._client(request, target, route, call, name)
+        client.keep = keep
+        opened = self._open(route, call, client)
         self._begin(opened)
         try:
             await self._run(opened)
@@ -318,15 +330,15 @@ class Chats:
                     await self._idle.wait()
 
 
+def _passes(route: Route, call: Call) -> bool:
+    """Whether the client is served on bytes."""
+    able = route.passthrough and call.offer.passes and call.splice is not None
+    return able and route.dialect is call.dialect
+
+
 def _parsed(route: Route, call: Call) -> ChatRequest | None:
     """The request, where the client's own bytes will not do. Raises RequestError."""
-    passes = (
-        route.passthrough
-        and call.offer.passes
-        and route.dialect is call.dialect
-        and call.splice is not None
-    )
-    chat = None if passes else call.asked.chat
+    chat = None if _passes(route, call) else call.asked.chat
     if chat is not None and chat.out.n > 1 and route.dialect is None:
         raise RequestError("unsupported", "this route gives one answer at a time", param="n")
     return chat

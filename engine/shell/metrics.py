@@ -73,6 +73,11 @@ METRICS: dict[str, Declared] = {
     "penstock_unmatched_records_total": Declared(
         "counter", ("route",), "Records of answers that no event rule matched."
     ),
+    "penstock_invariant_violations_total": Declared(
+        "counter",
+        ("route", "rule"),
+        "Answers whose events broke a rule of their order: a fault of the engine or a transform.",
+    ),
     "penstock_config_last_reload_successful": Declared(
         "gauge", ("route",), "1 if the route's file, as it is now, is what is served."
     ),
@@ -178,10 +183,15 @@ class Metrics(Collector):
                 if count:
                     self._add("penstock_tokens_total", (route, kind, estimated), count)
 
-    def attempt(self, route: str, outcome: str, unmatched: int) -> None:
+    def attempt(
+        self, route: str, outcome: str, unmatched: int, broken: Mapping[str, int] | None = None
+    ) -> None:
         self._add("penstock_upstream_attempts_total", (route, outcome))
         if unmatched:
             self._add("penstock_unmatched_records_total", (route,), unmatched)
+        if broken:
+            for rule, count in broken.items():
+                self._add("penstock_invariant_violations_total", (route, rule), count)
 
     def value_fetched(self, route: str, value: str, result: str) -> None:
         self._add("penstock_values_fetched_total", (route, value, result))

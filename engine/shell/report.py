@@ -96,7 +96,7 @@ class Reporter:
     def _attempt(self, seen: Fields) -> None:
         counts = seen.get("unmatched")
         unmatched = sum(counts.values()) if counts else 0
-        self.metrics.attempt(seen["route"], seen["outcome"], unmatched)
+        self.metrics.attempt(seen["route"], seen["outcome"], unmatched, seen.get("broken"))
         good = seen["outcome"] == "ok"
         level = "debug" if good else _LEVELS.get(seen["outcome"], "warning")
         if not self.logger.wants(level):

@@ -68,6 +68,8 @@ class Server:
             return self._refuse(request, RequestError("internal", "internal error"))
 
     def __post_init__(self) -> None:
+        continued = self.chats.continued
+        assert continued is not None
         self._actions |= {
             "chat": self.chat,
             "count_tokens": self.count_tokens,
@@ -75,6 +77,7 @@ class Server:
             "models": self.models,
             "model": self.model,
             "show": self.show,
+            **continued.actions(lambda request: self._client(request).client),
         }
         self._handlers.update(self._table())
 
@@ -205,7 +208,7 @@ class Server:
     def _client(self, request: web.BaseRequest) -> Caller:
         """Who calls. Raises RequestError `auth`."""
         headers = Headers(request.headers)
-        presented = presented_key(headers) or request.query.get("key", "")
+        presented = presented_key(headers) or _queried_key(request)
         secret = Secret(presented, "client key") if presented else None
         if self.keys is None:
             return Caller("", secret, headers)
@@ -285,6 +288,14 @@ def presented_key(headers: Headers) -> str:
     if bearer[:7].lower() == "bearer ":
         return bearer[7:].strip()
     return headers.get("x-api-key") or headers.get("x-goog-api-key")
+
+
+def _queried_key(request: web.BaseRequest) -> str:
+    """The key in the query, on the paths of a dialect whose clients put it there."""
+    dialect = _dialect_at(request.method, request.path) if request.query_string else None
+    if dialect is None or not dialect.key_in_query:
+        return ""
+    return request.query.get(dialect.key_in_query, "")
 
 
 async def read_body(request: web.BaseRequest, limit: int) -> bytes:

@@ -89,6 +89,9 @@ class Cors:
 class Limits:
     request: Size = option(Size(32 * 1024**2), "largest body of a client's request")
     header: Size = option(Size(64 * 1024), "largest head of a client's request")
+    connections: int = option(
+        0, "most connections that are open at once for one account (or route) to one host; 0: any"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,15 @@ class RedisServer:
     )
     prefix: str = option("penstock", "begins every name; installations with other ones never meet")
     timeout: Duration = option(Duration(0.25), "longest wait for an answer, connecting included")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAnswers:
+    """Answers of the Responses API that the gateway keeps for `previous_response_id`."""
+
+    keep: Duration = option(Duration(3600.0), "how long an answer is kept")
+    most: int = option(1000, "most answers kept of one client")
+    durable: bool = option(False, "they outlive the process")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +124,9 @@ class Settings:
     state: str = option("", "folder of what outlives the process; default: the user's state folder")
     store: Literal["memory", "sqlite", "redis"] = option(
         "memory", "where sessions live by default; `redis`: everything replicas share"
+    )
+    responses: KeptAnswers = option(
+        KeptAnswers(), "answers of the Responses API that clients may go on from"
     )
     redis: RedisServer = option(RedisServer(), "the server of `store: redis`")
     state_key: list[Secret] = option(
@@ -403,6 +418,7 @@ _RULES: tuple[tuple[str, Callable[[Any], object], str], ...] = (
     ("cors.origins", lambda all_: all(map(_ORIGIN.fullmatch, all_)),
      "names origins such as `https://chat.example.com`, without `*` and path"),
     ("redis.prefix", re.compile(r"[\w.:-]+").fullmatch, "has letters, digits, `_`, `.`, `:`, `-`"),
+    ("limits.connections", lambda count: count >= 0, "is 0 or more"),
     ("redis.timeout", lambda seconds: seconds >= 0.01, "is 10ms or more"),
     ("hosts", lambda all_: all(map(_HOST.fullmatch, all_)), "names hosts, without scheme and port"),
 )  # fmt: skip

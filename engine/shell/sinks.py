@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -64,15 +64,21 @@ class Client:
     chat: ChatRequest | None = None
     keep: Callable[[object], Awaitable[None]] | None = None
     reframe: Reframe | None = None
+    upstream: dict[str, str] = field(default_factory=dict)
+
+    def tell(self, headers: dict[str, str]) -> None:
+        """Headers that the upstream's answer brought; those of an attempt before are forgotten."""
+        self.upstream = headers
 
     @property
     def told(self) -> dict[str, str]:
         """`headers`, and which fields of the request the upstream was not given."""
         dropped = self.chat.dropped if self.chat is not None else None
+        told = {**self.headers, **self.upstream} if self.upstream else self.headers
         if not dropped:
-            return self.headers
+            return told
         names = (_ODD.sub("_", name)[:64] for name in dropped[:16])
-        return {**self.headers, "x-penstock-dropped": ", ".join(names)}
+        return {**told, "x-penstock-dropped": ", ".join(names)}
 
 
 def error_response(client: Client, error: ExchangeError) -> web.Response:
@@ -109,6 +115,9 @@ class PlainSink:
         if self.folder is None:
             self.folder = Folder()
         return self.folder
+
+    def tell(self, headers: dict[str, str]) -> None:
+        self.client.tell(headers)
 
     def restart(self) -> None:
         """A new attempt begins: what the last one said is forgotten."""
@@ -178,6 +187,9 @@ class StreamSink:
     def keep(self) -> None:
         """Fold what is sent, for sessions that keep the history."""
         self.folder = Folder()
+
+    def tell(self, headers: dict[str, str]) -> None:
+        self.client.tell(headers)
 
     def restart(self) -> None:
         """A new attempt begins: what the last one held back is forgotten."""

@@ -67,9 +67,13 @@ class Pool:
 
 
 class AiohttpUpstream:
-    """Calls upstreams. `close()` it at the end; `line_key` makes pools."""
+    """Calls upstreams. `close()` it at the end; `line_key` makes pools.
 
-    def __init__(self) -> None:
+    connections: most that a pool opens to one host at once, 0: any.
+    """
+
+    def __init__(self, connections: int = 0) -> None:
+        self._connections = connections
         self._pools: dict[Line, Pool] = {}
         self._calls = 0
         self._jars: dict[str, aiohttp.CookieJar] = {}
@@ -108,6 +112,7 @@ class AiohttpUpstream:
     def _made(self, line: Line, *, reuse: bool) -> Pool:
         connector = Connector(
             limit=0,
+            limit_per_host=self._connections,
             ttl_dns_cache=60,
             force_close=not reuse,
             ssl=_tls(line.verify, line.ca),

@@ -26,3 +26,11 @@ def test_an_account_shows_its_name_and_no_part() -> None:
     )
     assert "hunter22" not in repr(made)
     assert [secret.reveal() for secret in made.secrets] == ["hunter22"]
+
+
+def test_the_password_in_a_url_is_a_secret_of_its_own() -> None:
+    found = of(proxy="http://me:p%2Fss-word@p.example:1").secrets
+    assert [secret.reveal() for secret in found] == [
+        "http://me:p%2Fss-word@p.example:1",
+        "p/ss-word",
+    ]

@@ -68,6 +68,7 @@ def test_a_source_that_is_not_written_is_none() -> None:
 # ---- one by one ----
 
 
+@pytest.mark.rows("FL-02")
 def test_a_variable_is_one_key_or_several() -> None:
     assert shown(accounts("{ env: K }", K=" sk-1 \n")) == [("env:K", {"key": "sk-1"})]
     split = accounts('{ env: K, split: "," }', K="sk-1, sk-2,,sk-1")
@@ -75,6 +76,7 @@ def test_a_variable_is_one_key_or_several() -> None:
     assert repr(split[1].parts["key"]) == "«env:K[2]»"
 
 
+@pytest.mark.rows("K2-05")
 def test_a_file_with_one_key_a_line_is_a_pool_of_hundreds() -> None:
     text = "# keys\n\n" + "".join(f"flo_{at:064x}\n" for at in range(710))
     found = accounts("{ file: tokens.txt }", {"tokens.txt": text})
@@ -82,6 +84,7 @@ def test_a_file_with_one_key_a_line_is_a_pool_of_hundreds() -> None:
     assert (found[0].id, repr(found[0].parts["key"])) == ("tokens.txt:3", "«file:tokens.txt:3»")
 
 
+@pytest.mark.rows("K2-13")
 def test_objects_of_a_file_are_accounts_with_named_parts() -> None:
     text = '{"email": "ada@example.com", "k2_password": "one", "tries": 3, "tags": []}\n'
     source = "{ file: ./data/accounts.txt, format: jsonl, id: email }"

@@ -33,7 +33,7 @@ def _without(reason: str) -> None:
     pytest.skip(reason)
 
 
-async def _run(*command: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
+async def run(*command: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=HERE,
@@ -45,14 +45,14 @@ async def _run(*command: str, env: dict[str, str] | None = None) -> tuple[int, s
     return process.returncode or 0, out.decode(), err.decode()
 
 
-async def _install() -> None:
+async def install() -> None:
     if not shutil.which("node") or not shutil.which("npm"):
         _without("Node.js and npm are not installed")
     wanted = json.loads((HERE / "package.json").read_text())["dependencies"]["openai"]
     installed = HERE / "node_modules/openai/package.json"
     if installed.is_file() and json.loads(installed.read_text())["version"] == wanted:
         return
-    code, _, err = await _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+    code, _, err = await run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
     if code != 0:
         _without(f"`npm ci` failed: {err.strip()[-300:]}")
 
@@ -60,7 +60,7 @@ async def _install() -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def results(all_ways: dict[str, Way]) -> AsyncIterator[dict[tuple[str, str], str]]:
     """What is wrong with each case on each way, "" for nothing."""
-    await _install()
+    await install()
     found: dict[tuple[str, str], str] = {}
     for name, way in all_ways.items():
         env = {
@@ -69,7 +69,7 @@ async def results(all_ways: dict[str, Way]) -> AsyncIterator[dict[tuple[str, str
             "PREFIX": way.model(""),
             "TEXT": json.dumps(TEXT),
         }
-        code, out, err = await _run("node", "chat.mjs", env=env)
+        code, out, err = await run("node", "chat.mjs", env=env)
         assert code == 0, err
         for line in out.splitlines():
             case = json.loads(line)

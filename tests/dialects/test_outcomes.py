@@ -54,7 +54,7 @@ def test_only_the_clients_own_faults_are_told_as_such() -> None:
     ("kind", "openai", "anthropic"),
     [
         ("auth_invalid", (502, "server_error"), (502, "api_error")),
-        ("quota_exhausted", (429, "insufficient_quota"), (429, "rate_limit_error")),
+        ("quota_exhausted", (429, "insufficient_quota"), (402, "billing_error")),
         ("rate_limited", (429, "rate_limit_error"), (429, "rate_limit_error")),
         ("overloaded", (503, "server_error"), (529, "overloaded_error")),
         ("truncated", (502, "server_error"), (502, "api_error")),

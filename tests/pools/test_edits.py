@@ -76,6 +76,7 @@ async def test_an_edit_touches_what_it_concerns_and_nothing_else(
         assert identity.logins.total() == 5
 
 
+@pytest.mark.rows("K2-16")
 async def test_a_file_with_a_bad_line_leaves_the_accounts_as_they_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

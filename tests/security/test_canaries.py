@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import traceback
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping
@@ -122,7 +123,38 @@ def routes(canaries: Canaries, folder: Path) -> tuple[dict[str, str], dict[str, 
     )
     made["values"] = TAIL.format(model="values") + RULES.format(fields="") + _values(from_env)
     made["lost"] = TAIL.format(model="lost") + RULES.format(fields="") + _lost(from_env)
+    for name, text in _pools(canaries, folder, env).items():
+        made[name] = TAIL.format(model=name) + RULES.format(fields="") + text
     return made, env
+
+
+def _pools(canaries: Canaries, folder: Path, env: dict[str, str]) -> dict[str, str]:
+    """Accounts from files and split variables, some of which log in."""
+    keys = [canaries[f"pool_line_{at}"] for at in range(2)]
+    proxy = f"http://user:{quote(canaries['account_proxy'], safe='')}@%HOST%"
+    (folder / "pool_lines.txt").write_text("\n".join(keys))
+    env["POOL_SPLIT"] = " ".join(canaries[f"pool_split_{at}"] for at in range(2))
+    for name in ("taken", "refused"):
+        people = [{"who": f"{name}{at}", "word": canaries[f"{name}_{at}"]} for at in range(2)]
+        lines = [json.dumps(person) for person in people]
+        (folder / f"pool_{name}.jsonl").write_text("\n".join(lines))
+    login = (
+        "auth: {{ from: {{ file: pool_{name}.jsonl, format: jsonl, id: who }}, "
+        "bearer: '{{{{ values.token }}}}' }}\n"
+        "upstream: {{ cookies: account }}\n"
+        "values:\n  token:\n    scope: account\n    persist: true\n"
+        "    request: {{ path: /login/{name}, json: {{ word: '{{{{ account.word }}}}' }} }}\n"
+        "    extract: [{{ json: $.token }}]\n"
+    )
+    return {
+        "pool_lines": "auth: { from: { file: pool_lines.txt }, bearer: '{{ account.key }}' }\n",
+        "pool_split": "auth: { from: { env: POOL_SPLIT, split: ' ' }, pick: least_busy, "
+        "bearer: '{{ account.key }}' }\n",
+        "pool_taken": login.format(name="taken"),
+        "pool_refused": login.format(name="refused"),
+        "pool_proxy": f"auth: {{ from: {{ inline: {{ proxy: '{proxy}' }} }} }}\n"
+        "upstream: { proxy: '{{ account.proxy }}' }\n",
+    }
 
 
 def _values(from_env: object) -> str:
@@ -167,7 +199,7 @@ def _lost(from_env: object) -> str:
     )
 
 
-FETCHED = ("by_json", "by_regex", "by_header", "by_cookie", "by_body", "one", "other")
+FETCHED = ("by_json", "by_regex", "by_header", "by_cookie", "by_body", "one", "other", "by_account")
 
 
 def logins(canaries: Canaries) -> Mapping[str, web.Response]:
@@ -182,6 +214,7 @@ def logins(canaries: Canaries) -> Mapping[str, web.Response]:
         "by_cookie": cookie,
         "by_body": web.Response(text=found["by_body"]),
         "two": web.json_response({"one": found["one"], "other": found["other"]}),
+        "taken": web.json_response({"token": found["by_account"]}),
     }
 
 
@@ -234,6 +267,19 @@ async def drive(stage: Stage, names: list[str]) -> None:
         await asyncio.gather(*(stage.drive(*case) for case in cases[at : at + 320]))
 
 
+async def add(stage: Stage) -> None:
+    """An operator adds a credential, and one that is refused."""
+    headers = {
+        "Authorization": f"Bearer {stage.canaries['admin_key']}",
+        "X-Penstock-Admin": "1",
+    }
+    keys: list[object] = [stage.canaries["added_key"], {"kye": stage.canaries["added_admin_wrong"]}]
+    body = json.dumps({"route": "pool_lines", "accounts": keys}).encode()
+    status, text = await stage.on.call("POST", "/admin/accounts/add", body, headers)
+    assert (status, '"at":1' in text) == (200, True)
+    stage.said.append(("add", text))
+
+
 async def pages(stage: Stage) -> None:
     on = stage.on
     admin = {"Authorization": f"Bearer {stage.canaries['admin_key']}", "X-Penstock-Admin": "1"}
@@ -241,6 +287,11 @@ async def pages(stage: Stage) -> None:
     for method, path, headers in (
         ("GET", "/metrics", {}),
         ("GET", "/admin/routes", admin),
+        ("GET", "/admin/accounts", admin),
+        ("GET", "/admin/accounts/export?route=pool_lines", admin),
+        ("GET", "/admin/accounts/export?route=pool_taken&format=text", admin),
+        ("POST", "/admin/accounts/revive", admin),
+        ("GET", "/admin/statistics", admin),
         ("POST", "/admin/reload", admin),
         ("GET", "/v1/models", client),
         ("GET", "/admin/routes", client),
@@ -293,6 +344,7 @@ async def test_nothing_that_is_written_or_answered_holds_a_secret(
             return await on.echo.respond(request, got)
 
         on.echo.answer = answer
+        await add(stage)
         await drive(stage, list(texts))
         waiting = [
             asyncio.ensure_future(stage.drive(m, "slow", True)) for m in ("header_d", "inline_r")

@@ -25,6 +25,7 @@ def test_a_secret_is_shown_by_its_ends_if_it_is_long(text: str, shown: str) -> N
     assert masked(text) == shown
 
 
+@pytest.mark.rows("K2-33", "K2-34")
 async def test_the_state_of_a_pool_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     identity = Identity(refuses={"p1@example.com"})
     async with desk(tmp_path, monkeypatch, identity=identity) as at:
@@ -48,6 +49,7 @@ async def test_the_state_of_a_pool_is_told(tmp_path: Path, monkeypatch: pytest.M
         }  # fmt: skip
 
 
+@pytest.mark.rows("K2-35")
 async def test_an_operator_parks_and_revives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,6 +69,7 @@ async def test_an_operator_parks_and_revives(
         assert len(revived) == 3
 
 
+@pytest.mark.rows("K2-36")
 async def test_an_operator_has_accounts_log_in_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +98,7 @@ async def logged_in(at: Desk, times: int) -> None:
 # ---- credentials ----
 
 
+@pytest.mark.rows("FL-35")
 async def test_added_credentials_are_used_kept_and_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +154,7 @@ async def test_credentials_that_cannot_be_kept_are_not_added(
         assert len(await at.pool("keyed")) == 2
 
 
+@pytest.mark.rows("FB-17")
 @pytest.mark.parametrize("form", ["json", "text", "env"])
 async def test_credentials_are_exported_masked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str

@@ -19,6 +19,7 @@ async def chat(on: Staged, key: str = KEY, words: str = "hello there") -> None:
     await on.ask("keyed", words, key=key, headers=headers, user="ada")
 
 
+@pytest.mark.rows("FL-37")
 async def test_a_session_is_found_by_its_name_for_each_client(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

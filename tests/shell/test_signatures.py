@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from engine.auth.aws_sigv4 import Keys, load
@@ -84,6 +85,7 @@ async def ask(url: str) -> tuple[int, Any]:
         return answer.status, json.loads(await answer.read())
 
 
+@pytest.mark.rows("IF-05")
 async def test_the_upstream_agrees_with_the_signature_of_each_attempt(tmp_path: Path) -> None:
     nonces: list[str] = []
 
@@ -166,3 +168,24 @@ async def test_the_signature_of_aws_holds_for_what_arrives(tmp_path: Path) -> No
         assert (await ask(url))[0] == 200
     ((given, again),) = told
     assert given == again
+
+
+BEDROCK = AWS.replace("extends: openai", "extends: bedrock-converse").partition("request:")[0]
+
+
+async def test_the_preset_of_bedrock_is_signed(tmp_path: Path) -> None:
+    told: list[str] = []
+    reply = {
+        "output": {"message": {"role": "assistant", "content": [{"text": "hi"}]}},
+        "stopReason": "end_turn", "usage": {"inputTokens": 1, "outputTokens": 1},
+    }  # fmt: skip
+
+    async def handle(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        told.append(request.headers["Authorization"])
+        assert request.raw_path == "/v1/model/m/converse"
+        return web.json_response(reply)
+
+    async with front(tmp_path, BEDROCK, handle) as url:
+        status, answer = await ask(url)
+    assert (status, answer["choices"][0]["message"]["content"]) == (200, "hi")
+    assert "/us-east-1/bedrock/aws4_request, SignedHeaders=content-type;host;x-amz-date" in told[0]

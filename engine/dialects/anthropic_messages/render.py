@@ -78,7 +78,7 @@ def _unsayable(request: ChatRequest, dropped: list[str]) -> None:
         ("presence_penalty", sampling.presence),
         ("frequency_penalty", sampling.frequency),
         ("logit_bias", sampling.logit_bias),
-        ("logprobs", out.logprobs),
+        ("logprobs", out.logprobs is not None),
     ):
         if value:
             dropped.append(name)

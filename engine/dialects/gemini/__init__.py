@@ -48,6 +48,7 @@ def _scan(body: bytes, target: Target = HERE) -> Scan | None:
 
 DIALECT = Dialect(
     name="gemini",
+    key_in_query="key",
     family="gemini",
     path=paths.PATH,
     query=paths.QUERY,

@@ -1,7 +1,7 @@
 """OpenAI Responses: client side (parse, encode), upstream side (render, decode), pass-through.
 
 items.py reads the items of an input, turns.py makes them; answer.py makes what an answer consists
-of, in a stream or whole.
+of, in a stream or whole; kept.py goes on from an answer that was kept.
 """
 
 from __future__ import annotations
@@ -42,11 +42,34 @@ def _scan(body: bytes, target: Target = HERE) -> Scan | None:
     return None if found is None else replace(found, include_usage=True)
 
 
+_PREFIX = "/v1/responses/"
+_ITEMS = "/input_items"
+
+
+def _locate(method: str, path: str) -> tuple[str, Target] | None:
+    """The endpoints of an answer that is kept."""
+    ident = path.removeprefix(_PREFIX)
+    if not path.startswith(_PREFIX) or not ident:
+        return None
+    if method == "GET" and ident.endswith(_ITEMS):
+        return "input_items", Target(ident.removesuffix(_ITEMS))
+    action = _OF_METHOD.get(method)
+    return None if action is None or "/" in ident else (action, Target(ident))
+
+
+_OF_METHOD = {"GET": "response", "DELETE": "delete_response"}
+
 DIALECT = Dialect(
     name="openai_responses",
     family="openai",
     path="/responses",
-    endpoints={("POST", "/v1/responses"): "chat"},
+    endpoints={
+        ("POST", "/v1/responses"): "chat",
+        ("POST", "/v1/responses/input_tokens"): "count_tokens",
+    },
+    prefix=_PREFIX,
+    locate=_locate,
+    counted=lambda tokens: {"object": "response.input_tokens", "input_tokens": tokens},
     framing="sse",
     done=("[DONE]",),  # some upstreams that speak it add this
     parse=lambda body, headers, target=HERE: parse.parse(body, headers),

@@ -25,7 +25,7 @@ from engine.events import ErrorEvent, Finish, Reply, Usage
 from engine.wire import dumps
 
 from .items import NAME
-from .parse import INSTRUCTIONS
+from .parse import CONTINUED, INSTRUCTIONS
 from .render import text_config, tools
 
 Fields = dict[str, object]
@@ -48,7 +48,7 @@ def head(request_id: str, model: str, created: int, request: ChatRequest | None)
         "incomplete_details": None,
         "model": model,
         "output": [],
-        "previous_response_id": extras.get("previous_response_id"),
+        "previous_response_id": extras.get("previous_response_id", extras.get(CONTINUED)),
         "instructions": _instructions(request),
         "tools": [_tool(tool) for tool in tools(request.tools)],
         "tool_choice": "auto" if choice is None else choice.raw or choice.mode,

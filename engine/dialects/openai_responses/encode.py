@@ -186,6 +186,8 @@ class Encoder:
 
     def _think(self, item: _Item, text: str, out: list[bytes], at: int | None = None) -> None:
         if at is None and not self._maker.summarises:
+            if not item.raw:  # the Node SDK wants it announced
+                self._part("added", item, out, {"type": "reasoning_text", "text": ""})
             item.raw.append(text)
             self._event(
                 "response.reasoning_text.delta", out, **item.head, content_index=0, delta=text
@@ -278,6 +280,12 @@ class Encoder:
             self._event(
                 "response.reasoning_text.done", out, **item.head, content_index=0, text=text
             )
+            self._part("done", item, out, {"type": "reasoning_text", "text": text})
+
+    def _part(self, step: str, item: _Item, out: list[bytes], part: Fields) -> None:
+        """The beginning or the end of the one content part of an item."""
+        place = {**item.head, "content_index": 0}
+        self._event(f"response.content_part.{step}", out, **place, part=part)
 
     def _end_call(self, item: _Item, out: list[bytes]) -> None:
         part = item.part

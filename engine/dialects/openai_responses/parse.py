@@ -1,9 +1,9 @@
 """Responses request body -> ChatRequest; the items of its input are the business of items.py.
 
 Nothing is lost: a field the model has no place for stays in the `extras` of its own level.
-`extras` also keep `reasoning`, `text` and `include` as the client wrote them, since the model knows
-a part of them only. The tools of a namespace stand among the others as `namespace__name`; what the
-client said of the namespace is in their extras. An explicit null equals its absence.
+`extras` also keep `input`, `reasoning`, `text` and `include` as the client wrote them. The tools of
+a namespace stand among the others as `namespace__name`; what the client said of the namespace is in
+their extras. An explicit null equals its absence.
 """
 
 from __future__ import annotations
@@ -28,8 +28,12 @@ from engine.wire import Headers
 
 from .items import NAME, flat_name, read_items
 
-# Top-level extras that repeat what the model says already.
-SPELLINGS = frozenset({"reasoning", "reasoning.mode", "text", "top_logprobs", "stream_options"})
+INPUT = "input"  # extra: the input as the client sent it
+CONTINUED = "continued_response_id"  # extra: the answer whose conversation was put in front
+# Top-level extras that repeat what the model says already, or that no body holds.
+SPELLINGS = frozenset(
+    {"reasoning", "reasoning.mode", "text", "top_logprobs", "stream_options", INPUT, CONTINUED}
+)
 INSTRUCTIONS = "instructions"  # extra of the message that came under this name
 LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED = "reasoning.encrypted_content"
@@ -43,6 +47,7 @@ def parse(body: bytes, headers: Headers) -> ChatRequest:
 def parse_value(value: object) -> ChatRequest:
     """`parse` for a body that is decoded already. The value is not changed."""
     rest = {name: item for name, item in body_fields(value).items() if item is not None}
+    given = rest.get("input")
     request = ChatRequest(
         dialect=NAME,
         model=model_of(rest),
@@ -57,6 +62,8 @@ def parse_value(value: object) -> ChatRequest:
     )
     request.tool_choice = _choice(rest.pop("tool_choice", None))
     request.think, request.out = _think(rest), _output(rest)
+    if given is not None:
+        rest[INPUT] = given
     request.extras = rest
     for name in ("previous_response_id", "prompt_cache_key", "safety_identifier"):
         if name in rest:

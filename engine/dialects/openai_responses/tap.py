@@ -143,14 +143,16 @@ class Tap(Observations):
 
     def _fail(self, error: ErrorEvent) -> bytes:
         """The answer ends here, with an error."""
-        self._over, self.error = True, error
-        if self._response:
-            response = answer.failed(self._response, error, [])
-            value = {"sequence_number": self._number + 1, "response": response}
-            self.failure = _frame("response.failed", {"type": "response.failed", **value})
-        else:
-            self.failure = stream_failure(error)
+        self._over, self.error, self.failure = True, error, self.broken(error)
         return b""
+
+    def broken(self, error: ErrorEvent) -> bytes:
+        """A response that failed, under the id that the client knows."""
+        if not self._response:
+            return stream_failure(error)
+        response = answer.failed(self._response, error, [])
+        value = {"sequence_number": self._number + 1, "response": response}
+        return _frame("response.failed", {"type": "response.failed", **value})
 
 
 def _frame(name: str, value: Fields) -> bytes:

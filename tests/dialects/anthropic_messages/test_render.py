@@ -150,7 +150,7 @@ def test_what_has_no_place_here_is_named() -> None:
         user="u",
     )
     found = render(request, "up")
-    assert ["x_new", "presence_penalty", "logit_bias", "stop"] == request.dropped
+    assert ["x_new", "presence_penalty", "logit_bias", "logprobs", "stop"] == request.dropped
     assert {"model", "max_tokens", "messages", "stop_sequences"} == set(found)
     assert ["a"] == found["stop_sequences"]
 

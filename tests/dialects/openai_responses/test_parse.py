@@ -209,7 +209,7 @@ def test_the_providers_tools_are_as_they_came() -> None:
 
 def test_null_is_as_good_as_nothing() -> None:
     request = read(previous_response_id=None, reasoning=None, tools=None, user=None)
-    assert {} == request.extras
+    assert {"input": "hi"} == request.extras
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,17 @@ from engine.chat import Text
 from engine.dialects import DIALECTS
 from engine.dialects.openai_responses.encode import Encoder
 from engine.dialects.openai_responses.tap import Tap, check_whole
-from engine.events import Close, Event, Finish, Open, Start, TextDelta, Usage, UsageEvent
+from engine.events import (
+    Close,
+    ErrorEvent,
+    Event,
+    Finish,
+    Open,
+    Start,
+    TextDelta,
+    Usage,
+    UsageEvent,
+)
 from engine.wire import dumps
 from tests.grammar import check_responses_stream, named_payloads
 
@@ -160,3 +170,13 @@ def test_the_table_lets_bodies_pass() -> None:
     assert body.replace(b'"m"', b'"up"') == dialect.splice(body, found, "up", True)
     encoder = dialect.encoder("req_1", "m", 7, True, None)
     check_responses_stream(encoder.feed(EVENTS))
+
+
+def test_a_connection_that_broke_ends_the_answer_under_its_id() -> None:
+    tap = Tap()
+    tap.feed(FRAMES[:5])
+    ((name, value),) = named_payloads(tap.broken(ErrorEvent("timeout", "silence")))
+    assert ("response.failed", 5, "resp_1") == (
+        name, value["sequence_number"], value["response"]["id"],
+    )  # fmt: skip
+    assert b"silence" in Tap().broken(ErrorEvent("timeout", "silence"))

@@ -1,0 +1,150 @@
+"""What becomes of each field of a request, by the dialect of its upstream: docs/translated.md.
+
+The table is found out by writing a request with the field and one without; `python -m tests.dropped
+--write` writes the page.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from engine.dialects import DIALECTS
+from engine.dialects.profile import PROFILE
+from engine.dialects.written import write
+from engine.errors import RequestError
+from tests.dialects.crossing import parsed
+
+PAGE = Path(__file__).parents[1] / "docs" / "translated.md"
+TARGETS = ("openai_chat", "openai_responses", "anthropic_messages", "gemini", "ollama")
+
+LOOK = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+FORM = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+PNG = "iVBORw0KGgo="
+
+
+def _asked(*parts: Any) -> dict[str, Any]:
+    content = [{"type": "text", "text": "see"}, *parts]
+    return {"messages": [{"role": "user", "content": content}]}
+
+
+def _source(kind: str, **source: str) -> dict[str, Any]:
+    return {"type": kind, "source": source}
+
+
+CHAT: dict[str, dict[str, Any]] = {
+    "max_tokens": {"max_tokens": 77},
+    "temperature": {"temperature": 0.5},
+    "top_p": {"top_p": 0.5},
+    "presence_penalty": {"presence_penalty": 0.5},
+    "frequency_penalty": {"frequency_penalty": 0.5},
+    "logit_bias": {"logit_bias": {"1": 2}},
+    "seed": {"seed": 7},
+    "stop": {"stop": ["END"]},
+    "n: 2": {"n": 2},
+    "logprobs": {"logprobs": True},
+    "tools": {"tools": [LOOK]},
+    "tools, custom": {"tools": [{"type": "custom", "custom": {"name": "apply"}}]},
+    "tool_choice": {"tools": [LOOK], "tool_choice": "required"},
+    "parallel_tool_calls: false": {"tools": [LOOK], "parallel_tool_calls": False},
+    "response_format json_object": {"response_format": {"type": "json_object"}},
+    "response_format json_schema": {"response_format": FORM},
+    "reasoning_effort": {"reasoning_effort": "high"},
+    "verbosity": {"verbosity": "low"},
+    "user": {"user": "u"},
+    "metadata": {"metadata": {"a": "b"}},
+    "service_tier": {"service_tier": "flex"},
+    "store": {"store": True},
+    "prompt_cache_key": {"prompt_cache_key": "k"},
+    "modalities, audio": {"modalities": ["text", "audio"]},
+    "web_search_options": {"web_search_options": {}},
+    "a field nobody knows": {"x_new": 1},
+    "image by URL": _asked({"type": "image_url", "image_url": {"url": "https://a.example/x.png"}}),
+    "image by bytes": _asked(
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
+    ),
+    "file by bytes (PDF)": _asked(
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0="}}
+    ),
+    "file by id": _asked({"type": "file", "file": {"file_id": "file-1"}}),
+    "audio": _asked({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}),
+}
+MESSAGES: dict[str, dict[str, Any]] = {
+    "temperature": {"temperature": 0.5},
+    "top_k": {"top_k": 7},
+    "stop_sequences": {"stop_sequences": ["END"]},
+    "thinking": {"thinking": {"type": "enabled", "budget_tokens": 2000}},
+    "output_config.effort": {"output_config": {"effort": "low"}},
+    "output_config.format": {
+        "output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}
+    },
+    "metadata.user_id": {"metadata": {"user_id": "u"}},
+    "service_tier": {"service_tier": "auto"},
+    "inference_geo": {"inference_geo": "eu"},
+    "container": {"container": "c"},
+    "mcp_servers": {"mcp_servers": [{"name": "x"}]},
+    "context_management": {"context_management": {"edits": []}},
+    "tools": {"tools": [{"name": "look", "input_schema": {"type": "object"}}]},
+    "tools, web_search": {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
+    "image by URL": _asked(_source("image", type="url", url="https://a.example/x.png")),
+    "image by bytes": _asked(_source("image", type="base64", media_type="image/png", data=PNG)),
+    "image by id": _asked(_source("image", type="file", file_id="file_1")),
+    "document by bytes (PDF)": _asked(
+        _source("document", type="base64", media_type="application/pdf", data="JVBERi0=")
+    ),
+    "document as text": _asked(
+        _source("document", type="text", media_type="text/plain", data="words")
+    ),
+}
+CLIENTS = {"openai_chat": CHAT, "anthropic_messages": MESSAGES}
+NAMES = {"openai_chat": "Chat Completions", "anthropic_messages": "Messages",
+         "openai_responses": "Responses", "gemini": "Gemini", "ollama": "Ollama"}  # fmt: skip
+
+HEAD = """\
+# What is translated, and what is not
+
+A client of one dialect, an upstream of another: what becomes of each field of the request, with an
+empty `profile` and no `on_unsupported`. A client of the upstream's own dialect is not translated.
+This page is written by `make docs`.
+
+- **sent**: in the upstream's own words
+- **named**: left out, and named in the answer's header `x-penstock-dropped`
+- **hint**: left out without a word, as it changes nothing of what is meant
+- **refused**: status 400, as leaving it out would change what is meant
+"""
+
+
+def fate(client: str, fields: dict[str, Any], target: str) -> str:
+    """One of sent, named, hint, refused."""
+    base = _asked() if "messages" in fields else {}
+    if "tools" in fields and len(fields) > 1:
+        base = {"tools": fields["tools"]}
+    plain = write(DIALECTS[target], parsed(client, base), "m", PROFILE).body
+    request = parsed(client, fields)
+    try:
+        body = write(DIALECTS[target], request, "m", PROFILE).body
+    except RequestError:
+        return "refused"
+    if request.dropped:
+        return "named" if body == plain else "sent, named"
+    return "hint" if body == plain else "sent"
+
+
+def page() -> str:
+    out = [HEAD]
+    for client, fields in CLIENTS.items():
+        targets = [name for name in TARGETS if name != client]
+        columns = " | ".join(NAMES[name] for name in targets)
+        out.append(f"\n## Clients of {NAMES[client]}\n\n| field | {columns} |\n")
+        out.append("|---|" + "---|" * len(targets) + "\n")
+        for name, sample in fields.items():
+            cells = " | ".join(fate(client, sample, target) for target in targets)
+            out.append(f"| {name} | {cells} |\n")
+    return "".join(out)
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv:
+        PAGE.write_text(page(), "utf-8")
+    sys.stdout.write(page())
