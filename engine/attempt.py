@@ -48,6 +48,7 @@ class Call:
     splice   (upstream model, stream) -> the client's own bytes with these put in; None: it cannot
     wants_usage   the client asked for usage in the stream
     errand   what is asked instead of a chat
+    aside    it is a question of another request, and leads to none
     """
 
     asked: Asked
@@ -58,6 +59,7 @@ class Call:
     client_key: Secret | None = None
     wants_usage: bool = False
     errand: Errand | None = None
+    aside: bool = False
 
     def release(self) -> None:
         """The answer has begun: what only another attempt would need is let go."""

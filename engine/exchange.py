@@ -111,6 +111,8 @@ class Exchange:
         clock, route = self.ports.clock, self.route
         begun = clock.monotonic()
         env = route.variables(self.call.asked, self.call.offer, clock.now(), self.ports.random)
+        if route.values and any(plan.asks for plan in route.values.values()):
+            env |= {"_asker": self.call, "_answers": {}}
         if route.session is not None:
             await self._open_session(env)
         if self._looks_back():
