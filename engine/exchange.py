@@ -111,12 +111,7 @@ class Exchange:
         clock, route = self.ports.clock, self.route
         begun = clock.monotonic()
         env = route.variables(self.call.asked, self.call.offer, clock.now(), self.ports.random)
-        if route.values and any(plan.asks for plan in route.values.values()):
-            env |= {"_asker": self.call, "_answers": {}}
-        if route.session is not None:
-            await self._open_session(env)
-        if self._looks_back():
-            await self._look_back(env)
+        await self._prepare(env)
         number, renewed, previous = 1, frozenset[str](), None
         tried = frozenset[str]()
         if route.roster.per_client:
@@ -145,6 +140,16 @@ class Exchange:
                     number, previous = 1, None
                 case _:
                     return self._whole(outcome)
+
+    async def _prepare(self, env: dict[str, object]) -> None:
+        """What the route wants to know beside the request itself."""
+        route = self.route
+        if route.values and any(plan.asks for plan in route.values.values()):
+            env |= {"_asker": self.call, "_answers": {}}
+        if route.session is not None:
+            await self._open_session(env)
+        if self._looks_back():
+            await self._look_back(env)
 
     def _let_go(self) -> None:
         """Account and place are for others now."""
