@@ -103,7 +103,7 @@ def read_think(thinking: object, config: object) -> Think:
     think = Think()
     if isinstance(thinking, dict):
         budget = thinking.get("budget_tokens")
-        think.mode = _MODES.get(thinking.get("type"))
+        think.mode = _MODES.get(take(dict(thinking), "type", str, "thinking."))
         think.budget = budget if type(budget) is int else None
         think.show = _SHOWN.get(thinking.get("display"))
     effort = config.get("effort") if isinstance(config, dict) else None

@@ -166,7 +166,7 @@ _FORMATS: dict[object, _Format] = {"text": "text", "json_object": "json", "json_
 
 def read_format(form: Extras) -> tuple[_Format | None, object, str | None, bool | None]:
     """format, schema, schema_name and strict of a `response_format`; format None if unknown."""
-    kind = _FORMATS.get(form.get("type"))
+    kind = _FORMATS.get(take(dict(form), "type", str, "response_format."))
     if kind != "schema":
         return kind, None, None, None
     where = "response_format.json_schema"

@@ -138,7 +138,7 @@ def read_text(given: object) -> Output:
     given = given if isinstance(given, dict) else {}
     form, out = given.get("format"), Output()
     if isinstance(form, dict):
-        out.format = _FORMATS.get(form.get("type"))
+        out.format = _FORMATS.get(take(dict(form), "type", str, "text.format."))
     if out.format == "schema":
         spec, where = fields(form, "text.format"), "text.format."
         out.schema = take(spec, "schema", dict, where)

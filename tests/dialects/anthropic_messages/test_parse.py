@@ -285,6 +285,10 @@ BAD = "bad_request"
         ({"messages": []}, (BAD, "messages: must not be empty", "messages")),
         ({"max_tokens": "9"}, (BAD, "max_tokens: expected an integer, got a string", "max_tokens")),
         ({"max_tokens": -1}, (BAD, "max_tokens: must not be negative", "max_tokens")),
+        (
+            {"thinking": {"type": []}},
+            (BAD, "thinking.type: expected a string, got a list", "thinking.type"),
+        ),
         ({"thinking": "on"}, (BAD, "thinking: expected an object, got a string", "thinking")),
         (
             {"stop_sequences": ["a", 1]},

@@ -235,6 +235,7 @@ def test_null_is_as_good_as_nothing() -> None:
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"text": 1}, "text"),
         ({"text": {"format": {"type": "json_schema", "name": 1}}}, "text.format.name"),
+        ({"text": {"format": {"type": []}}}, "text.format.type"),
         ({"reasoning": "high"}, "reasoning"),
         ({"previous_response_id": 1}, "previous_response_id"),
         ({"model": ""}, "model"),
