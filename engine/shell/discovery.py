@@ -114,13 +114,16 @@ class Models:
             self._sessions,
             sink,
         )
-        await exchange.run()
-        if sink.error is not None:
-            return sink.error
         try:
+            await exchange.run()
+            if sink.error is not None:
+                return sink.error
             return _Found(discovery.source, discovery.ids(sink.body))
         except ExchangeError as error:
             return error
+        except Exception as error:  # a bug of ours: the gateway that serves must outlive it
+            self._ports.observer.saw("crash", error=error, path=f"discovery of {route.name}")
+            return ExchangeError("fatal", "the models could not be looked for")
 
 
 def _discovery(book: RouteBook, name: str) -> Discovery | None:

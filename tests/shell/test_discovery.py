@@ -130,3 +130,17 @@ async def test_a_route_without_it_is_left_alone() -> None:
     plain = route_of(ROUTE.replace("discover", "x-discover") + "models: [a]\n")
     async with World([]) as world, looking(world, plain) as (models, _):
         assert sorted(models.book.offers) == ["a", "a-x", "local/a", "local/a-x"]
+
+
+async def test_a_bug_of_ours_ends_one_look_and_not_the_gateway() -> None:
+    def answer(request: object) -> Say:
+        if len(world.upstream.requests) == 1:
+            raise RuntimeError("a bug")
+        return Say(LIST)
+
+    async with World(answer) as world, looking(world, route_of(ROUTE)) as (models, gates):
+        assert {} == dict(models.book.offers)
+        assert ["discovery of local"] == [note["path"] for note in world.notes.of("crash")]
+        gates.gate.set()
+        await settled()
+        assert "local/a" in models.book.offers
