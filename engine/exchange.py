@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 from .attempt import Attempt, Call, Outcome
 from .auth.accounts import NOBODY
@@ -105,9 +106,7 @@ class Exchange:
     async def _loop(self, total: float) -> Outcome:
         clock, route = self.ports.clock, self.route
         begun = clock.monotonic()
-        env = route.variables(self.call.asked, self.call.offer, clock.now(), self.ports.random)
-        if any(plan.asks for plan in route.values.values()):
-            env |= {"_asker": self.call, "_answers": {}}
+        env = self._begin()
         await self._open_session(env)
         await self._look_back(env)
         number, renewed, previous = 1, frozenset[str](), None
@@ -126,6 +125,7 @@ class Exchange:
                     self.sink.restart()
                 case Retry(after=after, rotate=rotate):
                     self.hold.release()
+                    self._again(outcome)
                     await clock.sleep(after)
                     if rotate:
                         tried, renewed = tried | {self.hold.account.digest}, frozenset()
@@ -137,6 +137,22 @@ class Exchange:
                     number, previous = 1, None
                 case _:
                     return self._whole(outcome)
+
+    def _begin(self) -> dict[str, object]:
+        """The roots of the route's templates. Raises ExchangeError while the route is out."""
+        route, call, storms = self.route, self.call, self.keyring.storms
+        storms.enter(route)
+        call.begun = storms.begins(route)
+        now, random = self.ports.clock.now(), self.ports.random
+        env = route.variables(call.asked, call.offer, now, random)
+        if any(plan.asks for plan in route.values.values()):
+            env |= {"_asker": call, "_answers": {}}
+        return env
+
+    def _again(self, outcome: Outcome) -> None:
+        """An attempt is made again. For its own fault an upstream gets only so many."""
+        if outcome.error is not None and OUTCOMES[outcome.error.cls].fault == "upstream":
+            self.keyring.storms.again(self.route)
 
     def _let_go(self) -> None:
         """Account and place are for others now."""
@@ -189,7 +205,16 @@ class Exchange:
         committed, random, joined = self.sink.committed, self.ports.random, self.joined
         said = joined.said(outcome.usage, self.call.asked.chat) if joined else None
         return Seen(
-            number, outcome.error, committed, renewed, left, random, others, outcome.finish, said
+            number,
+            outcome.error,
+            committed,
+            renewed,
+            left,
+            random,
+            others,
+            outcome.finish,
+            said,
+            partial(self.keyring.storms.calm, self.route),
         )
 
     async def _onward(
@@ -231,6 +256,8 @@ class Exchange:
         self.keyring.pools.report(
             self.route, self.hold, cls, retry_after=after, login=outcome.login
         )
+        if not outcome.login:
+            self.keyring.storms.report(self.route, cls)
         self.ports.observer.saw(
             "attempt",
             route=self.route.name,
