@@ -1,4 +1,4 @@
-"""Answers that go on, that others take over, or that are held: what faults in the middle do to them.
+"""Answers that go on, that others take over, or that are held: faults in the middle of them.
 
 The upstream answers by the model's name: one behaviour for each attempt, the last one ever after.
 """
@@ -212,7 +212,7 @@ async def test_who_leaves_in_the_middle_takes_the_upstream_along(
     upstream.asked.clear()
     upstream.left.clear()
     body = json.dumps({"model": model, "messages": HI, "stream": True})
-    reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
+    _, writer = await asyncio.open_connection("127.0.0.1", gate.port)
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{gate.port}\r\n"
     head += f"Authorization: Bearer {CLIENT_KEY}\r\nContent-Type: application/json\r\n"
     writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
