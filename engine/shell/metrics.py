@@ -211,7 +211,7 @@ class Metrics(Collector):
         self._add("penstock_cleanups_total", (route, value, result))
 
     def retry_refused(self, route: str) -> None:
-        self._add("penstock_retries_refused_total", route)
+        self._add("penstock_retries_refused_total", (route,))
 
     def breaker(self, route: str, is_open: bool) -> None:
         self._set("penstock_breaker_open", route, to=int(is_open))
