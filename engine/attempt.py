@@ -48,6 +48,7 @@ class Call:
     splice   (upstream model, stream) -> the client's own bytes with these put in; None: it cannot
     wants_usage   the client asked for usage in the stream
     errand   what is asked instead of a chat
+    begun    called when the answer begins
     aside    it is a question of another request, and leads to none
     """
 
@@ -60,9 +61,12 @@ class Call:
     wants_usage: bool = False
     errand: Errand | None = None
     aside: bool = False
+    begun: Callable[[], None] | None = None
 
     def release(self) -> None:
         """The answer has begun: what only another attempt would need is let go."""
+        if self.begun is not None:
+            self.begun()
         self.splice = None
         self.asked.release()
 

@@ -5,6 +5,8 @@
     attempt        request route outcome status message cause unmatched
     value_fetched  route value result
     value_cleaned  route value result              result: ok, failed, or skipped: no account left
+    retry_refused  route                          counted, not logged
+    breaker        route open                     an upstream is left alone, or asked again
     store_error    store op                        store: whose values they are
     store_state    store up lasted error           lasted: seconds in the state before
     route_loaded   route and more                 what was read of a route file serves now
@@ -59,6 +61,8 @@ class Reporter:
             "value_fetched": self._value_fetched,
             "value_cleaned": self._value_cleaned,
             "account_parked": self._account_parked,
+            "retry_refused": lambda seen: self.metrics.retry_refused(seen["route"]),
+            "breaker": self._breaker,
             "store_error": self._store_error,
             "store_state": self._store_state,
             "store_unreadable": self._store_unreadable,
@@ -119,6 +123,10 @@ class Reporter:
     def _account_parked(self, seen: Fields) -> None:
         self.metrics.account_parked(seen["route"], seen["why"])
         self._line("account_parked", seen, "warning")
+
+    def _breaker(self, seen: Fields) -> None:
+        self.metrics.breaker(seen["route"], seen["open"])
+        self._line("breaker", seen, "warning" if seen["open"] else "info")
 
     def _store_error(self, seen: Fields) -> None:
         store = seen["store"]
