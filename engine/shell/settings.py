@@ -113,9 +113,11 @@ class RedisServer:
 class KeptAnswers:
     """Answers of the Responses API that the gateway keeps for `previous_response_id`."""
 
-    keep: Duration = option(Duration(3600.0), "how long an answer is kept")
+    keep: Duration = option(
+        Duration(3600.0), "how long an answer is kept for `previous_response_id`"
+    )
     most: int = option(1000, "most answers kept of one client")
-    durable: bool = option(False, "they outlive the process")
+    durable: bool = option(False, "kept answers outlive the process")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

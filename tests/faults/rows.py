@@ -31,7 +31,8 @@ ALLOWED = {
     "cache-control", "connection", "content-length", "content-type", "date", "request-id",
     "retry-after", "server", "transfer-encoding", "x-accel-buffering", "x-all-retries-failed",
     "x-penstock-route", "x-penstock-upstream-status", "x-retry-attempts",
-    "x-request-id", "x-should-retry",
+    "openai-processing-ms", "openai-version", "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests", "x-request-id", "x-should-retry", "x-upstream-request-id",
 }  # fmt: skip
 
 
