@@ -48,6 +48,7 @@ class Call:
     splice   (upstream model, stream) -> the client's own bytes with these put in; None: it cannot
     wants_usage   the client asked for usage in the stream
     errand   what is asked instead of a chat
+    tools    its key may have tools of the operator's servers run
     """
 
     asked: Asked
@@ -58,6 +59,7 @@ class Call:
     client_key: Secret | None = None
     wants_usage: bool = False
     errand: Errand | None = None
+    tools: bool = False
 
     def release(self) -> None:
         """The answer has begun: what only another attempt would need is let go."""
