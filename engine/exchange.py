@@ -247,7 +247,7 @@ class Exchange:
         """One report per attempt, whatever happened."""
         self.report.attempts += 1
         error = outcome.error
-        if error is not None and error.cls == "auth_expired" and not self._renews("auth_expired"):
+        if error is not None and error.cls == "auth_expired" and not self._renews(outcome):
             error = outcome.error = dataclasses.replace(error, cls="auth_invalid")
         if error is None or OUTCOMES[error.cls].fault != "client":
             self.keyring.report(self.route, error is not None, outcome.used, scopes)
@@ -273,8 +273,10 @@ class Exchange:
         key = self.call.client_key
         return [key] if key is not None and self.route.roster.client else []
 
-    def _renews(self, cls: str) -> bool:
-        return any(cls in plan.refresh_for for plan in self.route.values.values())
+    def _renews(self, outcome: Outcome) -> bool:
+        """Whether a value that the attempt used can be fetched anew: not every account has one."""
+        values = self.route.values
+        return any("auth_expired" in values[name].refresh_for for name in outcome.used)
 
     async def _renew(
         self, cls: str, outcome: Outcome, scopes: dict[str, str], env: dict[str, object]

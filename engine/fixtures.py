@@ -128,6 +128,9 @@ class FixtureSpec:
     route: str = option(doc="a route's name or file")
     note: str | None = option(None, "what it shows")
     env: dict[str, str] = option({}, "environment variables; fake secrets")
+    files: dict[str, str] = option(
+        {}, "files that the route reads, by the name it gives them; then it reads no others"
+    )
     clock: float = option(1767225600.0, "epoch seconds at which the clock stands")
     seed: int = option(7, "seed of uuid4, rand_alnum and the like")
     tokens: dict[str, Tree] = option(

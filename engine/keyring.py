@@ -197,8 +197,8 @@ class Keyring:
     async def _log_in(self, route: Route, account: Account, name: str, *, missing: bool) -> None:
         """What is there stays until all that is new is there. Never raises."""
         try:
-            await self._anew(route, account, missing=missing)
-            if not missing:
+            fetched = await self._anew(route, account, missing=missing)
+            if fetched and not missing:
                 self.pools.revive(route, account)
         except ExchangeError as error:
             self.pools.refused(route, account, error.cls)
@@ -207,7 +207,8 @@ class Keyring:
         finally:
             self.logging_in.discard(name)
 
-    async def _anew(self, route: Route, account: Account, *, missing: bool) -> None:
+    async def _anew(self, route: Route, account: Account, *, missing: bool) -> bool:
+        """Whether the account has anything of its own to fetch."""
         env = route.unasked(account.parts, self.ports.clock.now(), self.ports.random)
         scopes = {"route": "", "account": account.digest, "session": "", "request": ""}
         line, values = line_of(route, scopes, env), dict[str, object]()
@@ -224,6 +225,7 @@ class Keyring:
             values[name] = _masked(await have(wish), plan)
             if name == account.fetched:
                 env["account"] = {**account.parts, **parts_of(values[name])}
+        return any(route.values[name].scope == "account" for name in values)
 
     def given_up(self, route: Route, account: Account) -> Mapping[str, object] | None:
         """The tokens with which an account could not be logged in."""

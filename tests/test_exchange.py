@@ -67,6 +67,7 @@ async def test_after_the_last_attempt_the_client_is_told() -> None:
         assert world.report.error.status == 503
 
 
+@pytest.mark.rows("IB-5")
 async def test_what_cannot_pass_is_not_tried_again() -> None:
     async with World([Say(b'{"msg":"no"}', 400)]) as world:
         assert error_of(await world.ask(route_of(CUSTOM))).cls == "invalid_request"
@@ -413,6 +414,7 @@ def chunk(text: str = "", finish: str | None = None) -> dict[str, Any]:
     return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
 
 
+@pytest.mark.rows("IB-5", "KB-4")
 async def test_a_relayed_stream_is_tried_again_before_its_content() -> None:
     body = sse(chunk("hi"), chunk(finish="stop"))
     async with World([Say(status=503), Say(sse(chunk(), done=False)), body]) as world:
@@ -420,6 +422,7 @@ async def test_a_relayed_stream_is_tried_again_before_its_content() -> None:
         assert (sink.bytes, sink.error) == (body, None)
 
 
+@pytest.mark.rows("IB-5")
 async def test_a_relayed_stream_is_not_tried_again_after_its_content() -> None:
     body = sse(chunk("hi"), done=False)
     async with World([Say([body], end="reset")]) as world:

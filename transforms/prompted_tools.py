@@ -247,7 +247,23 @@ def _retold(messages: list[Message], style: str) -> list[Message]:
             out[-1] = replace(out[-1], parts=[*out[-1].parts, Text("\n\n"), *parts])
         else:
             out.append(Message("user", parts, name=RESULTS))
-    return [replace(m, name=None) if m.name == RESULTS else m for m in out]
+    return [_plain(m) if m.name == RESULTS else m for m in out]
+
+
+def _plain(message: Message) -> Message:
+    return replace(message, name=None, parts=_joined(message.parts))
+
+
+def _joined(parts: list[Part]) -> list[Part]:
+    """Neighbouring texts as one: some upstreams read no list of them."""
+    out: list[Part] = []
+    for part in parts:
+        last = out[-1] if out else None
+        if isinstance(last, Text) and isinstance(part, Text) and not (last.extras or part.extras):
+            out[-1] = replace(last, text=last.text + part.text)
+        else:
+            out.append(part)
+    return out
 
 
 def _part(part: Part, names: dict[str, str], style: str) -> Iterator[Part]:

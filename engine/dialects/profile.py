@@ -85,6 +85,12 @@ class Profile:
     null_content: Literal["null", "empty", "omit"] = option(
         "null", 'content of an assistant message that has none: null, "", or no key'
     )
+    join_text: str | None = option(
+        None,
+        "Chat requests: several texts of a message are sent as one, with this between them; "
+        "default: as a list",
+        example='" "',
+    )
     usage_in_stream: bool = option(
         True, "streams are asked for usage (stream_options.include_usage)"
     )

@@ -116,9 +116,9 @@ class Reach:
 def roster_of(spec: RouteSpec, reach: Reach) -> Roster:
     """The accounts of a route. What is wrong is noted; what is missing only if there is none."""
     sources = spec.auth.from_ or []
+    if _is_misplaced(sources):
+        reach.wrong("E522", _ALONE, "")
     if any(kind_of(each) == "client_key" for each in sources):
-        if len(sources) > 1:
-            reach.wrong("E522", "`client_key` stands alone: it cannot join other accounts", "")
         return Roster(client=True, per_client=limit_of(spec.limits.per_client))
     many = find(reach.tree, reach.way).kind == "list"
     found: list[Account] = []
@@ -128,11 +128,23 @@ def roster_of(spec: RouteSpec, reach: Reach) -> Roster:
         here = accounts_of(each, place)
         if here:
             del reach.absent[before:]  # what `first_of` passed over
+        elif any(kind_of(last) == "client_key" for last in (each.first_of or [])[-1:]):
+            return Roster(client=True, per_client=limit_of(spec.limits.per_client))
         found += here
     for unset, problem in reach.absent:
         reach.outside.unset += [unset] if unset else []
         reach.problems.append(problem)
     return Roster(union(found), rules_of(spec), per_client=limit_of(spec.limits.per_client))
+
+
+_ALONE = "`client_key` stands alone, or last in a `first_of`: it cannot join other accounts"
+
+
+def _is_misplaced(sources: list[Accounts]) -> bool:
+    """Whether the clients' own keys stand among other accounts, or before some."""
+    kinds = [[kind_of(one) for one in each.first_of or [each]] for each in sources]
+    there = any("client_key" in group for group in kinds)
+    return there and (len(kinds) > 1 or "client_key" in kinds[0][:-1])
 
 
 def rules_of(spec: RouteSpec) -> Rules:

@@ -91,6 +91,11 @@ def _reasoning(asked: Asked) -> object:
     return {"effort": think.effort, "budget": think.budget, "mode": think.mode}
 
 
+def _reasoning_off(asked: Asked) -> object:
+    think = asked.chat.think
+    return _or_absent(think.effort == "none" or think.mode == "off")
+
+
 def _format(asked: Asked) -> object:
     out = asked.chat.out
     if out.format is None:
@@ -114,6 +119,7 @@ FIELDS: dict[str, Callable[[Asked], object]] = {
     "tool_choice": lambda a: _given(a.chat.tool_choice),
     "response_format": _format,
     "reasoning": _reasoning,
+    "reasoning_off": _reasoning_off,
     "seed": lambda a: _given(a.chat.sampling.seed),
     "n": lambda a: a.chat.out.n,
     "user": lambda a: _or_absent(a.chat.user),

@@ -146,6 +146,14 @@ class Library:
             all(entry.whole for entry in loading.entries.values()),
         )
 
+    def there(self, path: str) -> bool:
+        """Whether somebody has logged in there; `~` is the user's folder."""
+        return os.path.exists(os.path.expanduser(path))
+
+    def given(self, name: str) -> str | None:
+        """The text of a file that stands for the one on disk. Raises OSError."""
+        return None
+
     def home(self, path: Path) -> Path:
         """The routes folder a file came from."""
         return next((root for root in self.folders if path.is_relative_to(root)), path.parent)
@@ -176,7 +184,7 @@ class _Loading:
             problem = Problem(file, 0, 0, "E001", f"cannot read the file: {entry.error}")
             return Compiled(self.path.stem, None, [problem], (file,))
         sources = Sources(
-            outside=Outside(env=self.library.env, read=self.referenced, exists=self.there),
+            outside=Outside(env=self.library.env, read=self.referenced, exists=self.library.there),
             parent=self.parent,
             transform=self.transform,
             execute=self.library.execute,
@@ -201,12 +209,11 @@ class _Loading:
         hint = "; a file is written `./…`" if "/" in name or name.endswith(SUFFIXES) else ""
         return f"no preset `{name}`{hint or did_you_mean(name, known)}"
 
-    def there(self, path: str) -> bool:
-        """Whether somebody has logged in there; `~` is the user's folder."""
-        return os.path.exists(os.path.expanduser(path))
-
     def referenced(self, name: str) -> str:
         """The text of a `${file:}` or of accounts, relative to the route's file. Raises OSError."""
+        given = self.library.given(name)
+        if given is not None:
+            return given
         entry = self.look(os.path.join(os.path.dirname(self.path), os.path.expanduser(name)))
         if not entry.digest:
             raise OSError(entry.error)

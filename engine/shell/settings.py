@@ -96,6 +96,9 @@ class Cors:
 class Limits:
     request: Size = option(Size(32 * 1024**2), "largest body of a client's request")
     header: Size = option(Size(64 * 1024), "largest head of a client's request")
+    connections: int = option(
+        0, "most connections that are open at once for one account (or route) to one host; 0: any"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -439,6 +442,7 @@ _RULES: tuple[tuple[str, Callable[[Any], object], str], ...] = (
     ("cors.origins", lambda all_: all(map(_ORIGIN.fullmatch, all_)),
      "names origins such as `https://chat.example.com`, without `*` and path"),
     ("redis.prefix", re.compile(r"[\w.:-]+").fullmatch, "has letters, digits, `_`, `.`, `:`, `-`"),
+    ("limits.connections", lambda count: count >= 0, "is 0 or more"),
     ("redis.timeout", lambda seconds: seconds >= 0.01, "is 10ms or more"),
     ("hosts", lambda all_: all(map(_HOST.fullmatch, all_)), "names hosts, without scheme and port"),
 )  # fmt: skip

@@ -79,6 +79,22 @@ def _inside(folder: Path) -> Iterator[Path]:
             yield path
 
 
+class Prepared(Shelf):
+    """The shelf of one fixture: its environment, and its files and logins for those of the disk."""
+
+    def __init__(self, folders: list[Path], fixture: Fixture, *, bundled: bool = False) -> None:
+        super().__init__(folders, env=fixture.spec.env, bundled=bundled)
+        self._files, self._logged_in = fixture.spec.files, bool(fixture.spec.tokens)
+
+    def there(self, path: str) -> bool:
+        return self._logged_in
+
+    def given(self, name: str) -> str | None:
+        if self._files and name not in self._files:
+            raise FileNotFoundError("not among the files of the fixture")
+        return self._files.get(name)
+
+
 class Bench:
     """Tries fixtures on the routes of some folders; the shipped routes and examples come last."""
 
@@ -123,11 +139,12 @@ class Bench:
 
     def _subject(self, fixture: Fixture) -> Subject | str:
         """The route of a fixture; or why there is none."""
-        name, env = fixture.spec.route, fixture.spec.env
-        beside = Path(fixture.file).parent
-        key = (str(beside) if _is_file(name) else "", name, *map(repr, sorted(env.items())))
+        spec, beside = fixture.spec, Path(fixture.file).parent
+        name, world = spec.route, (*sorted(spec.env.items()), *sorted(spec.files.items()))
+        place = str(beside) if _is_file(name) else ""
+        key = (place, name, str(bool(spec.tokens)), *map(repr, world))
         if key not in self._subjects:
-            self._subjects[key] = self._compile(name, beside, env)
+            self._subjects[key] = self._compile(name, beside, fixture)
         subject = self._subjects[key]
         if subject is None:
             return f"there is no route `{name}`"
@@ -135,12 +152,12 @@ class Bench:
             return "\n".join(str(problem) for problem in subject.compiled.errors)
         return subject
 
-    def _compile(self, name: str, beside: Path, env: dict[str, str]) -> Subject | None:
+    def _compile(self, name: str, beside: Path, fixture: Fixture) -> Subject | None:
         if _is_file(name):
             path = beside / name
-            found = Shelf([path.parent], env=env).load(path) if path.is_file() else None
+            found = Prepared([path.parent], fixture).load(path) if path.is_file() else None
         else:
-            found = Shelf(self._folders, env=env, bundled=True).find(name)
+            found = Prepared(self._folders, fixture, bundled=True).find(name)
         if found is None:
             return None
         coverage = self._coverage.setdefault(found.name, Coverage())

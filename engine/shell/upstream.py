@@ -65,9 +65,13 @@ class Pool:
 
 
 class AiohttpUpstream:
-    """Calls upstreams. `close()` it at the end; `line_key` makes pools."""
+    """Calls upstreams. `close()` it at the end; `line_key` makes pools.
 
-    def __init__(self) -> None:
+    connections: most that a pool opens to one host at once, 0: any.
+    """
+
+    def __init__(self, connections: int = 0) -> None:
+        self._connections = connections
         self._pools: OrderedDict[Line, Pool] = OrderedDict()
         self._jars: dict[str, aiohttp.CookieJar] = {}
         self._fresh: dict[Line, Pool] = {}
@@ -103,6 +107,7 @@ class AiohttpUpstream:
     def _made(self, line: Line, *, reuse: bool) -> Pool:
         connector = Connector(
             limit=0,
+            limit_per_host=self._connections,
             ttl_dns_cache=60,
             force_close=not reuse,
             ssl=_tls(line.verify, line.ca),

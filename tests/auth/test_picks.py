@@ -52,6 +52,7 @@ def test_the_first_is_taken_as_long_as_it_can_be() -> None:
     assert taken(of, 2) == "bb"
 
 
+@pytest.mark.rows("KT-16")
 def test_the_least_busy_is_taken_and_of_equals_the_one_that_rested_longest() -> None:
     of = pool("least_busy", a=1, b=1, c=1)
     assert taken(of, 7, release=False) == "abcabca"
@@ -66,6 +67,7 @@ def test_by_chance_everybody_is_taken() -> None:
     assert min(counts.values()) > 60
 
 
+@pytest.mark.rows("KT-16")
 def test_weights_are_kept_and_mixed() -> None:
     assert taken(pool("weighted", a=3, b=1), 8) == "aabaaaba"
     of = pool("weighted", a=3, b=1)

@@ -71,6 +71,7 @@ def test_what_is_not_the_accounts_fault_never_counts(cls: str) -> None:
 
 @pytest.mark.rows("K2-08", "KB-8", "FL-39", "FB-16")
 @pytest.mark.parametrize("cls", OWN)
+@pytest.mark.rows("K2-08", "KB-8")
 def test_failures_in_a_row_park_an_account_for_a_time(cls: str) -> None:
     pool = of("a", after=3, rest=600.0)  # alone: nothing but the count parks it
     for _ in range(2):
@@ -90,6 +91,7 @@ def test_a_refused_credential_is_out_until_it_changes() -> None:
     assert free(changed) == "a"
 
 
+@pytest.mark.rows("KB-8")
 def test_a_refused_credential_may_come_back_by_itself() -> None:
     pool = of(refused=60.0)
     pool.report(named(pool, "a"), "auth_invalid", NOW)
@@ -116,6 +118,7 @@ def test_a_class_says_how_long_an_account_is_out(
     assert until(pool, "a") == (NOW + rest if rest else 0.0)
 
 
+@pytest.mark.rows("KT-16")
 def test_a_limit_that_lasts_cools_an_account_longer_and_longer() -> None:
     pool, now, waits = of(), NOW, []
     for _ in range(8):
@@ -211,6 +214,7 @@ def test_a_success_between_failures_breaks_the_row() -> None:
     assert pool.report(named(pool, "b"), "auth_expired", NOW).refresh == ()
 
 
+@pytest.mark.rows("K2-09")
 def test_a_small_pool_is_left_alone() -> None:
     pool = of("ab", refresh=2, min_pool=3)
     pool.report(named(pool, "a"), "auth_expired", NOW)

@@ -85,6 +85,7 @@ BAD_KEYS: dict[str, dict[str, str]] = {
 
 @pytest.mark.parametrize("client", DIALECTS)
 @pytest.mark.parametrize("headers", BAD_KEYS.values(), ids=BAD_KEYS)
+@pytest.mark.rows("K2-02", "KB-16", "IB-1")
 async def test_a_bad_key_is_refused_before_any_call(
     here: Stage, client: str, headers: dict[str, str]
 ) -> None:
@@ -159,6 +160,7 @@ NOT_SERVED: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("body", NOT_SERVED.values(), ids=NOT_SERVED)
+@pytest.mark.rows("K2-37", "IF-09")
 async def test_a_body_that_cannot_be_served_is_a_400(here: Stage, body: bytes) -> None:
     with no_call(here):
         reply = await post(here, "openai_chat", body)
@@ -197,6 +199,7 @@ async def test_odd_text_in_a_request_is_served(
     [("GET", "/v1/chat/completions", 405), ("DELETE", "/v1/models", 405),
      ("POST", "/v1/nothing", 404), ("GET", "/../etc/passwd", 404), ("PATCH", "/", 405)],
 )  # fmt: skip
+@pytest.mark.rows("K2-37")
 async def test_a_wrong_path_or_method_is_an_error_of_the_dialect(
     here: Stage, method: str, path: str, status: int
 ) -> None:

@@ -25,6 +25,7 @@ def test_redirects_and_faults_send_nothing_anywhere_else(verdicts: Verdicts) -> 
     assert verdicts.astray == []
 
 
+@pytest.mark.rows("KB-9")
 def test_no_descriptor_is_left_open(verdicts: Verdicts) -> None:
     # Besides connections for reuse: the database, once something was kept, and its journal.
     assert verdicts.descriptors <= verdicts.connections + 3

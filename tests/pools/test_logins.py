@@ -77,6 +77,7 @@ async def test_a_refused_login_parks_that_account_and_the_next_one_is_taken(
         assert identity.tried == 3
 
 
+@pytest.mark.rows("K2-14", "KB-6")
 async def test_while_the_service_is_down_nobody_is_parked_and_it_is_not_stormed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +116,7 @@ async def test_tokens_are_spread_so_that_they_do_not_end_together(
         assert ends[-1] - ends[0] > 60  # of an hour
 
 
-@pytest.mark.rows("K2-11", "KB-6")
+@pytest.mark.rows("K2-09", "K2-11", "KB-6")
 async def test_accounts_that_fail_in_a_row_are_logged_in_anew_though_no_class_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +136,7 @@ async def test_accounts_that_fail_in_a_row_are_logged_in_anew_though_no_class_sa
         assert sorted(await who(on, 3)) == ["p0", "p1", "p2"]
 
 
-@pytest.mark.rows("K2-18")
+@pytest.mark.rows("K2-18", "K2-10")
 async def test_when_all_are_out_for_their_tokens_they_log_in_and_the_request_is_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +149,7 @@ async def test_when_all_are_out_for_their_tokens_they_log_in_and_the_request_is_
         assert set(identity.logins.values()) == {2}
 
 
+@pytest.mark.rows("K2-12", "K2-16")
 async def test_tokens_survive_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text, identity = route(value="persist: true"), Identity()
     for _ in range(2):

@@ -35,6 +35,14 @@ def test_the_parts_that_a_source_gives_are_known(source: str, part: str, codes: 
     assert codes[-1:] == [code for code in found if "E302" in code or "E203" in code][-1:]
 
 
+def test_without_a_key_of_its_own_a_route_takes_the_clients() -> None:
+    text = f"{HEAD}auth: {{ from: {{ first_of: [ {{ env: K }}, {{ client_key: true }} ] }}"
+    text += ', bearer: "{{ account.key }}" }\n'
+    assert (problems_of(text), route_of(text).roster.client) == ([], True)
+    own = route_of(text, env={"K": "k"}).roster
+    assert (own.client, [each.id for each in own.accounts]) == (False, ["env:K"])
+
+
 def test_outputs_of_a_value_may_be_any_part() -> None:
     text = f'{HEAD}auth: {{ from: {{ value: v }}, bearer: "{{{{ account.id }}}}" }}\n'
     assert problems_of(text + VALUE % "{ id: [ { json: $.id } ] }") == []

@@ -62,6 +62,12 @@ def test_what_the_client_did_not_send_is_absent(name: str) -> None:
     assert view(asked(), [name]) == {}
 
 
+def test_no_thinking_is_told_from_no_wish() -> None:
+    assert view(asked(reasoning_effort="none"), ["reasoning_off"]) == {"reasoning_off": True}
+    assert view(asked(reasoning_effort="low"), ["reasoning_off"]) == {}
+    assert view(asked(), ["reasoning_off"]) == {}
+
+
 def test_no_thinking_is_no_reasoning() -> None:
     assert view(asked(reasoning_effort="none"), ["reasoning"]) == {}
 

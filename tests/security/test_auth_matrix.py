@@ -91,6 +91,7 @@ def judged(on: Staged, method: str, path: str) -> int:
     return 405 if any(path == known for _, known in handlers) else 404
 
 
+@pytest.mark.rows("KB-5", "KB-16", "K2-02", "IB-1")
 async def test_nobody_without_the_key_gets_in_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +166,7 @@ async def test_a_key_kept_as_a_hash_is_opened_by_the_key_alone(
             assert (await on.ask("m", "mode:good", key=key))[0] == 401
 
 
+@pytest.mark.rows("KB-5", "IB-1")
 async def test_without_an_admin_key_there_is_no_admin_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

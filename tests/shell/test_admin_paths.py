@@ -38,6 +38,7 @@ def test_every_schema_of_it_is_one() -> None:
             jsonschema.Draft202012Validator.check_schema(schema)
 
 
+@pytest.mark.rows("IF-07")
 async def test_every_answer_fits_its_description(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,7 +64,7 @@ async def test_every_answer_fits_its_description(
         assert await at.get("openapi.json") == openapi()
 
 
-@pytest.mark.rows("FL-33", "FL-34")
+@pytest.mark.rows("IF-07", "FL-33", "FL-34")
 async def test_statistics_count_from_the_last_reset_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +84,7 @@ async def test_statistics_count_from_the_last_reset_on(
         }  # fmt: skip
 
 
+@pytest.mark.rows("K2-32")
 async def test_metrics_tell_how_many_accounts_are_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

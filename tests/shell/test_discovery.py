@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from engine.errors import ExchangeError
 from engine.route.book import make_book
 from engine.route.route import Route
@@ -59,6 +61,7 @@ async def looking(world: World, *routes: Route) -> AsyncIterator[tuple[Models, G
         await asyncio.wait([task])
 
 
+@pytest.mark.rows("IF-19")
 async def test_what_is_found_is_offered() -> None:
     async with World([LIST]) as world, looking(world, route_of(ROUTE)) as (models, gates):
         assert sorted(models.book.offers) == [
@@ -113,6 +116,7 @@ async def test_a_list_outlives_a_reload_from_the_same_place_only() -> None:
         assert len(world.upstream.requests) == 3
 
 
+@pytest.mark.rows("IF-19")
 async def test_what_is_written_down_wins_over_what_is_found() -> None:
     other = route_of(
         ROUTE.replace("local", "other").replace("discover", "x-discover") + "models: [a]\n"

@@ -126,6 +126,7 @@ async def test_interim_answers_are_passed_over() -> None:
         assert 1 == played.opened
 
 
+@pytest.mark.rows("K2-15", "KT-13")
 async def test_a_proxy_is_asked_for_the_whole_url_with_its_own_credentials() -> None:
     async with raw(OK, OK) as (played, at, upstream):
         line = Line(proxy=f"http://who:pass@{at}")

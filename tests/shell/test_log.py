@@ -77,6 +77,7 @@ def test_lines_are_written_without_closing() -> None:
         ("error", ["error"]),
     ],
 )
+@pytest.mark.rows("K2-31")
 def test_only_the_level_and_above_is_written(level: str, expected: list[str]) -> None:
     out = io.BytesIO()
     log = logger(out, level=level)

@@ -107,6 +107,7 @@ async def test_a_browser_that_comes_back(tmp_path: Path) -> None:
             assert (await ask(running))[0] == 200
 
 
+@pytest.mark.rows("IF-01")
 async def test_a_page_with_names_of_its_own(tmp_path: Path) -> None:
     async with identity() as service:
         person = Person()
@@ -116,6 +117,7 @@ async def test_a_page_with_names_of_its_own(tmp_path: Path) -> None:
         assert "code_verifier" not in service.asked[0]
 
 
+@pytest.mark.rows("IF-01")
 async def test_requests_that_are_not_of_this_login_change_nothing(tmp_path: Path) -> None:
     async with identity() as service:
         person = Person()
@@ -142,6 +144,7 @@ async def test_a_person_who_says_no(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["the address", "the code"])
+@pytest.mark.rows("IF-01")
 async def test_without_a_browser_the_address_or_the_code_is_pasted(
     tmp_path: Path, whole: bool
 ) -> None:

@@ -96,6 +96,7 @@ async def test_tokens_of_another_program_are_used(tmp_path: Path) -> None:
         assert stored(tmp_path) == kept
 
 
+@pytest.mark.rows("IF-02", "IB-2")
 async def test_a_token_that_is_over_is_refreshed_once_for_all(tmp_path: Path) -> None:
     async with identity(delay=0.1) as service:
         old = log_in(service, tmp_path, left=-1, email="kept@example.com")
@@ -110,6 +111,7 @@ async def test_a_token_that_is_over_is_refreshed_once_for_all(tmp_path: Path) ->
         assert (tmp_path / "creds.json").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.rows("IF-02")
 async def test_a_token_about_to_end_is_renewed_while_requests_go_on(tmp_path: Path) -> None:
     async with identity() as service:
         log_in(service, tmp_path, left=1800)
@@ -145,6 +147,7 @@ async def test_a_token_that_the_upstream_refuses_is_refreshed_and_tried_once(
         assert "at-" not in text
 
 
+@pytest.mark.rows("IF-23")
 async def test_a_dead_login_is_not_tried_again_until_somebody_logs_in(tmp_path: Path) -> None:
     async with identity() as service:
         log_in(service, tmp_path, left=-1)
@@ -169,6 +172,7 @@ async def test_a_dead_login_is_not_tried_again_until_somebody_logs_in(tmp_path: 
     ],
     ids=["an error as 200", "down", "too many"],
 )
+@pytest.mark.rows("IF-23")
 async def test_trouble_keeps_the_old_token_while_it_is_valid(tmp_path: Path, trouble: Any) -> None:
     async with identity() as service:
         kept = log_in(service, tmp_path, left=100)
@@ -181,6 +185,7 @@ async def test_trouble_keeps_the_old_token_while_it_is_valid(tmp_path: Path, tro
         assert stored(tmp_path) == kept
 
 
+@pytest.mark.rows("IF-02")
 async def test_the_key_of_the_exchange_is_used_and_kept(tmp_path: Path) -> None:
     async with identity(keyed=True) as service:
         log_in(service, tmp_path, left=-1, apiKey="key-of-yesterday")
@@ -190,6 +195,7 @@ async def test_the_key_of_the_exchange_is_used_and_kept(tmp_path: Path) -> None:
         assert stored(tmp_path)["apiKey"] == service.calls[0]
 
 
+@pytest.mark.rows("IB-3")
 async def test_a_failed_exchange_never_overwrites_a_good_key(tmp_path: Path) -> None:
     async with identity(keyed=True) as service:
         service.good.add("key-of-old")
@@ -265,6 +271,7 @@ async def test_two_engines_on_one_store_refresh_once(tmp_path: Path) -> None:
         assert (service.refreshes, service.reused) == (1, 0)
 
 
+@pytest.mark.rows("IB-2")
 async def test_two_engines_on_one_file_refresh_once(tmp_path: Path) -> None:
     async with identity(delay=0.2) as service:
         log_in(service, tmp_path, left=-1)

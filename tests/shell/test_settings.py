@@ -53,6 +53,7 @@ def test_defaults(path: Path) -> None:
     assert settings.routes == []
 
 
+@pytest.mark.rows("K2-04", "KT-03", "K2-31")
 def test_everything_can_be_said(path: Path) -> None:
     settings = load(
         path,
@@ -69,7 +70,7 @@ admin: {{ key: "admin-{KEY}" }}
 cors: {{ origins: ["https://chat.example.com", "http://[::1]:3000"] }}
 hosts: [gateway.example.com, 10.0.0.7]
 watch: "off"
-limits: {{ request: 1MiB, header: 16KiB }}
+limits: {{ request: 1MiB, header: 16KiB, connections: 50 }}
 drain: 10m
 x-note: free
 """,
@@ -80,10 +81,12 @@ x-note: free
     assert settings.state == str(path.parent / "state")
     assert settings.admin.key is not None
     assert settings.admin.key.reveal() == f"admin-{KEY}"
-    assert (settings.watch, settings.drain, settings.limits.request) == ("off", 600.0, 1024**2)
+    assert (settings.watch, settings.drain) == ("off", 600.0)
+    assert (settings.limits.request, settings.limits.connections) == (1024**2, 50)
     assert settings.transforms.own is False
 
 
+@pytest.mark.rows("TB-1")
 def test_an_unknown_key_names_line_column_and_the_near_word(path: Path) -> None:
     found = problems(path, KEYED + "listen: { prot: 80 }\n")
     assert str(found[0]) == (
@@ -158,6 +161,7 @@ def test_a_tilde_is_the_home_folder(path: Path) -> None:
         ("redis: { url: 'redis://[' }", "names a server"),
     ],
 )
+@pytest.mark.rows("K2-04")
 def test_values_that_cannot_be_are_refused(path: Path, line: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
         load(path, f"{KEYED}{line}\n")
@@ -217,6 +221,7 @@ def test_warnings_are_noted_and_do_not_refuse(path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "clients: {}\n", "clients: { keys: [] }\n"])
+@pytest.mark.rows("K2-01", "KB-16", "IB-1")
 def test_without_a_key_the_server_does_not_start_and_says_how_to(path: Path, text: str) -> None:
     (problem,) = problems(path, text)
     assert problem.code == "E601"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from engine.auth.aws_sigv4 import Keys, load
@@ -84,6 +85,7 @@ async def ask(url: str) -> tuple[int, Any]:
         return answer.status, json.loads(await answer.read())
 
 
+@pytest.mark.rows("IF-05")
 async def test_the_upstream_agrees_with_the_signature_of_each_attempt(tmp_path: Path) -> None:
     nonces: list[str] = []
 

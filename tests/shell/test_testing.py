@@ -63,6 +63,26 @@ def test_a_file_that_is_named_is_taken_whatever_it_says(tmp_path: Path) -> None:
 
 # ---- trying ----
 
+POOL = (
+    ROUTE
+    + """\
+auth:
+  from: { first_of: [ { file: ~/keys.txt }, { file: more.txt } ] }
+  bearer: "{{ account.key }}"
+"""
+)
+
+
+async def test_a_fixture_brings_the_files_of_its_route(routes: Path, tmp_path: Path) -> None:
+    (routes / "made.yaml").write_text(POOL)
+    (routes / "more.txt").write_text("key-on-the-disk")
+    asked = {"expect": {"headers": {"authorization": "Bearer key-1"}}, **GOOD}
+    told = write(tmp_path / "f.yaml", asked, files={"~/keys.txt": "key-1"})
+    assert (await tried(routes, told)).complaints == []
+    bare = write(tmp_path / "g.yaml", asked, files={"other.txt": "key-1"})
+    (complaint,) = (await tried(routes, bare)).complaints
+    assert "cannot read file `more.txt`: not among the files of the fixture" in complaint
+
 
 async def test_a_fixture_that_holds_has_no_complaints(routes: Path, tmp_path: Path) -> None:
     trial = await tried(routes, write(tmp_path / "f.yaml", GOOD, note="hm", expect={"text": "Hi"}))

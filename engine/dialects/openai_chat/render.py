@@ -270,7 +270,9 @@ def _message(message: Message, profile: Profile, dropped: list[str]) -> Extras:
     _set(out, "name", message.name)
     parts = [part for part in message.parts if _sayable(part, dropped)]
     content = [part for part in parts if not isinstance(part, Reasoning | Refusal | ToolCall)]
-    if "content" in message.extras:
+    if content and profile.join_text is not None and _bare(content):
+        out["content"] = profile.join_text.join(text_of([part]) for part in content)
+    elif "content" in message.extras:
         listed = [part for part in parts if not isinstance(part, Reasoning | ToolCall)]
         out["content"] = [_part(part) for part in listed]
     elif content or role != "assistant":
@@ -292,10 +294,13 @@ def _sayable(part: Part, dropped: list[str]) -> bool:
     return False
 
 
+def _bare(content: Sequence[Part]) -> bool:
+    return all(isinstance(part, Text) and not part.extras for part in content)
+
+
 def _plain(content: Sequence[Part], role: str) -> object:
     """Content in its natural form: a string where text is all there is to say."""
-    bare = all(isinstance(part, Text) and not part.extras for part in content)
-    if bare and (len(content) < 2 or role == "assistant"):
+    if _bare(content) and (len(content) < 2 or role == "assistant"):
         return text_of(list(content))
     return [_part(part) for part in content]
 

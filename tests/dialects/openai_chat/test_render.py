@@ -258,6 +258,14 @@ def test_earlier_reasoning_goes_into_the_field_of_the_profile(
     assert [{"role": "assistant", "content": "a", **wanted}] == found
 
 
+def test_several_texts_may_be_joined() -> None:
+    turn = Message("user", [Text("a"), Text("b")], extras={"content": None})
+    image = Message("user", [Text("a"), Media("image", url="https://x")])
+    joined = Profile(join_text=" ")
+    assert messages([turn], joined) == [{"role": "user", "content": "a b"}]
+    assert messages([image], joined) == messages([image])
+
+
 def test_foreign_opaque_parts_are_dropped_and_named() -> None:
     request = foreign(
         Message("user", [Text("a"), Opaque("anthropic_messages", "search_result", {})])
