@@ -36,6 +36,7 @@ from .keys import ClientKeys
 from .library import Library
 from .listener import Listener
 from .log import Logger, take_over
+from .mcp_settings import grants
 from .metrics import Metrics
 from .prefetch import prefetch
 from .redact import Redactor
@@ -44,6 +45,7 @@ from .server import Server
 from .settings import KeptAnswers, Listen, Settings
 from .stores import Stores, open_stores
 from .tokens import TokenPlaces
+from .tools import ToolsAdmin, open_tools
 from .upstream import AiohttpUpstream
 from .watch import RouteKeeper
 
@@ -128,6 +130,7 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     stack.push_async_callback(upstream.close)
     stores = open_stores(settings, clock, observer)
     stack.push_async_callback(stores.close)
+    tools = await stack.enter_async_context(open_tools(settings.mcp, observer))
     random = Random(SystemRandom().getrandbits(128))
     ports = Ports(
         upstream,
@@ -139,6 +142,7 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
         BotocoreAws(redactor.add),
         stores.shared,
         TokenPlaces(stores.durable, clock, observer, random),
+        tools,
     )
     keyring = await stack.enter_async_context(Keyring(ports))
     sessions, continued = Sessions(ports), _continued(ports, settings.responses)
@@ -154,7 +158,13 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
         settings=settings,
         keys=None if settings.clients.auth == "none" else ClientKeys(settings.clients.keys),
         chats=Chats(
-            lambda: models.book, ports, keyring, sessions, redactor.clean, continued=continued
+            lambda: models.book,
+            ports,
+            keyring,
+            sessions,
+            redactor.clean,
+            continued=continued,
+            may_run=grants(settings.clients.tools),
         ),
         ready=lambda: bool(keeper.book.routes),
         since=int(clock.now()),
@@ -210,10 +220,9 @@ async def _admin(
     if key is None:
         return None
     sessions = ConversationsAdmin(chats.sessions, lambda: keeper.book, clients)
-    begun = clock.monotonic()
-    admin = Admin(
-        key, keeper, stores, metrics, (accounts, sessions), lambda: clock.monotonic() - begun
-    )
+    tools = ToolsAdmin(chats.ports.tools, settings.mcp, clock, chats.ports.observer)
+    begun, parts = clock.monotonic(), (accounts, sessions, tools)
+    admin = Admin(key, keeper, stores, metrics, parts, lambda: clock.monotonic() - begun)
     if own is None:
         server.extend(admin.table())
         return None

@@ -75,6 +75,7 @@ class Chats:
 
     clean      takes secrets out of errors
     continued  goes on from answers that were kept; None: with its defaults
+    may_run    whether this client's requests may have tools run
     """
 
     book: Callable[[], RouteBook]
@@ -85,6 +86,7 @@ class Chats:
     draining: bool = False
     under_way: set[Open] = field(default_factory=set)
     continued: Continued | None = None
+    may_run: Callable[[str], bool] = lambda client: False
     _counts: dict[str, int] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     recall: Recall = field(init=False)
@@ -172,6 +174,7 @@ class Chats:
             splice=partial(dialect.splice, body, scan) if scan is not None else None,
             client_key=caller.key,
             wants_usage=usage,
+            tools=self.may_run(caller.client),
         )
         return route, call, name
 

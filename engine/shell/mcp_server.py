@@ -12,7 +12,8 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from fnmatch import fnmatchcase
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import httpx2
 from mcp import Client, MCPError, StdioServerParameters
@@ -119,7 +120,7 @@ class Server:
         """One connection, as long as it holds."""
         self._set("starting")
         self.starts += 1
-        client = Client(self._transport(), cache=None, message_handler=self._hear)  # type: ignore[arg-type]
+        client = Client(self._transport(), cache=None, message_handler=self._hear)
         async with asyncio.timeout(float(self.spec.start)) as limit, client:
             limit.reschedule(None)
             self._client = client
@@ -155,7 +156,7 @@ class Server:
         program, *arguments = spec.command
         env = {name: value.reveal() for name, value in spec.env.items()}
         started = StdioServerParameters(command=program, args=arguments, env=env, cwd=spec.cwd)
-        with open(spec.log or os.devnull, "a") as log:
+        with _appending(spec.log or os.devnull) as log:
             async with stdio_client(started, errlog=log) as (read, write):
                 yield Watched(read, self._leave.set), write
 
@@ -246,6 +247,10 @@ class Server:
         if lost:
             return _failed("down", f"the server {self.name} of this tool went away")
         return _failed("error", error.message)
+
+
+def _appending(path: str) -> TextIO:
+    return Path(path).open("a")
 
 
 def _failed(outcome: Any, text: str) -> ToolAnswer:

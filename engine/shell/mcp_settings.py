@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from engine.options import Duration, Secret, Size, option
+from engine.route.nodes import read
 from engine.route.urls import wrong_url
 
 from .keys import ClientKeys, digest
@@ -45,6 +47,15 @@ class McpServer:
     start: Duration = option(Duration(20.0), "limit for its start, or for the first contact")
     result: Size = option(Size(256 * 1024), "largest text of a result; what is more is cut off")
     log: str | None = option(None, "a file for what it writes to stderr; default: dropped")
+
+
+def declared_servers(files: Iterable[Path]) -> frozenset[str] | None:
+    """The names of servers in server files, whatever else is wrong there; None without a file."""
+    trees = [read(path.read_bytes(), str(path), []) for path in files]
+    if not trees:
+        return None
+    maps = [tree.get("mcp") for tree in trees if tree is not None]
+    return frozenset(name for node in maps if node and node.kind == "map" for name in node.value)
 
 
 def secrets_of(servers: Mapping[str, McpServer]) -> Iterator[Secret]:

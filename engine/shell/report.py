@@ -5,6 +5,8 @@
     attempt        request route outcome status message cause unmatched
     value_fetched  route value result
     value_cleaned  route value result              result: ok, failed, or skipped: no account left
+    tool_call      request client route server tool outcome seconds sent received
+                   one line per call of a tool; sizes in characters, nothing of its content
     store_error    store op                        store: whose values they are
     store_state    store up lasted error           lasted: seconds in the state before
     route_loaded   route and more                 what was read of a route file serves now
@@ -31,7 +33,10 @@ from .log import LONGEST, Logger, where
 from .metrics import Metrics
 
 STORE_LINE_EVERY = 60.0  # seconds: a store that is down is one line, not one per request
-_OTHERS = dict.fromkeys(("watch_failed", "route_mounted_alone", "transform_slow"), "warning")
+_OTHERS = dict.fromkeys(
+    ("watch_failed", "route_mounted_alone", "transform_slow", "tools_down", "tools_failed"),
+    "warning",
+)
 _BY_FAULT = {"client": "info", "upstream": "warning", "account": "warning", "operator": "error"}
 _LEVELS = {"ok": "info", **{name: _BY_FAULT[known.fault] for name, known in OUTCOMES.items()}}
 
@@ -59,6 +64,7 @@ class Reporter:
             "value_fetched": self._value_fetched,
             "value_cleaned": self._value_cleaned,
             "account_parked": self._account_parked,
+            "tool_call": self._tool_call,
             "store_error": self._store_error,
             "store_state": self._store_state,
             "store_unreadable": self._store_unreadable,
@@ -118,6 +124,10 @@ class Reporter:
     def _account_parked(self, seen: Fields) -> None:
         self.metrics.account_parked(seen["route"], seen["why"])
         self._line("account_parked", seen, "warning")
+
+    def _tool_call(self, seen: Fields) -> None:
+        self.metrics.tool_call(seen["route"], seen["server"], seen["outcome"], seen["seconds"])
+        self._line("tool_call", seen, "info" if seen["outcome"] == "ok" else "warning")
 
     def _store_error(self, seen: Fields) -> None:
         store = seen["store"]

@@ -288,6 +288,7 @@ class _Loading:
             state_key=self._state_keys(settings.state_key),
             routes=[self._path("routes", folder) for folder in settings.routes],
             state=self._path("state", settings.state) if settings.state else self._state(),
+            mcp={name: self._placed(name, server) for name, server in settings.mcp.items()},
         )
 
     def _keys(self, clients: Clients) -> list[Secret]:
@@ -424,6 +425,14 @@ class _Loading:
         if text.startswith("~/") and self.env.get("HOME"):
             text = self.env["HOME"] + text[1:]
         return text if self._mark(dotted).file == GIVEN else str(self.base / text)
+
+    def _placed(self, name: str, server: McpServer) -> McpServer:
+        places = {
+            key: self._path(f"mcp.{name}.{key}", path)
+            for key, path in (("cwd", server.cwd), ("log", server.log))
+            if path
+        }
+        return dataclasses.replace(server, **places)  # type: ignore[arg-type]
 
     def _state(self) -> str:
         home = self.env.get("HOME")
