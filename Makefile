@@ -46,6 +46,8 @@ test-rows: setup
 # Command-line clients against the engine; needs Node.js 20 and npm, which installs them.
 test-clients: setup
 	cd tests/clients/cli && npm ci --ignore-scripts --no-audit --no-fund
+	cd tests/clients/cli && node node_modules/@anthropic-ai/claude-code/install.cjs
+	cd tests/clients/cli && node node_modules/opencode-ai/postinstall.mjs
 	PENSTOCK_TEST_CLIENTS=1 PENSTOCK_TEST_NO_SKIP=1 $(BIN)/python -m pytest -q tests/clients/cli
 
 # MCP servers from npm for the suite, which skips their tests without them; needs Node.js 20.

@@ -49,6 +49,7 @@ class Call:
     wants_usage   the client asked for usage in the stream
     errand   what is asked instead of a chat
     tools    its key may have tools of the operator's servers run
+    aside    it is a question of another request, and leads to none
     """
 
     asked: Asked
@@ -60,6 +61,7 @@ class Call:
     wants_usage: bool = False
     errand: Errand | None = None
     tools: bool = False
+    aside: bool = False
 
     def release(self) -> None:
         """The answer has begun: what only another attempt would need is let go."""

@@ -5,7 +5,7 @@ What goes wrong with a request is raised inside the flow, which may know a way t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +15,15 @@ from .auth.tokens import kept
 from .errors import ExchangeError
 from .options import Secret
 from .ports import Line, Ports
+from .route.asking import Question
 from .wire import HttpRequest, HttpResponse
 
 SECRET = ("access_token", "refresh_token")
+
+
+async def no_answer(question: Question, **more: object) -> str:
+    """Where there are no other routes."""
+    raise ExchangeError("unavailable", f"value `{question.name}`: no model can be asked here")
 
 
 @dataclass(slots=True)
@@ -29,6 +35,7 @@ class Driver:
     told    is given what must never be shown
     show    shows a person a page and a code
     recalled   the tokens as they were found last
+    answer  puts a question to a model
     name    what is fetched, for messages
     """
 
@@ -40,6 +47,7 @@ class Driver:
     told: Callable[[list[Secret]], None] = lambda secrets: None
     show: Callable[[Show], None] = lambda shown: None
     recalled: Mapping[str, object] | None = None
+    answer: Callable[[Question], Awaitable[str]] = no_answer
     name: str = "a login"
 
     async def run(self, flow: Generator[Any, Any, Any]) -> Any:
@@ -74,6 +82,8 @@ class Driver:
                 await self.ports.clock.sleep(step.seconds)
             case Show():
                 self.show(step)
+            case Question():
+                return await self.answer(step)
             case _:
                 return await self._fetch(step)
         return None

@@ -143,6 +143,8 @@ class Exchange:
 
     async def _begin(self, env: dict[str, object]) -> None:
         """What the conversation is made of, beside what the client sent."""
+        if any(plan.asks for plan in self.route.values.values()):
+            env |= {"_asker": self.call, "_answers": {}}
         await self._open_session(env)
         await self._look_back(env)
         if self.tooling is not None:

@@ -122,6 +122,8 @@ def _value_steps(route: Route, env: dict[str, object]) -> list[Step]:
         if plan.when is not None and not plan.when.test(env):
             continue
         with contextlib.suppress(StopIteration, ExchangeError):
+            if plan.asks:
+                continue
             steps.append(Step(f"values.{name}", next(plan.flow(env))))
         values[name] = _value(f"values.{name}", plan.outputs)
     return steps
@@ -184,6 +186,8 @@ def _notes(
         f"connect {spec.timeouts.connect:g} s, first event {spec.timeouts.first_byte:g} s",
         f"between events {spec.timeouts.idle:g} s",
     ]
+    asks = ((name, spec.values[name].ask) for name in route.wanted if name in spec.values)
+    notes += [f"values.{name}: {ask.model} is asked first" for name, ask in asks if ask]
     if passed:
         notes.append("passed through: the client's bytes, with the model's name put in")
     if dropped:

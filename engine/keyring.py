@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
 
 from .auth.accounts import NOBODY, Account
 from .cleanups import PREFIX, Cleanups, Job, Try, is_kept
-from .conversing import Driver
+from .conversing import Driver, no_answer
 from .errors import ExchangeError
 from .gates import Gates
 from .kept import Place, obtain
@@ -95,6 +95,7 @@ class Keyring:
     flights: set[asyncio.Task[None]] = field(default_factory=set)
     skews: Skews = field(default_factory=Skews)
     logging_in: set[str] = field(default_factory=set)
+    answer: Callable[..., Awaitable[str]] = no_answer
     pools: Pools = field(init=False)
     clients: Clients = field(init=False)
     gates: Gates = field(init=False)
@@ -130,10 +131,37 @@ class Keyring:
             plan = route.values[name]
             if plan.when is not None and not plan.when.test(env):
                 continue
+            if plan.asks and getattr(env.get("_asker"), "aside", False):
+                continue
             wish = Wish(route, plan, env, line, scopes)
-            got = await (self._fetch(wish) if plan.scope == "request" else self._value(wish))
-            found[name] = _masked(got, plan)
+            try:
+                found[name] = _masked(await self._one(wish), plan)
+            except ExchangeError as error:
+                if not plan.skips or error.cls == "fatal":
+                    raise
         return found
+
+    async def _one(self, wish: Wish) -> Found:
+        plan = wish.plan
+        if plan.scope != "request":
+            return await self._value(wish)
+        return await (self._answered(wish) if plan.asks else self._fetch(wish))
+
+    async def _answered(self, wish: Wish) -> Found:
+        """What a model said: once for all attempts of a request, as far as they go on without."""
+        answers, name = wish.env["_answers"], wish.plan.name
+        assert isinstance(answers, dict)
+        if name not in answers:
+            try:
+                answers[name] = await self._fetch(wish)
+            except ExchangeError as error:
+                if not wish.plan.skips:
+                    raise
+                answers[name] = error
+        told: Found | ExchangeError = answers[name]
+        if isinstance(told, ExchangeError):
+            raise _again(told)
+        return told
 
     async def value(
         self,
@@ -394,6 +422,7 @@ class Keyring:
         driver = Driver(
             self.ports, line, limit, MAX_BODY, plan.place, tell, name=f"value `{plan.name}`"
         )
+        driver.answer = partial(self.answer, env=wish.env)
         flow = plan.flow(env)
         if slot.dead is not None and slot.error is not None:
             if await self.ports.tokens.load(plan.place) == slot.dead:

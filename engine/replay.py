@@ -13,6 +13,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from .asides import Asides
 from .attempt import Call
 from .chat import Message
 from .dialects import DIALECTS, Dialect, Target
@@ -28,6 +29,7 @@ from .parsers import PARSERS
 from .ports import Clock, Observer, PassingTokens, Ports, Store
 from .recall import Recall
 from .recorded import Recorded
+from .route.book import make_book
 from .route.route import Route
 from .route.view import Asked
 from .sessions import Sessions
@@ -210,6 +212,8 @@ async def play(
     out: list[Seen] = []
     async with Keyring(ports) as keyring:
         sessions = Sessions(ports)
+        book = make_book([route])
+        keyring.answer = Asides(lambda: book, ports, keyring, sessions).answer
         for body in client.bodies():
             if out:
                 await clock.sleep(float(client.wait))

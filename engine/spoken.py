@@ -118,10 +118,36 @@ class Candidate:
         for hit in FENCE_END.finditer(self.text, max(at, self.seen - 64)):
             if hit.end() == len(self.text) and not self.over:
                 return None
-            balance = Balance(value) if value is not None else None
-            if balance is None or balance.look(self.text[: hit.start()]) or not balance.quoted:
+            if value is None or not self._quotes(value, hit.start()):
                 return hit
         return None
+
+    def mark_end(self, mark: str, value: re.Match[str] | None) -> int | None:
+        """Where the mark that ends a call ends; a mark in a string of the call's JSON is none.
+
+        value: what stands before that JSON. Broken JSON may hide its mark in a string that it
+        never ends: so once one mark was passed over, only JSON that is right has an end, and the
+        first mark counts after all if none has.
+        """
+        first, at = self.text.find(mark), max(0, self.seen - len(mark))
+        while (at := self.text.find(mark, at)) >= 0:
+            if value is None or self._ends(value.end(), at, first):
+                return at + len(mark)
+            at += 1
+        return first + len(mark) if self.over and first >= 0 else None
+
+    def _ends(self, value: int, at: int, first: int) -> bool:
+        if at == first:
+            return not self._quotes(value, at)
+        with suppress(JsonError):
+            loads(self.text[value:at].strip().removesuffix("</function>"))
+            return True
+        return False
+
+    def _quotes(self, value: int, at: int) -> bool:
+        """Whether text up to `at` is in the middle of a string of the value."""
+        balance = Balance(value)
+        return balance.look(self.text[:at]) is None and balance.quoted
 
 
 # ---- finding ----
@@ -253,6 +279,10 @@ _NAMED = re.compile(
 _TOOL_CALL = re.compile(r"<tool_call(?:\s+name\s*=\s*[\"']([^\"'>]*)[\"'])?\s*>")
 _FUNCTION = re.compile(r"<function=([^>\s]+)>")
 _INVOKE = re.compile(r"<invoke\s+name\s*=\s*[\"']([^\"']+)[\"']\s*>")
+_VALUE = re.compile(  # what stands before a call's JSON, where its arguments are no loose text
+    r"(?:<tool_call[^>]*>\s*|<function=[^>]+>\s*"
+    r"|<\|tool_call_begin\|>[^<]*<\|tool_call_argument_begin\|>\s*)+(?=\{)"
+)
 _KIMI, _KIMI_ARGS = "<|tool_call_begin|>", "<|tool_call_argument_begin|>"
 
 
@@ -328,10 +358,10 @@ def _tagged(
         text = found.text
         if ">" in text and not head.match(text):
             return 1, NO_CALL
-        end = text.find(close, max(0, found.seen - len(close)))
-        if end < 0:
+        end = found.mark_end(close, _VALUE.match(text))
+        if end is None:
             return (len(text), read(text)) if found.over else None
-        return end + len(close), read(text[:end])
+        return end, read(text[: end - len(close)])
 
     return find
 
@@ -344,6 +374,8 @@ def _tool_call(text: str) -> Calls:
     body = text[head.end() :].strip()
     if head[1]:
         return [SpokenCall(head[1], body)]
+    if body.startswith("{"):
+        return calls_of(repair_json(body))
     if "<arg_key>" in body or re.fullmatch(r"[\w.-]+", body):
         name = body.partition("<arg_key>")[0].strip()
         return [SpokenCall(name, _pairs(_ARG, body))]

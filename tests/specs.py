@@ -76,7 +76,8 @@ def _sdk(name: str, value: Any) -> None:
     _type(name).validate_json(json.dumps(value))
 
 
-def _published(document: str, name: str, value: Any) -> None:
+def published(document: str, name: str, value: Any) -> None:
+    """A value held against a schema of a document, if that is at hand."""
     validator = _validator(document, name)
     if validator is not None:
         validator.validate(value)
@@ -97,7 +98,7 @@ def check_response(value: dict[str, Any]) -> None:
     plain = {**value, "output": known, "tools": tools, "tool_choice": choice}
     if (value["text"] or {}).get("format", {}).get("type") == "json_schema":
         plain["text"] = {"format": {"type": "text"}}  # the document wants a schema that is null
-    _published("openresponses.json", "ResponseResource", plain)
+    published("openresponses.json", "ResponseResource", plain)
 
 
 def _codex(error: Any) -> bool:
@@ -107,7 +108,7 @@ def _codex(error: Any) -> bool:
 def check_item(item: dict[str, Any]) -> None:
     _sdk("ResponseOutputItem", item)
     if item["type"] in _KNOWN:
-        _published("openresponses.json", "ItemField", item)
+        published("openresponses.json", "ItemField", item)
     if item["type"] == "message":
         assert all(set(part) >= {"annotations", "logprobs"} for part in item["content"]
                    if part["type"] == "output_text")  # fmt: skip
@@ -135,4 +136,4 @@ def check_event(value: dict[str, Any]) -> None:
     item = value.get("item")
     if "response" not in value and (item is None or item["type"] in _KNOWN):
         name = _NAMES.get(kind, f"{made}StreamingEvent")
-        _published("openresponses.json", name, value)
+        published("openresponses.json", name, value)

@@ -62,7 +62,10 @@ MUTANTS: dict[str, tuple[str, str]] = {
     "an opener cut in two is missed": ("for n in range(1, len(mark))]", "for n in range(0)]"),
     "words behind a call mean nothing": ('behind[1] in ("", "\\n", "{", "<")', "True"),
     "fences of any language are read": ("info[1].strip().lower() not in FENCES", "False"),
-    "a fence in a string ends the fence": ("or not balance.quoted", "or True"),
+    "a fence in a string ends the fence": ("and balance.quoted", "and False"),
+    "a tag in a string ends the call": ("return not self._quotes(value, at)", "return True"),
+    "any tag behind a string's ends the call": ("            return True\n        return False",
+        "            return True\n        return True"),
     "strings do not quote brackets": ("self.quoted = True\n            return", "return"),
     "an escaped quote ends a string": (r'(?:[^"\\]|\\.)*+', r'[^"]*+'),
     "the rest of a refused call is lost": (

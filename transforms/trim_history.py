@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Literal
 
 from engine.transform import (
+    OMIT,
     ChatRequest,
     Context,
     Message,
@@ -18,6 +19,7 @@ from engine.transform import (
     Reasoning,
     Refusal,
     Refuse,
+    Template,
     Text,
     ToolCall,
     ToolResult,
@@ -46,6 +48,9 @@ class Options:
     on_overflow: Literal["halve", "nothing"] = option(
         "halve", "once the upstream said context_length: send half as much, or the same again"
     )
+    summary: Template | None = option(
+        None, "what a system text says in the place of the turns that go; nothing: there is none"
+    )
 
     def __post_init__(self) -> None:
         for name in ("turns", "messages", "chars", "tokens"):
@@ -70,7 +75,17 @@ class Transform:
             self._shrink(window)
         if "last" not in self.options.keep and window.over(limits):
             raise Refuse("the newest message alone is over the limit", cls="context_length")
-        return replace(request, messages=window.messages())
+        return replace(request, messages=self._summed_up(request, window.messages()))
+
+    def _summed_up(self, request: ChatRequest, messages: list[Message]) -> list[Message]:
+        """With the summary below the system texts, if anything went."""
+        template = self.options.summary
+        said = template() if template and len(messages) < len(request.messages) else None
+        if said is None or said is OMIT or not str(said).strip():
+            return messages
+        place = next((i for i, m in enumerate(messages) if m.role not in SYSTEM), len(messages))
+        summary = Message("system", [Text(str(said).strip())])
+        return [*messages[:place], summary, *messages[place:]]
 
     def _limits(self) -> dict[str, int]:
         wanted = {

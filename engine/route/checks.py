@@ -213,16 +213,25 @@ def _values(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
 
 
 def _wrong_value(value: ValueSpec) -> str | None:
-    if value.request is None and value.transform is None:
-        return "needs `request` with `extract`, or `transform`"
-    if value.request is not None and value.transform is not None:
-        return "takes `request` or `transform`, not both"
+    made = [way for way in ("request", "transform", "ask") if getattr(value, way) is not None]
+    if not made:
+        return "needs `request` with `extract`, or `transform`, or `ask`"
+    if len(made) > 1:
+        return f"takes `{made[0]}` or `{made[1]}`, not both"
+    if value.ask is not None:
+        return _wrong_question(value)
     if value.transform is not None:
         return "has nothing to extract: `transform` makes the value" if value.extract else None
     steps = value.extract.values() if isinstance(value.extract, dict) else [value.extract]
     if not steps or not all(steps):
         return "lacks `extract`: where in the answer the value stands"
     return None
+
+
+def _wrong_question(value: ValueSpec) -> str | None:
+    if value.extract:
+        return "has nothing to extract: the model's answer is the value"
+    return None if value.scope == "request" else "asks a model: that takes `scope: request`"
 
 
 def _shared(name: str, value: ValueSpec, spec: RouteSpec, tree: Node) -> Iterator[Problem]:

@@ -66,7 +66,7 @@ CODES: dict[str, str] = {
     "E510": "a word of `retry_after` that is neither a header, a path nor a duration",
     "E511": "`- inherit` where there is nothing to inherit",
     "E512": "a word of `session.key` that names nothing in a request",
-    "E513": "a value needs `request` with `extract`, or `transform`",
+    "E513": "a value needs one of `request` with `extract`, `transform`, `ask`",
     "E514": "a shared value depends on one request, session or account",
     "E515": "a number that is too small to mean anything",
     "E516": "values that need one another in a circle, or one declared further down",

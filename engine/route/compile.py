@@ -22,6 +22,7 @@ from engine.options import OMIT, Condition, Env
 from engine.transform import METHODS
 from engine.wire import HttpRequest, dumps
 
+from .asking import asking
 from .checks import check_nodes, check_spec, check_stages
 from .classify import Classifier
 from .edits import compile_patches
@@ -335,11 +336,13 @@ class _Compiler:
             prefetch=spec.prefetch,
             persist=spec.persist,
             when=spec.when,
-            secret=spec.secret,
+            secret=spec.secret and spec.ask is None,
             needs=frozenset(value_names(mentioned(dataclasses.replace(spec, cleanup=None)))),
             fingerprint=self._fingerprint("values", name) + self._owner(spec, roster),
             outputs=tuple(spec.extract) if isinstance(spec.extract, dict) else (),
             parallel=spec.parallel,
+            asks=spec.ask is not None,
+            skips=spec.on_error == "skip",
             proxy=spec.request.proxy if spec.request else None,
             cleanup=compile_request(spec.cleanup, route.base_url or "", route.upstream.headers)
             if spec.cleanup
@@ -354,6 +357,8 @@ class _Compiler:
             maker = self._maker(built, "produce", spec.transform)
             hosts = built[0].hosts if built else ()
             return produced(name, maker, constant, route.base_url or "", hosts)
+        if spec.ask is not None:
+            return asking(name, spec.ask)
         request = spec.request or HttpSpec()
         plan = compile_request(request, route.base_url or "", route.upstream.headers)
         steps: Any

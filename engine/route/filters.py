@@ -35,6 +35,8 @@ from engine.errors import PenstockError
 from engine.options import Env, Omit, Secret
 from engine.wire import dumps, loads
 
+from .turns import newest, older
+
 CAP = 4 * 1024 * 1024  # characters that one rendering may build
 
 Turn = tuple[str, str]
@@ -443,6 +445,8 @@ FILTERS: dict[str, Filter] = {
     "length": length,
     "lower": lower,
     "md5": md5,
+    "newest": newest,
+    "older": older,
     "regex_replace": regex_replace,
     "regex_search": regex_search,
     "schema_without": schema_without,

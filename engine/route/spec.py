@@ -133,6 +133,24 @@ class RequestSpec(HttpSpec):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskSpec:
+    """A question to a model, put by a request of its own, once for all attempts of a request."""
+
+    model: str = option(
+        doc="who is asked: a name that clients could use, of this route or of another",
+        example="seer/qwen-vl",
+    )
+    messages: Tree = option(
+        doc="the conversation, in the form of Chat Completions; a text is one message of a user",
+        example="{{ req.messages | as_openai }}",
+    )
+    system: Template | None = option(None, "a system text in front of it")
+    max_tokens: int | None = option(None, "most tokens of the answer")
+    timeout: Duration = option(Duration(60.0), "the longest wait for the answer, retries included")
+    keep: Duration | None = option(None, "how long an answer is kept for the same question")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ValueSpec:
     scope: Literal["route", "account", "session", "request"] = option(
         "route", "who shares one value"
@@ -142,6 +160,12 @@ class ValueSpec:
         None, "alternatives, first hit wins; or a map of outputs to such lists"
     )
     transform: Node | None = option(None, "a transform with `produce`, instead of `request`")
+    ask: AskSpec | None = option(
+        None, "a model is asked, instead of `request`; only for scope request, and never a secret"
+    )
+    on_error: Literal["fail", "skip"] = option(
+        "fail", "when it cannot be had: the request fails, or goes on with the value undefined"
+    )
     ttl: Duration | TtlSpec | None = option(None, "how long the value is good; default: for ever")
     refresh_before: Duration = option(Duration(0.0), "renewed this long before it expires")
     prefetch: bool = option(False, "fetched when the route is loaded, not at the first request")

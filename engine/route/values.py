@@ -28,7 +28,7 @@ MAX_BODY = 2 * 1024**2
 MAX_REQUESTS = 10
 REFUSED = (400, 401, 403, 422)  # a login so answered has wrong credentials
 
-Flow = Generator[HttpRequest, HttpResponse, "Found"]
+Flow = Generator[Any, Any, "Found"]  # yields requests, is sent the answers
 Step = Callable[[HttpResponse, Env], Extracted | None]
 MakeExtractor = Callable[[Env], Callable[[HttpResponse], Extracted | None]]
 MakeProducer = Callable[[Env], Generator[HttpRequest, HttpResponse, Extracted]]
@@ -55,6 +55,7 @@ class ValuePlan:
     parallel  most fetches at once for scope account
     proxy     of its request alone
     place     where its flow keeps tokens, "" if it does not
+    asks      a model gives it; skips: a request goes on without it where it cannot be had
     cleanup   the request that undoes it when its scope ends; undone_with: the values it mentions
     """
 
@@ -76,6 +77,8 @@ class ValuePlan:
     place: str = ""
     cleanup: Plan | None = None
     undone_with: frozenset[str] = frozenset()
+    asks: bool = False
+    skips: bool = False
 
     def masked(self, content: str | dict[str, str]) -> object:
         """What templates see of it: Secrets, or plain text with `secret: false`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from engine.chat import ChatRequest, Message, Text
+from engine.chat import ChatRequest, Media, Message, Text, ToolResult
 from engine.wire import Headers, dumps
 
 _ABSENT = object()
@@ -71,6 +71,13 @@ def system_of(messages: list[Message]) -> str:
     return "\n\n".join(m.text for m in messages if m.role in ("system", "developer"))
 
 
+def media_of(messages: list[Message]) -> set[str]:
+    """The kinds of media in it, those in results of tools too."""
+    parts = [part for message in messages for part in message.parts]
+    inner = [each for part in parts if isinstance(part, ToolResult) for each in part.parts]
+    return {part.kind for part in [*parts, *inner] if isinstance(part, Media)}
+
+
 def _system(asked: Asked) -> object:
     found = [m for m in asked.chat.messages if m.role in ("system", "developer")]
     return found or _ABSENT
@@ -125,6 +132,7 @@ FIELDS: dict[str, Callable[[Asked], object]] = {
     "user": lambda a: _or_absent(a.chat.user),
     "session_id": lambda a: _or_absent(a.chat.extras.get("session_id")),
     "metadata": lambda a: _given(a.chat.metadata),
+    "media": lambda a: _or_absent(sorted(media_of(a.chat.messages))),
     "extra": lambda a: a.chat.extras,
 }
 

@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from engine.answers import Answers
+from engine.asides import Asides
 from engine.attempt import Call
 from engine.chat import ChatRequest, Message
 from engine.dialects import HERE, Dialect, Target
@@ -93,6 +94,8 @@ class Chats:
 
     def __post_init__(self) -> None:
         self.recall = Recall(self.ports)
+        asides = Asides(self.book, self.ports, self.keyring, self.sessions)
+        self.keyring.answer = asides.answer
         if self.continued is None:
             self.continued = Continued(Answers(self.ports))
 

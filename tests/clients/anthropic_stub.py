@@ -7,6 +7,7 @@ The model says how it answers:
     bytes       the same, a stream arriving byte by byte
     thinks      signed thinking before the text
     breaks      a stream that ends with an error event; cut: one that is cut
+    forever     a stream without end
     stops       the text, ended by a stop sequence; long: by the limit; refuses: by a refusal
     error-NNN   status NNN, as Anthropic words it
 """
@@ -24,11 +25,12 @@ from typing import Any
 
 from aiohttp import web
 
+from .endless import counted, without_end
 from .openai_stub import CITIES, PIECES
 
 UPSTREAM_KEY = "sk-ant-stub-7d10aa42"
 MODELS = (
-    "talk", "bytes", "thinks", "breaks", "cut", "stops", "long", "refuses",
+    "talk", "bytes", "thinks", "breaks", "cut", "forever", "stops", "long", "refuses",
     *(f"error-{status}" for status in (400, 401, 403, 404, 413, 429, 500, 529)),
 )  # fmt: skip
 COUNTED = 2718  # tokens of any request
@@ -99,7 +101,8 @@ def _check_tools(body: Fields) -> None:
     tools, choice = body.get("tools") or [], body.get("tool_choice")
     wants(choice is None or tools, "tool_choice: only with tools")
     for tool in tools:
-        fields = {"name", "description", "input_schema", "strict", "cache_control", "type"}
+        fields = {"name", "description", "input_schema", "strict", "cache_control", "type",
+                  "eager_input_streaming"}  # fmt: skip
         wants(set(tool) <= fields, f"tools: Extra inputs are not permitted: {tool}")
         wants(re.fullmatch(r"[a-zA-Z0-9_-]{1,128}", tool["name"]), "tools.name: pattern")
         wants(tool["input_schema"].get("type") == "object", "tools.input_schema.type: required")
@@ -297,6 +300,7 @@ class Stub:
     requests: list[Fields] = field(default_factory=list)
     betas: list[str] = field(default_factory=list)
     versions: list[str] = field(default_factory=list)
+    open_streams: int = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.headers.get("x-api-key") != UPSTREAM_KEY:
@@ -318,7 +322,9 @@ class Stub:
             return _fail(404)
         if counts:
             return _json({"input_tokens": COUNTED})
-        return await self._stream(request, body) if body.get("stream") else _json(whole(body))
+        if not body.get("stream"):
+            return _json(whole(body))
+        return await counted(self, self._stream(request, body))
 
     async def _stream(self, request: web.BaseRequest, body: Fields) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
@@ -334,6 +340,8 @@ class Stub:
             if pieces == 4 and model == "breaks":
                 await response.write(_frame(error_body(529, "Overloaded")))
                 return response
+            if pieces == 4 and model == "forever":
+                await without_end(response, data)
             if pieces == 4 and model == "cut":
                 await asyncio.sleep(0.03)
                 assert request.transport is not None

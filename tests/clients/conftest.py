@@ -1,4 +1,4 @@
-"""One gateway and one stub for each module of client tests."""
+"""One gateway and its stubs for each module of client tests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from .everywhere import World, everywhere
 from .ways import Way, ways
 
 
@@ -14,3 +15,12 @@ from .ways import Way, ways
 async def all_ways(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, Way]]:
     async with ways(tmp_path_factory.mktemp("gateway")) as found:
         yield found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """All upstreams; at the module's end no answer may have been out of order."""
+    async with everywhere(tmp_path_factory.mktemp("gateway")) as made:
+        yield made
+        assert made.witness.judged > 0
+        assert [] == made.witness.complaints

@@ -9,6 +9,7 @@ The model says how it answers:
     gemini-3-x  thoughts, and signed calls, whose signatures it wants back
     long        ended by the limit; refuses: for safety; blocked: the prompt is refused
     breaks      a stream that ends with an error; cut: one that is cut; ends: one that just ends
+    forever     a stream without end
     error-NNN   status NNN, as Google words it
 """
 
@@ -25,12 +26,13 @@ from typing import Any
 
 from aiohttp import web
 
+from .endless import counted, without_end
 from .openai_stub import CITIES, PIECES
 
 UPSTREAM_KEY = "AIza-stub-4c27b1e9"
 MODELS = (
     "talk", "bytes", "array", "thinks", "gemini-3-x", "long", "refuses", "blocked", "breaks", "cut",
-    "ends", *(f"error-{status}" for status in (400, 401, 403, 404, 429, 500, 503)),
+    "ends", "forever", *(f"error-{status}" for status in (400, 401, 403, 404, 429, 500, 503)),
 )  # fmt: skip
 THOUGHT, SIGNATURE = ("well, ", "好"), "c2lnbmVkIGJ5IEdvb2dsZQ=="
 SENTINEL = "skip_thought_signature_validator"
@@ -276,6 +278,7 @@ class Stub:
     url: str = ""
     requests: list[Fields] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    open_streams: int = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.headers.get("x-goog-api-key") != UPSTREAM_KEY:
@@ -301,7 +304,9 @@ class Stub:
         if not streams:
             return _json(whole(body, model))
         sse = request.query.get("alt") == "sse" and model != "array"
-        return await self._stream(request, body, model) if sse else _json([*chunks(body, model)])
+        if not sse:
+            return _json([*chunks(body, model)])
+        return await counted(self, self._stream(request, body, model))
 
     async def _stream(
         self, request: web.BaseRequest, body: Fields, model: str
@@ -317,6 +322,8 @@ class Stub:
             if at == 4 and model == "breaks":
                 await response.write(_frame(error_body(503, "The model is overloaded.")))
                 return response
+            if at == 4 and model == "forever":
+                await without_end(response, data)
             if at == 4 and model == "ends":
                 return response
             if at == 4 and model == "cut":

@@ -7,6 +7,7 @@ The model says how it answers:
     bytes       the same, a stream arriving byte by byte
     thinks      thinking before the text
     breaks      a stream that ends with an error line; cut: one that ends without its last line
+    forever     a stream without end
     error-NNN   status NNN, as Ollama words it
 """
 
@@ -21,10 +22,11 @@ from typing import Any
 
 from aiohttp import web
 
+from .endless import counted, without_end
 from .openai_stub import CITIES, PERSON, PIECES
 
 MODELS = (
-    "talk", "bytes", "thinks", "breaks", "cut",
+    "talk", "bytes", "thinks", "breaks", "cut", "forever",
     *(f"error-{status}" for status in (400, 404, 500, 503)),
 )  # fmt: skip
 THOUGHT = ("well, ", "好")
@@ -127,6 +129,7 @@ class Stub:
 
     url: str = ""
     requests: list[Fields] = field(default_factory=list)
+    open_streams: int = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/api/tags":
@@ -142,12 +145,14 @@ class Stub:
         model: str = body["model"]
         if model.startswith("error-"):
             status = int(model.removeprefix("error-"))
-            return web.json_response({"error": f"this is a {status}"}, status=status)
+            headers = {"Retry-After": "40"} if status == 429 else None
+            said = {"error": f"this is a {status}"}
+            return web.json_response(said, status=status, headers=headers)
         if model not in MODELS:
             return web.json_response({"error": f"model '{model}' not found"}, status=404)
         if body.get("stream") is False:
             return web.json_response(whole(body))
-        return await self._stream(request, body)
+        return await counted(self, self._stream(request, body))
 
     async def _stream(self, request: web.BaseRequest, body: Fields) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
@@ -159,6 +164,8 @@ class Stub:
                 return response
             if said == 6 and body["model"] == "cut":
                 return response
+            if said == 6 and body["model"] == "forever":
+                await without_end(response, data)
             one_by_one = body["model"] == "bytes"
             for at in range(0, len(data), 1 if one_by_one else len(data)):
                 await response.write(data[at : at + 1] if one_by_one else data)
@@ -168,7 +175,9 @@ class Stub:
 @asynccontextmanager
 async def ollama_stub() -> AsyncIterator[Stub]:
     stub = Stub()
-    runner = web.ServerRunner(web.Server(stub.handle, access_log=None), shutdown_timeout=0.5)
+    runner = web.ServerRunner(
+        web.Server(stub.handle, access_log=None, handler_cancellation=True), shutdown_timeout=0.5
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -16,6 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
+from .endless import counted, without_end
 from .openai_stub import CITIES, MODELS, PERSON, PIECES, UPSTREAM_KEY, Refused, error_body
 
 __all__ = ["MODELS", "SECRET", "UPSTREAM_KEY", "Stub", "responses_stub"]
@@ -227,6 +228,7 @@ class Stub:
     url: str = ""
     requests: list[Fields] = field(default_factory=list)
     held: dict[str, list[Fields]] = field(default_factory=dict)
+    open_streams: int = 0
     count: Any = field(default_factory=lambda: itertools.count(1))
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -247,7 +249,7 @@ class Stub:
         if body.get("store", True):
             self.held[ident] = items + output
         if body.get("stream"):
-            return await self._stream(request, body, ident, items)
+            return await counted(self, self._stream(request, body, ident, items))
         return web.json_response(response_of(body, ident, output, "completed"))
 
     async def _stream(
@@ -269,6 +271,8 @@ class Stub:
                     f"event: response.failed\ndata: {json.dumps(value)}\n\n".encode()
                 )
                 return response
+            if number == 8 and body["model"] == "forever":
+                await without_end(response, data)
             if number == 8 and body["model"] == "cut":
                 await asyncio.sleep(0.03)
                 assert request.transport is not None

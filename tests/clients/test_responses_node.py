@@ -10,8 +10,8 @@ import pytest_asyncio
 
 from tests.faults.client import CLIENT_KEY
 
+from .node_sdk import install, run
 from .openai_stub import TEXT
-from .test_openai_node import install, run
 from .test_responses import ROUTES, world
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]

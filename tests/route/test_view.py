@@ -57,6 +57,13 @@ def test_what_the_client_sent_is_seen(body: dict[str, Any], name: str, value: ob
         assert found == value
 
 
+def test_media_are_named_by_kind_wherever_they_stand() -> None:
+    url = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}
+    sound = {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}}
+    found = view(asked(messages=[{"role": "user", "content": [url, sound, url]}]), ["media"])
+    assert {"media": ["audio", "image"]} == found
+
+
 @pytest.mark.parametrize("name", ["temperature", "stop", "user", "tools", "reasoning", "system"])
 def test_what_the_client_did_not_send_is_absent(name: str) -> None:
     assert view(asked(), [name]) == {}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from engine.route.transforms import instantiate, load
 from engine.transform import (
+    OMIT,
     ChatRequest,
     Context,
     Media,
@@ -18,6 +19,7 @@ from engine.transform import (
     Reasoning,
     Refuse,
     Role,
+    Template,
     Text,
     ToolCall,
     ToolResult,
@@ -207,3 +209,15 @@ def test_a_very_long_conversation_costs_linear_time() -> None:
     start = time.perf_counter()
     assert len(trim([U1, *talk], tokens=100)) < 70
     assert time.perf_counter() - start < 5  # measured: 0.1 s; the budget on the loop is 0.5 s
+
+
+def test_a_summary_stands_in_the_place_of_what_went() -> None:
+    told = Template("{{ … }}", lambda env: " earlier \n").bind({})
+    summary = say("system", "earlier")
+    assert [S, summary, U3] == trim(TALK, turns=1, summary=told)
+    assert TALK == trim(TALK, turns=3, summary=told)
+
+
+@pytest.mark.parametrize("said", ["", " ", OMIT])
+def test_a_summary_that_says_nothing_is_none(said: object) -> None:
+    assert [S, U3] == trim(TALK, turns=1, summary=Template("{{ … }}", lambda env: said).bind({}))

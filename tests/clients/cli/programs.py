@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +27,27 @@ class Ran:
 
 
 @dataclass(slots=True)
+class Started:
+    """A program that runs, with its children a process group of its own."""
+
+    process: asyncio.subprocess.Process
+
+    async def end(self) -> Ran:
+        """Wait for its end. It is killed after LIMIT seconds: TimeoutError."""
+        try:
+            out, err = await asyncio.wait_for(self.process.communicate(), LIMIT)
+        except TimeoutError:
+            self.signal(signal.SIGKILL)
+            await self.process.wait()
+            raise
+        return Ran(self.process.returncode or 0, out.decode(), err.decode())
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the whole group: a launcher may have started the real program."""
+        os.killpg(self.process.pid, number)
+
+
+@dataclass(slots=True)
 class Machine:
     """A home and a working folder, kept from one run to the next. env: what programs need."""
 
@@ -41,7 +63,12 @@ class Machine:
         return self.root / "work"
 
     async def run(self, name: str, *arguments: str) -> Ran:
-        """Run a program to its end. Skips the test, naming the program, if it is not installed."""
+        """Run a program to its end."""
+        started = await self.start(name, *arguments)
+        return await started.end()
+
+    async def start(self, name: str, *arguments: str) -> Started:
+        """Start a program. Skips the test, naming the program, if it is not installed."""
         program = HERE / "node_modules/.bin" / name
         if not program.exists():
             _without(f"{name} is not installed: `make test-clients` does that")
@@ -57,14 +84,9 @@ class Machine:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )
-        try:
-            out, err = await asyncio.wait_for(process.communicate(), LIMIT)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-            raise
-        return Ran(process.returncode or 0, out.decode(), err.decode())
+        return Started(process)
 
 
 def _without(reason: str) -> None:

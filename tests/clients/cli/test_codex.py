@@ -1,61 +1,37 @@
-"""Codex, unmodified, against the gateway: over a Chat upstream, and over Responses passed through
-and translated."""
+"""Codex, unmodified, against the gateway: over Chat, Messages and Responses upstreams, the last
+passed through and translated."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from tests.clients.anthropic_stub import SIGNATURE
 from tests.faults.client import CLIENT_KEY
-from tests.faults.stage import gateway
 
 from .codex import Codex
 from .programs import Machine
-from .upstream import UPSTREAM_KEY, Fields, Say, Upstream, scripted
+from .speech import Fields, Say
+from .world import World, world
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
-ROUTES = {
-    "chat": "extends: openai",
-    "responses": "extends: openai-responses\ntransforms: [think_tags]",
-    "passed": "extends: openai-responses",
-}
+ROUTES = ("chat", "messages", "responses", "responses_passed")
 EVERYWHERE = pytest.mark.parametrize("route", ROUTES)
-_ROUTE = """\
-version: 1
-{head}
-base_url: "{url}"
-auth: {{ bearer: "{key}" }}
-retry: {{ attempts: 1 }}
-models: [{{ id: "{name}-m", upstream: m }}]
-"""
-
-
-@dataclass(slots=True)
-class World:
-    url: str
-    upstream: Upstream
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with scripted() as upstream:
-        routes = {
-            name: _ROUTE.format(head=head, url=upstream.url, key=UPSTREAM_KEY, name=name)
-            for name, head in ROUTES.items()
-        }
-        async with gateway(tmp_path_factory.mktemp("gateway"), routes) as running:
-            yield World(f"http://127.0.0.1:{running.port}", upstream)
+    async with world(tmp_path_factory.mktemp("gateway"), ROUTES) as made:
+        yield made
 
 
 @pytest.fixture
 def codex(served: World, tmp_path: Path) -> Codex:
-    served.upstream.requests.clear()
-    served.upstream.status, served.upstream.code = 0, ""
+    served.upstream.reset()
     return Codex(served.url, CLIENT_KEY, Machine(tmp_path))
 
 
@@ -103,6 +79,10 @@ async def test_commands_are_run_and_change_the_disk(
         assert "I need a file." == third["messages"][-4]["reasoning_content"]
         names = [tool["function"]["name"] for tool in third["tools"]]
         assert "exec_command" in names
+    elif route == "messages":
+        thought, call = third["messages"][-4]["content"]
+        assert ["thinking", "tool_use"] == [thought["type"], call["type"]]
+        assert ("I need a file.", SIGNATURE) == (thought["thinking"], thought["signature"])
     else:
         kinds = [item["type"] for item in third["input"]]
         assert ["reasoning", "function_call", "function_call_output"] == kinds[-6:-3]
@@ -115,6 +95,8 @@ async def test_commands_are_run_and_change_the_disk(
     [
         (400, "", "This is a 400."),
         (400, "context_length_exceeded", "ran out of room"),
+        (401, "", "upstream credential rejected"),
+        (404, "model_not_found", "This is a 404."),
         (429, "rate_limit_exceeded", "429"),
         (500, "", "This is a 500."),
     ],

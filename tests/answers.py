@@ -1,0 +1,157 @@
+"""Answers of the gateway, whole and streamed, held against the SDKs' types and the published
+schemas, whatever the client dialect. tests/specs.py has the Responses API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from tests.grammar import (
+    check_chat_stream,
+    check_gemini_stream,
+    check_messages_stream,
+    check_ollama_stream,
+    check_responses_stream,
+)
+from tests.specs import check_response, published
+
+Fields = dict[str, Any]
+
+
+@cache
+def _types() -> dict[str, Any]:
+    # Not at the top: the SDKs take seconds to load.
+    from anthropic.types import ErrorResponse, Message, MessageTokensCount
+    from google.genai.types import GenerateContentResponse
+    from openai.types import CreateEmbeddingResponse
+    from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+    known = (Message, MessageTokensCount, ErrorResponse, GenerateContentResponse,
+             CreateEmbeddingResponse, ChatCompletion, ChatCompletionChunk)  # fmt: skip
+    return {kind.__name__: kind for kind in known}
+
+
+def _typed(name: str, value: Any) -> None:
+    _types()[name].model_validate_json(json.dumps(value))
+
+
+def judge(path: str, asked: Fields, status: int, data: bytes) -> bool:
+    """Whether an answer is of a kind that is known here; AssertionError and the validators' own
+    errors for one that is not as it should be. asked: the request's body."""
+    found = next((check for start, check in _BY_PATH.items() if path.startswith(start)), None)
+    if found is None:
+        return False
+    found(path, asked, status, data)
+    return True
+
+
+def _chat(path: str, asked: Fields, status: int, data: bytes) -> None:
+    if status >= 400:
+        check_openai_error(json.loads(data))
+    elif asked.get("stream"):
+        counts = (asked.get("stream_options") or {}).get("include_usage") is True
+        for chunk in check_chat_stream(data, usage=counts):
+            check_chunk(chunk)
+    else:
+        check_completion(json.loads(data))
+
+
+def check_completion(value: Fields) -> None:
+    _typed("ChatCompletion", value)
+    for choice in value["choices"]:
+        assert {"index", "message", "logprobs", "finish_reason"} <= set(choice)
+        assert {"role", "content", "refusal"} <= set(choice["message"])
+    published("openai.json", "CreateChatCompletionResponse", value)
+
+
+def check_chunk(value: Fields) -> None:
+    """A chunk, or the error that ends a stream."""
+    if "error" in value:
+        check_openai_error(value)
+        return
+    _typed("ChatCompletionChunk", value)
+    for choice in value["choices"]:
+        assert {"index", "delta", "finish_reason"} <= set(choice)
+    # The document forbids the `usage: null` that OpenAI itself sends.
+    told = {name: item for name, item in value.items() if (name, item) != ("usage", None)}
+    published("openai.json", "CreateChatCompletionStreamResponse", told)
+
+
+def check_openai_error(value: Fields) -> None:
+    assert {"message", "type", "param", "code"} <= set(value["error"])
+    published("openai.json", "ErrorResponse", value)
+
+
+def _messages(path: str, asked: Fields, status: int, data: bytes) -> None:
+    if status >= 400:
+        value = json.loads(data)
+        _typed("ErrorResponse", value)
+        assert value["type"] == "error"
+    elif path.endswith("/count_tokens"):
+        _typed("MessageTokensCount", json.loads(data))
+    elif asked.get("stream"):
+        check_messages_stream(data)
+    else:
+        check_message(json.loads(data))
+
+
+def check_message(value: Fields) -> None:
+    _typed("Message", value)
+    assert {"stop_reason", "stop_sequence"} <= set(value)
+    assert all(isinstance(block["signature"], str) for block in value["content"]
+               if block["type"] == "thinking")  # fmt: skip
+
+
+def _responses(path: str, asked: Fields, status: int, data: bytes) -> None:
+    if status >= 400:
+        check_openai_error(json.loads(data))
+    elif path != "/v1/responses":
+        return
+    elif asked.get("stream"):
+        check_responses_stream(data)
+    else:
+        check_response(json.loads(data))
+
+
+def _gemini(path: str, asked: Fields, status: int, data: bytes) -> None:
+    if ":" not in path:
+        return
+    if status >= 400:
+        value = json.loads(data)
+        told = value[0] if isinstance(value, list) else value
+        assert {"code", "message", "status"} <= set(told["error"])
+    elif path.endswith(":streamGenerateContent") and data.startswith(b"data"):
+        check_gemini_stream(data)
+    elif path.endswith(":generateContent"):
+        _typed("GenerateContentResponse", json.loads(data))
+
+
+def _ollama(path: str, asked: Fields, status: int, data: bytes) -> None:
+    if status >= 400:
+        assert isinstance(json.loads(data)["error"], str)
+    elif asked.get("stream") is not False:
+        check_ollama_stream(data, generate=path.endswith("/generate"))
+    else:
+        check_ollama_stream(data.rstrip(b"\n") + b"\n", generate=path.endswith("/generate"))
+
+
+def _embeddings(path: str, asked: Fields, status: int, data: bytes) -> None:
+    value = json.loads(data)
+    if status >= 400:
+        check_openai_error(value)
+    elif asked.get("encoding_format") != "base64":
+        _typed("CreateEmbeddingResponse", value)
+        published("openai.json", "CreateEmbeddingResponse", value)
+
+
+_BY_PATH: dict[str, Callable[[str, Fields, int, bytes], None]] = {
+    "/v1/chat/completions": _chat,
+    "/v1/messages": _messages,
+    "/v1/responses": _responses,
+    "/v1/embeddings": _embeddings,
+    "/v1beta/models/": _gemini,
+    "/api/chat": _ollama,
+    "/api/generate": _ollama,
+}
