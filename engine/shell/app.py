@@ -145,7 +145,7 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
         tools,
     )
     keyring = await stack.enter_async_context(Keyring(ports))
-    sessions, continued = Sessions(ports), _continued(ports, settings.responses)
+    sessions = Sessions(ports)
     models = Models(ports, keyring, sessions)
     keeper = RouteKeeper(
         library,
@@ -157,21 +157,32 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     server = Server(
         settings=settings,
         keys=None if settings.clients.auth == "none" else ClientKeys(settings.clients.keys),
-        chats=Chats(
-            lambda: models.book,
-            ports,
-            keyring,
-            sessions,
-            redactor.clean,
-            continued=continued,
-            may_run=grants(settings.clients.tools),
-        ),
+        chats=_chats(settings, models, ports, keyring, sessions, redactor.clean),
         ready=lambda: bool(keeper.book.routes),
         since=int(clock.now()),
     )
     _extend(server, settings, metrics, keyring, keeper)
     admin = await _admin(server, settings, metrics, keeper, stores)
     return Gateway(server, keeper, logger, stores, models, admin)
+
+
+def _chats(
+    settings: Settings,
+    models: Models,
+    ports: Ports,
+    keyring: Keyring,
+    sessions: Sessions,
+    clean: Callable[[bytes], bytes],
+) -> Chats:
+    return Chats(
+        lambda: models.book,
+        ports,
+        keyring,
+        sessions,
+        clean,
+        continued=_continued(ports, settings.responses),
+        may_run=grants(settings.clients.tools),
+    )
 
 
 def _continued(ports: Ports, given: KeptAnswers) -> Continued:

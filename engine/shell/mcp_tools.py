@@ -22,22 +22,22 @@ class McpTools:
         # The SDK quotes what servers say; what matters of it is told by ourselves.
         logging.getLogger("mcp").setLevel(logging.CRITICAL)
         self.servers = {name: Server(name, spec, observer.saw) for name, spec in declared.items()}
-        self._group = asyncio.TaskGroup()
-        self._tasks: list[asyncio.Task[None]] = []
+        self.tasks = asyncio.TaskGroup()
+        self._lives: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        await self._group.__aenter__()
-        self._tasks = [self._group.create_task(server.run()) for server in self.servers.values()]
+        await self.tasks.__aenter__()
+        self._lives = [self.tasks.create_task(server.run()) for server in self.servers.values()]
         return self
 
     async def __aexit__(self, *error: object) -> None:
         for server in self.servers.values():
             server.close()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=CLOSING)
+        if self._lives:
+            _, late = await asyncio.wait(self._lives, timeout=CLOSING)
             for task in late:
                 task.cancel()
-        await self._group.__aexit__(None, None, None)
+        await self.tasks.__aexit__(None, None, None)
 
     async def offered(self, servers: Sequence[str]) -> list[ServerTool]:
         wanted = [self.servers[name] for name in servers if name in self.servers]

@@ -364,7 +364,8 @@ class _Loading:
                 key, why = wrong
                 self.note(self._mark(f"mcp.{name}.{key}"), "E608", f"`mcp.{name}.{key}` {why}")
         mark = dataclasses.replace(self._mark("clients.tools"), excerpt="")
-        if self._is_unset(mark) or (settings.clients.file is not None and not self.reads):
+        unread = settings.clients.file is not None and not self.reads
+        if unread or any(problem.code == "E201" for problem in self.problems):
             return
         for secret in unknown_keys(settings.clients.tools, keys):
             message = f"`clients.tools` lists a key ({secret.name}) that is not among the clients'"
