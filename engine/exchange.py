@@ -65,11 +65,12 @@ class Exchange:
         self.ports = ports
         self.keyring = keyring
         self.sessions = sessions
-        sink = Held(sink) if route.spec.hold == "full" else sink
-        self.joined = Joined(sink) if route.spec.continuation else None
+        spec, whole = route.spec, call.errand is not None  # an errand's answer is always whole
+        sink = Held(sink) if spec.hold == "full" and not whole else sink
+        self.joined = Joined(sink) if spec.continuation and not whole else None
         self.tooling: Tooling | None = None
-        if route.spec.tools is not None and call.tools:
-            self.tooling = Tooling(route.spec.tools, route, ports, sink)
+        if spec.tools is not None and call.tools:
+            self.tooling = Tooling(spec.tools, route, ports, sink)
             sink = self.tooling.sink
         self.sink: Sink = self.joined or sink
         self.relents = relents

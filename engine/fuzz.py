@@ -152,14 +152,23 @@ def rewrites(framing: str) -> Iterator[tuple[str, Rewrite]]:
         yield "CRLF", lambda body: _lines(body).replace(b"\n", b"\r\n")
         yield "CR", lambda body: _lines(body).replace(b"\n", b"\r")
         yield "BOM", lambda body: b"\xef\xbb\xbf" + body
-        yield "comments", lambda body: b": a\n\n" + body.replace(b"\n\n", b"\n\n: b\n\n")
-        yield "ids", lambda body: b"id: 1\nretry: 9\n" + body
+        yield "comments", _unless_document(_commented)
+        yield "ids", _unless_document(lambda body: b"id: 1\nretry: 9\n" + body)
         yield "no space", lambda body: body.replace(b"data: ", b"data:")
         yield "no last blank line", lambda body: body.rstrip(b"\r\n") + b"\n"
     elif framing == "ndjson":
         yield "CRLF", lambda body: body.replace(b"\n", b"\r\n")
         yield "blank lines", lambda body: body.replace(b"\n", b"\n\n")
         yield "no last newline", lambda body: body.rstrip(b"\n")
+
+
+def _unless_document(rewrite: Rewrite) -> Rewrite:
+    """JSON in place of a stream of events stays: no line can be put into it."""
+    return lambda body: body if body.lstrip()[:1] in (b"{", b"[") else rewrite(body)
+
+
+def _commented(body: bytes) -> bytes:
+    return b": a\n\n" + body.replace(b"\n\n", b"\n\n: b\n\n")
 
 
 def _lines(body: bytes) -> bytes:

@@ -5,6 +5,7 @@ Answers of calls may be cut and rewritten on the way; fetched values come as the
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -13,7 +14,7 @@ from .errors import ExchangeError
 from .fixtures import ExchangeSpec, Fixture, Matcher
 from .ports import Line
 from .staged import StagedClock
-from .wire import HttpRequest, HttpResponse
+from .wire import PACKED, HttpRequest, HttpResponse
 
 Cut = Callable[[bytes], list[bytes]]
 Rewrite = Callable[[bytes], bytes]
@@ -48,10 +49,10 @@ class Recorded:
         self._complaints: list[str] = []
 
     def stream(self, request: HttpRequest, line: Line) -> AbstractAsyncContextManager[Any]:
-        return Playing(self, request, called=True)
+        return Playing(self, request, called=True, sniff=line.sniff)
 
     async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse:
-        async with Playing(self, request, called=False) as answer:
+        async with Playing(self, request, called=False, sniff=line.sniff) as answer:
             body = await answer.read(limit)
         return HttpResponse(answer.head.status, answer.head.headers, body)
 
@@ -94,20 +95,28 @@ class Recorded:
 
 
 class Playing:
-    """An Answer out of a fixture. called: it is a call's, not a fetched value's."""
+    """An Answer out of a fixture. called: it is a call's, not a fetched value's.
+
+    sniff: like the port of the shell, it hands out unpacked what is packed without a word.
+    """
 
     reused = False
 
-    def __init__(self, recorded: Recorded, request: HttpRequest, *, called: bool) -> None:
+    def __init__(
+        self, recorded: Recorded, request: HttpRequest, *, called: bool, sniff: bool
+    ) -> None:
         self._recorded = recorded
         self._request = request
         self._called = called
+        self._sniff = sniff
         self._chunks: list[bytes] = []
         self._end = "eof"
 
     async def __aenter__(self) -> Playing:
         recorded = self._recorded
         spec, body = recorded.take(self._request)
+        if self._sniff and body[:2] in PACKED:
+            body = zlib.decompress(body, 47)
         reply = spec.reply
         self.head = HttpResponse(reply.status, tuple(reply.headers.items()))
         self._end = reply.end

@@ -21,6 +21,8 @@ _HALF = re.compile(rb'(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2})"')
 _OTHER_HALF = re.compile(rb'"(\\u[dD][c-fC-F][0-9a-fA-F]{2})')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
+PACKED = (b"\x1f\x8b", b"\x78\x9c", b"\x78\x01", b"\x78\xda")  # how gzip and deflate begin
+
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:

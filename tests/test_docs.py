@@ -80,6 +80,7 @@ def _with(kind: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", _with("yaml"))
+@pytest.mark.rows("K2-39")
 def test_every_yaml_fence_is_a_whole_file_without_a_mistake(name: str) -> None:
     code, output = run("check", str(ROOT / name), "--deny-warnings")
     assert code == 0, output
@@ -337,6 +338,7 @@ def test_pages_name_no_machine_and_no_registry(name: str) -> None:
 # ---- what runs elsewhere ----
 
 
+@pytest.mark.rows("K2-38")
 def test_the_image_runs_a_command_that_exists_as_nobody_in_particular() -> None:
     lines = text_of("Dockerfile").splitlines()
     (command,) = [yaml.load(line[4:], yaml.SafeLoader) for line in lines if line.startswith("CMD ")]
@@ -362,6 +364,7 @@ def test_the_unit_runs_a_command_that_exists() -> None:
     assert "" == _wrong(hit[1].split())
 
 
+@pytest.mark.rows("KB-16", "IB-1")
 def test_the_shipped_server_file_wants_a_client_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PENSTOCK_API_KEY", raising=False)
     assert 0 == run("check", str(ROOT / "deploy" / "penstock.yaml"))[0]

@@ -101,6 +101,7 @@ class Server:
             ("GET", "/v1/models"): self._own_models,
             ("GET", "/healthz"): self.health,
             ("GET", "/health"): self.health,
+            ("GET", "/v1/health"): self.health,
             ("GET", "/readyz"): self.readiness,
             ("GET", "/ready"): self.readiness,
             ("GET", "/"): self.hello,

@@ -26,7 +26,7 @@ from yarl import URL
 from engine import __version__
 from engine.errors import ExchangeError
 from engine.ports import Line
-from engine.wire import HttpRequest, HttpResponse
+from engine.wire import PACKED, HttpRequest, HttpResponse
 
 from .http_call import Connector, Origin, Response, send
 
@@ -266,7 +266,7 @@ class Chunks:
     def _unpack(self, data: bytes) -> bytes:
         if self._first:
             self._first = False
-            if data[:2] == b"\x1f\x8b" or data[:2] in (b"\x78\x9c", b"\x78\x01", b"\x78\xda"):
+            if data[:2] in PACKED:
                 self._inflate = zlib.decompressobj(47)
         if self._inflate is None:
             return data

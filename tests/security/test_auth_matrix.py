@@ -13,7 +13,7 @@ from tests.security.stage import CHAT, KEY, Staged, staged
 
 ADMIN = "adm-stake-8fK2pQ7xZt"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-PUBLIC = {"/", "/health", "/healthz", "/ready", "/readyz", "/metrics"}
+PUBLIC = {"/", "/health", "/v1/health", "/healthz", "/ready", "/readyz", "/metrics"}
 ROUTE = "version: 1\nbase_url: %URL%/v1\ndialect: openai_chat\nmodels: [m]\n"
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "mode:good"}]}).encode()
 ELSEWHERE = ("/v1/models/m", "/v1/nothing", "/admin", "/admin/nothing", "/v1/chat/completions/")

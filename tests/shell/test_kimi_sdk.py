@@ -170,6 +170,7 @@ async def test_a_long_answer_is_streamed_without_pauses(kimi: Front, site: Site)
     assert time.monotonic() - begun < 2
 
 
+@pytest.mark.rows("K2-32", "KT-06", "IF-06")
 async def test_models_have_an_owner_and_health_needs_no_key(kimi: Front) -> None:
     models = {model.id: model.owned_by async for model in kimi.client.models.list()}
     assert models == {MODEL: "kimi-ai", "kimi-k2-instruct": "kimi-ai"}

@@ -67,17 +67,21 @@ class Machine:
         started = await self.start(name, *arguments)
         return await started.end()
 
-    async def start(self, name: str, *arguments: str) -> Started:
-        """Start a program. Skips the test, naming the program, if it is not installed."""
-        program = HERE / "node_modules/.bin" / name
-        if not program.exists():
-            _without(f"{name} is not installed: `make test-clients` does that")
+    async def start(self, name: str, *arguments: str, needs: str | None = None) -> Started:
+        """Start a client; or another program, where `needs` names the client it starts, or none.
+
+        Skips the test, naming the client, if that is not installed.
+        """
+        clients = HERE / "node_modules/.bin"
+        client = name if needs is None else needs
+        if client and not (clients / client).exists():
+            without(f"{client} is not installed: `make test-clients` does that")
         self.home.mkdir(exist_ok=True)
         self.work.mkdir(exist_ok=True)
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.home), "TERM": "dumb",
+        env = {"PATH": f"{clients}:{os.environ['PATH']}", "HOME": str(self.home), "TERM": "dumb",
                "LANG": "C.UTF-8", **self.env}  # fmt: skip
         process = await asyncio.create_subprocess_exec(
-            str(program),
+            str(clients / name) if needs is None else name,
             *arguments,
             cwd=self.work,
             env=env,
@@ -89,7 +93,8 @@ class Machine:
         return Started(process)
 
 
-def _without(reason: str) -> None:
+def without(reason: str) -> None:
+    """Skip the test; fail it where nothing may be skipped."""
     if os.environ.get("PENSTOCK_TEST_NO_SKIP") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
