@@ -176,6 +176,8 @@ class Attempt:
         line = line_of_request(route, line, env)
         async with self.ports.upstream.stream(self._render(transforms, streams), line) as answer:
             self.outcome.status = answer.head.status
+            if not streams and route.spec.timeouts.body is not None:
+                watch.allow(float(route.spec.timeouts.body))
             self.sink.tell(onward(answer.head, alone=len(route.roster.accounts) < 2))
             moved = route.signer is not None and self._learn_time(answer.head)
             if answer.head.status >= 300 or answer.head.status == 204:

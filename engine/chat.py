@@ -159,9 +159,17 @@ class Sampling:
 
 @dataclass(slots=True)
 class Think:
+    """Whether and how much to think; `show`: whether the client wants to see (None: not said)."""
+
     mode: Literal["off", "on", "adaptive"] | None = None
     effort: str | None = None
     budget: int | None = None
+    show: bool | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether anything is said of thinking itself."""
+        return not (self.mode is None and self.effort is None and self.budget is None)
 
 
 @dataclass(slots=True)
@@ -171,6 +179,7 @@ class Output:
     format: Literal["text", "json", "schema"] | None = None
     schema: JSON = None
     schema_name: str | None = None
+    schema_about: str | None = None
     strict: bool | None = None
     n: int = 1
     logprobs: int | None = None

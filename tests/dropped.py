@@ -15,6 +15,7 @@ from engine.dialects.profile import PROFILE
 from engine.dialects.written import write
 from engine.errors import RequestError
 from tests.dialects.crossing import parsed
+from tests.dialects.maximal import MAXIMAL
 
 PAGE = Path(__file__).parents[1] / "docs" / "translated.md"
 TARGETS = ("openai_chat", "openai_responses", "anthropic_messages", "gemini", "ollama")
@@ -97,7 +98,25 @@ MESSAGES: dict[str, dict[str, Any]] = {
         _source("document", type="text", media_type="text/plain", data="words")
     ),
 }
-CLIENTS = {"openai_chat": CHAT, "anthropic_messages": MESSAGES}
+
+
+def _fields(client: str, holder: str, *skipped: str) -> dict[str, dict[str, Any]]:
+    """The fields of the maximal request, those of one object in it one by one."""
+    body = MAXIMAL[client]
+    found = {name: {name: value} for name, value in body.items() if name not in (*skipped, holder)}
+    return found | {
+        f"{holder}.{name}": {holder: {name: value}} for name, value in body.get(holder, {}).items()
+    }
+
+
+CLIENTS = {
+    "openai_chat": CHAT,
+    "anthropic_messages": MESSAGES,
+    "openai_responses": _fields("openai_responses", "", "model", "input", "stream", "tools",
+                                "tool_choice", "parallel_tool_calls"),
+    "gemini": _fields("gemini", "generationConfig", "contents", "tools"),
+    "ollama": _fields("ollama", "options", "model", "messages", "stream"),
+}  # fmt: skip
 NAMES = {"openai_chat": "Chat Completions", "anthropic_messages": "Messages",
          "openai_responses": "Responses", "gemini": "Gemini", "ollama": "Ollama"}  # fmt: skip
 
@@ -112,6 +131,10 @@ This page is written by `make docs`.
 - **named**: left out, and named in the answer's header `x-penstock-dropped`
 - **hint**: left out without a word, as it changes nothing of what is meant
 - **refused**: status 400, as leaving it out would change what is meant
+
+Fields inside messages, parts and tools that only the client's dialect has are named by their place:
+`messages.x`, `text.x`, `tools.x`. Cache marks, names, details of images and states of items are
+hints.
 """
 
 

@@ -35,8 +35,8 @@ def read(body: bytes) -> tuple[bytes, Usage | None]:
     return body.upper(), Usage(3)
 
 
-async def run(answers: Sequence[Say | bytes]) -> tuple[Collected, Report, World]:
-    world, route, sink = World(answers), route_of(ROUTE), Collected()
+async def run(answers: Sequence[Say | bytes], more: str = "") -> tuple[Collected, Report, World]:
+    world, route, sink = World(answers), route_of(ROUTE + more), Collected()
     errand = Errand(
         route.errands["embeddings"],
         lambda offer: (offer.model.upstream.encode(), "application/json"),
@@ -57,6 +57,12 @@ async def test_it_has_the_routes_values_and_says_the_upstreams_model() -> None:
     request = world.upstream.requests[-1]
     assert (request.method, request.url) == ("POST", "https://a.example/embed")
     assert (request.header("x-token"), request.body) == ("tok-1", b"up")
+
+
+@pytest.mark.parametrize("more", ["hold: full\n", "continuation: { max: 2 }\n"])
+async def test_what_a_route_does_to_chats_is_not_done_to_it(more: str) -> None:
+    sink, _, _ = await run([b"tok-1", b"vectors"], more)
+    assert sink.body == b"VECTORS"
 
 
 async def test_it_is_tried_again_like_a_chat() -> None:

@@ -141,6 +141,18 @@ async def test_every_request_of_a_fixture_is_compared() -> None:
     assert any(complaint.startswith("broken") for complaint in await fuzz(route(TEXT), made, WORLD))
 
 
+async def test_a_document_in_place_of_a_stream_is_not_rewritten_as_one() -> None:
+    made = route(TEXT + "response: { events: [{ text: $.say, finish: stop }] }\n")
+    answer = {"reply": {"json": {"say": "two\n\nlines"}}}
+    assert await fuzz(made, fixture(answer), WORLD) == []
+
+
+async def test_a_stream_that_stalls_is_not_held_back_for_ever() -> None:
+    made = route(TEXT + "transforms: [think_tags]\n")
+    stalls = fixture({"reply": {"body": sse(*words("a", "b"), {}), "end": "stall"}})
+    assert await fuzz(made, stalls, WORLD) == []
+
+
 # ---- the ways themselves ----
 
 

@@ -49,12 +49,21 @@ RESULTS = "\0results"  # marks turns that results went into; no client can send 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    name: str = option(doc="what it is called")
+    description: str = option("", "what it is good for")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     style: Literal["xml", "json"] = option(
         "xml", "how the prompt asks for calls: in `<tool_call>` tags, or in a fence of JSON"
     )
     prompt: Template | None = option(
         None, "the prompt, instead of the usual one", roots=("tools", "choice")
+    )
+    offer: list[Offer] = option(
+        [], "tools offered to clients that bring none; their calls go to the client all the same"
     )
     max_calls: int = option(64, "most calls taken from one answer; further ones stay text")
     rescue: bool = option(
@@ -94,6 +103,8 @@ class Transform:
     def shape(self, request: ChatRequest) -> ChatRequest:
         choice = request.tool_choice or ToolChoice("auto")
         offered = [tool for tool in request.tools if tool.kind != "hosted"]
+        if not request.tools:
+            offered = [Tool(each.name, each.description) for each in self.options.offer]
         if choice.mode != "none":
             self._tools = {tool.name: tool for tool in offered}
         if self.options.rescue:

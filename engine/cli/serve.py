@@ -11,6 +11,7 @@ import click
 from engine.errors import ConfigError
 from engine.shell.app import Gateway, serve
 from engine.shell.demo import Demo
+from engine.shell.environment import read_env_file
 from engine.shell.settings import Settings, load_settings
 from engine.shell.shelf import Shelf, route_folders
 from engine.shell.tune import tune
@@ -23,6 +24,9 @@ from .common import BAD, WRONG_USE, environment, routes_option, show_problems
 @click.option(
     "--config", type=click.Path(dir_okay=False), help="Server file; default penstock.yaml."
 )
+@click.option(
+    "--env-file", type=click.Path(dir_okay=False), help="A file of variables; set ones win."
+)
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one.")
 @click.option("--open", "open_", is_flag=True, help="Serve without client keys.")
@@ -33,6 +37,7 @@ from .common import BAD, WRONG_USE, environment, routes_option, show_problems
 def command(
     folders: tuple[str, ...],
     config: str | None,
+    env_file: str | None,
     host: str | None,
     port: int | None,
     open_: bool,
@@ -51,8 +56,8 @@ def command(
         "clients.auth": "none" if open_ or demo else None,
         "transforms.own": False if no_own_transforms else None,
     }
-    settings = _settings(config, given, alone=demo)
-    env = environment()
+    env = _environment(env_file)
+    settings = _settings(config, given, env, alone=demo)
     named = [Path(folder) for folder in folders or settings.routes]
     with contextlib.ExitStack() as stack:
         started = _say
@@ -69,16 +74,24 @@ def command(
         _run(settings, shelf, strict_start, started)
 
 
-def _settings(config: str | None, given: dict[str, object], *, alone: bool) -> Settings:
+def _environment(file: str | None) -> dict[str, str]:
+    try:
+        return {**(read_env_file(Path(file)) if file else {}), **environment()}
+    except ConfigError as error:
+        show_problems(error.problems)
+        raise SystemExit(BAD) from None
+
+
+def _settings(
+    config: str | None, given: dict[str, object], env: dict[str, str], *, alone: bool
+) -> Settings:
     path = Path(config) if config else Path("penstock.yaml")
     if config and not path.is_file():
         click.echo(f"penstock serve: no file {config}", err=True)
         raise SystemExit(WRONG_USE)
     overrides = {key: value for key, value in given.items() if value is not None}
     try:
-        return load_settings(
-            path if path.is_file() and not alone else None, environment(), overrides
-        )
+        return load_settings(path if path.is_file() and not alone else None, env, overrides)
     except ConfigError as error:
         show_problems(error.problems)
         raise SystemExit(BAD) from None

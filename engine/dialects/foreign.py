@@ -52,6 +52,8 @@ _REFUSED = frozenset(
 # Dialects whose clients offer the provider's own tools as a matter of course (Codex: web_search in
 # every request): what nobody can run is left out and named.
 _OFFERS_HOSTED = frozenset({"openai_responses"})
+# Objects whose fields are named one by one.
+_GROUPS = frozenset({"options", "toolConfig"})
 # What an answer is to be made of, where it is no text.
 _MODALITIES: dict[str, object] = {
     "modalities": ["text"],
@@ -69,6 +71,10 @@ def foreign_extras(request: ChatRequest, profile: Profile, dropped: list[str]) -
     said = _SILENT_OF.get(request.dialect, frozenset())
     for name, value in request.extras.items():
         if name in said or (name in _REFUSED and value is False):
+            continue
+        if name in _GROUPS and isinstance(value, dict):
+            kept |= {key: held for key, held in value.items() if key in profile.forward_extras}
+            dropped += [f"{name}.{key}" for key in value if key not in kept]
             continue
         if name in profile.forward_extras:
             kept[name] = value
@@ -137,10 +143,15 @@ def understood(request: ChatRequest, dialect: str) -> ChatRequest:
         return request
     tools = [tool for tool in request.tools if not _goes(tool)]
     gone = [Lost(f"tools.{tool.name}") for tool in request.tools if _goes(tool)]
-    request.dropped += [name for name in gone if name not in request.dropped]
-    choice = request.tool_choice
+    choice, offered = request.tool_choice, tools
     if choice is not None and choice.mode == "other":
         tools, choice = _chosen(tools, choice, request.dialect in _OFFERS_HOSTED)
+        gone += [Lost("tool_choice")] if choice.mode == "other" else []
+    elif choice is not None and choice.names and choice.mode in ("auto", "required"):
+        tools = [tool for tool in tools if tool.name in choice.names]
+        choice = ToolChoice(choice.mode)
+    gone += [Lost(f"tools.{tool.name}") for tool in offered if tool not in tools]
+    request.dropped += [name for name in gone if name not in request.dropped]
     return replace(request, tools=tools, tool_choice=choice)
 
 

@@ -89,7 +89,23 @@ def without(request: ChatRequest, error: RequestError) -> ChatRequest | None:
         left = replace(request, extras=extras)
     elif name == "n" and request.out.n > 1:
         left = replace(request, out=replace(request.out, n=1))
+    elif name == "tool_choice" and request.tool_choice is not None:
+        left = replace(request, tool_choice=None)
+    elif name is not None and name.startswith(_IN_MESSAGES):
+        left = _without_field(request, name.removeprefix(_IN_MESSAGES))
     return left and _named(left, name or "")
+
+
+_IN_MESSAGES = "messages."
+
+
+def _without_field(request: ChatRequest, name: str) -> ChatRequest:
+    """The request without an extra of its messages."""
+    messages = [
+        replace(m, extras={key: value for key, value in m.extras.items() if key != name})
+        for m in request.messages
+    ]
+    return replace(request, messages=messages)
 
 
 def _named(request: ChatRequest, name: str) -> ChatRequest:

@@ -19,6 +19,7 @@ from .customs import as_functions
 from .foreign import understood
 from .marks import carry_marks
 from .names import fit_names
+from .nested import name_nested
 from .profile import Profile, SchemaProfile
 from .schema_answer import asked_otherwise
 from .tool_schemas import rewrite
@@ -51,6 +52,8 @@ def _prepared(
 ) -> tuple[ChatRequest, tuple[Undo, ...]]:
     """Tools, their names and their schemas as dialect and profile take them."""
     foreign = request.dialect != dialect.name
+    if foreign:
+        name_nested(request, dialect.name)
     request = understood(request, dialect.name)
     request, said = asked_otherwise(request, profile)
     request = carry_marks(request, dialect.name, profile)

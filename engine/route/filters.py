@@ -29,9 +29,9 @@ from zoneinfo import ZoneInfo
 
 from jinja2.runtime import Undefined
 
-from engine.chat import Message, Tool, ToolChoice
+from engine.chat import Media, Message, Part, Tool, ToolChoice, ToolResult, text_of
 from engine.dialects.profile import PROFILE, Profile
-from engine.errors import PenstockError
+from engine.errors import PenstockError, Refuse
 from engine.options import Env, Omit, Secret
 from engine.wire import dumps, loads
 
@@ -290,9 +290,29 @@ def schema_without(value: object, *keywords: str) -> object:
 # --- conversations --------------------------------------------------------------------------------
 
 
-def as_text_messages(value: Sequence[Message]) -> list[dict[str, str]]:
-    """Messages as `{role, content}` with nothing but text."""
-    return [{"role": message.role, "content": message.text} for message in value]
+def as_text_messages(
+    value: Sequence[Message], gap: str = "", media: Literal["drop", "refuse"] = "drop"
+) -> list[dict[str, str]]:
+    """Messages as `{role, content}`, text only: other parts are dropped, or (media) refused."""
+    if media == "refuse":
+        for message in value:
+            _refuse_media(message.parts)
+    return [{"role": message.role, "content": _text(message, gap)} for message in value]
+
+
+def _refuse_media(parts: Sequence[Part]) -> None:
+    for part in parts:
+        if isinstance(part, ToolResult):
+            _refuse_media(part.parts)
+        elif isinstance(part, Media):
+            raise Refuse(f"this route takes text only, and a message holds more ({part.kind})")
+
+
+def _text(message: Message, gap: str) -> str:
+    if not gap:
+        return message.text
+    said = [text_of([part]) for part in message.parts]
+    return gap.join(text for text in said if text.strip())
 
 
 def as_messages(

@@ -250,8 +250,9 @@ class Reader:
 
     def _word(self, node: Node, words: tuple[Any, ...], place: str) -> Any:
         value = self._number_or_text(node)
+        fold = str.lower if self.resolver.of(node) else str  # environments say INFO as well
         for word in words:
-            if value == word and type(value) is type(word):
+            if fold(str(value)) == fold(str(word)) and type(value) is type(word):
                 return word
         texts = [str(word) for word in words]
         hint = nearest(str(value), texts)

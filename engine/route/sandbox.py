@@ -24,6 +24,7 @@ from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS as JINJA_TESTS
 
+from engine.errors import Refuse
 from engine.options import OMIT, Omit, Secret
 
 from .filters import FILTERS, FUNCTIONS, Absent, Filter, RenderError, kind, room, text
@@ -143,7 +144,7 @@ def passing(name: str, function: Filter) -> Filter:
             if made.__class__ is str:
                 room(len(made))
             return made
-        except (RenderError, UndefinedError):
+        except (RenderError, UndefinedError, Refuse):
             raise
         except Exception as error:
             for arg in (*args, *named.values()):

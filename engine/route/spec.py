@@ -317,6 +317,11 @@ class FallbackSpec:
 class TimeoutsSpec:
     connect: Duration = option(Duration(10.0), "dial to connected, TLS included")
     first_byte: Duration = option(Duration(120.0), "request sent to first event of the answer")
+    body: Duration | None = option(
+        None,
+        "headers of a whole answer to its end; default: what is left of `first_byte`",
+        example="30s",
+    )
     idle: Duration = option(Duration(90.0), "one complete frame to the next")
     total: Duration = option(Duration(580.0), "the whole request, waits and retries included")
     early_headers: Duration | Literal["never"] = option(

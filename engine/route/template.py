@@ -21,6 +21,7 @@ from jinja2 import nodes
 from jinja2.exceptions import TemplateSyntaxError, UndefinedError
 from jinja2.parser import Parser
 
+from engine.errors import PenstockError, Refuse
 from engine.options import OMIT, Condition, Env, Secret, Template, Tree
 
 from .filters import Absent, RenderError, room
@@ -327,9 +328,12 @@ def _collected(pieces: Iterable[str]) -> str:
     return "".join(kept)
 
 
-def fault(error: Exception, reads: str) -> RenderError:
-    """The RenderError of whatever went wrong: it names variables, never values."""
-    if isinstance(error, RenderError):
+def fault(error: Exception, reads: str) -> PenstockError:
+    """The RenderError of whatever went wrong: it names variables, never values.
+
+    A filter that refuses the conversation (Refuse) is left alone.
+    """
+    if isinstance(error, RenderError | Refuse):
         return error
     if isinstance(error, UndefinedError):
         return RenderError(str(error))

@@ -181,7 +181,7 @@ OPERATIONS: tuple[Operation, ...] = (
         needed=("server", "tool"),
     ),
     Operation(
-        "GET", "/admin/statistics", "What was served since the start, or since the last reset",
+        "GET", "/admin/statistics", "What was served since the last reset",
         _map(version=_TEXT, uptime=_SECONDS, routes={"type": "object", "additionalProperties": _map(
             requests=_COUNT, ok=_COUNT, success_rate=_MAYBE, average_seconds=_MAYBE,
         )}),

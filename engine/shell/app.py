@@ -44,6 +44,7 @@ from .report import Reporter
 from .server import Server
 from .settings import KeptAnswers, Listen, Settings
 from .stores import Stores, open_stores
+from .tally import Tally
 from .tokens import TokenPlaces
 from .tools import ToolsAdmin, open_tools
 from .upstream import AiohttpUpstream
@@ -60,6 +61,7 @@ class Gateway:
     stores: Stores
     models: Models
     admin: AdminServer | None = None
+    tally: Tally | None = None
     url: str = ""
     admin_url: str = ""
     stop_listening: Callable[[], Awaitable[None]] | None = None
@@ -87,10 +89,14 @@ async def gateway(
             tasks.append(parking.tend(lambda: book().routes.values()))
         tasks.append(_door(built).tend())
         tasks.append(built.models.run())
+        if built.tally is not None:
+            tasks.append(built.tally.tend())
         yield built
         if built.stop_listening is not None:
             await built.stop_listening()
         await built.server.chats.drain(float(settings.drain))
+        if built.tally is not None:
+            await built.tally.save()
 
 
 async def _sweeping(built: Gateway) -> None:
@@ -121,7 +127,7 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     clock, redactor, metrics = SystemClock(), Redactor(), Metrics()
     redactor.add(*settings.secrets())
     logger = Logger(
-        clock.now, format=settings.log.format, level=settings.log.level, redactor=redactor
+        clock.now, format=settings.log.format, level=settings.log.least, redactor=redactor
     )
     stack.callback(logger.close)
     take_over(logger)
@@ -163,7 +169,17 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     )
     _extend(server, settings, metrics, keyring, keeper)
     admin = await _admin(server, settings, metrics, keeper, stores)
-    return Gateway(server, keeper, logger, stores, models, admin)
+    tally = await _tally(settings, metrics, ports)
+    return Gateway(server, keeper, logger, stores, models, admin, tally)
+
+
+async def _tally(settings: Settings, metrics: Metrics, ports: Ports) -> Tally | None:
+    """Kept where somebody may ask for it, and nobody else counts in the same store."""
+    if settings.admin.key is None or settings.store == "redis":
+        return None
+    tally = Tally(metrics, ports)
+    await tally.load()
+    return tally
 
 
 def _chats(

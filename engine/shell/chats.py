@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -40,6 +41,7 @@ from .sinks import Client, PlainSink, StreamSink
 
 PING_EVERY = 15.0
 TICK = 1.0
+_PLAIN = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -190,7 +192,10 @@ class Chats:
             asked=call.asked,
             model=name,
             created=int(self.ports.clock.now()),
-            headers={**id_headers(call.asked.id), "x-penstock-route": route.name},
+            headers={
+                **id_headers(call.asked.id, call.asked.headers),
+                "x-penstock-route": route.name,
+            },
             wants_usage=call.wants_usage,
             release=call.release,
             clean=self.clean,
@@ -266,7 +271,8 @@ class Chats:
         opened.call = call
         if opened.sink.response is None:
             headers = {**client.headers, "x-penstock-route": route.name}
-            client = replace(client, headers=headers, chat=_parsed(route, call))
+            retries = client.retries + 1
+            client = replace(client, headers=headers, chat=_parsed(route, call), retries=retries)
             opened.sink = self._sink(route, call, client)
         else:
             opened.sink.restart()
@@ -284,6 +290,7 @@ class Chats:
         self.ports.observer.saw(
             "request",
             id=call.asked.id,
+            client_id=client_id(call.asked.headers),
             route=opened.asked[-1].name,
             model=call.offer.model.id,
             dialect=call.dialect.name,
@@ -363,6 +370,15 @@ def no_model(name: str) -> RequestError:
     )
 
 
-def id_headers(ident: str) -> dict[str, str]:
-    """The request's id, in the header names of both client families."""
-    return {"x-request-id": ident, "request-id": ident}
+def client_id(headers: Headers) -> str:
+    """The client's own name for its request (`x-req-id`), if it is a plain word; else ""."""
+    name = headers.get("x-req-id")
+    return name if name and _PLAIN.fullmatch(name) else ""
+
+
+def id_headers(ident: str, headers: Headers) -> dict[str, str]:
+    """The request's id, in the header names of both client families; a client's name for it wins.
+
+    `request-id` and ids in bodies are always ours: a client may use a name twice.
+    """
+    return {"x-request-id": client_id(headers) or ident, "request-id": ident}

@@ -118,6 +118,11 @@ METRICS: dict[str, Declared] = {
 }
 
 
+Row = tuple[float, float, float, float]
+Totals = dict[str, Row]
+NONE: Row = (0.0, 0.0, 0.0, 0.0)
+
+
 class Timing:
     """One series of a histogram."""
 
@@ -142,7 +147,7 @@ class Metrics(Collector):
         }
         self._open: Callable[[], float] = lambda: 0.0
         self._pools: Callable[[], Mapping[str, tuple[int, int]]] = dict
-        self._since: dict[str, tuple[float, float, float, int]] = {}
+        self._since: Totals = {}
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -242,22 +247,31 @@ class Metrics(Collector):
 
     def statistics(self) -> dict[str, dict[str, object]]:
         """By route: requests, how many went well, how long they took; since the last reset."""
+        return {route: _summary(row) for route, row in self.counted().items()}
+
+    def counted(self) -> Totals:
+        """By route: requests, those that went well, seconds, answers whose time is in them."""
+        now, before = self._totals(), self._since
         return {
-            route: _summary(found, self._since.get(route, (0.0, 0.0, 0.0, 0)))
-            for route, found in self._totals().items()
+            route: _difference(now.get(route, NONE), before.get(route, NONE))
+            for route in {**now, **before}
         }
+
+    def go_on_from(self, counted: Totals) -> None:
+        """What an earlier process counted is counted, too; in the statistics alone."""
+        self._since = {route: _difference(NONE, row) for route, row in counted.items()}
 
     def reset_statistics(self) -> None:
         """Count anew; the metrics themselves go on, as Prometheus wants it."""
         self._since = self._totals()
 
-    def _totals(self) -> dict[str, tuple[float, float, float, int]]:
-        found: dict[str, tuple[float, float, float, int]] = {}
+    def _totals(self) -> Totals:
+        found: Totals = {}
         for labels, value in self._values["penstock_requests_total"].items():
-            all_, good, _, _ = found.get(labels[0], (0.0, 0.0, 0.0, 0))
+            all_, good, _, _ = found.get(labels[0], NONE)
             found[labels[0]] = (all_ + value, good + value * (labels[3] == "ok"), 0.0, 0)
         for (route,), timing in self._timings["penstock_request_seconds"].items():
-            all_, good, _, _ = found.get(route, (0.0, 0.0, 0.0, 0))
+            all_, good, _, _ = found.get(route, NONE)
             found[route] = (all_, good, timing.sum, sum(timing.counts))
         return found
 
@@ -292,11 +306,12 @@ class Metrics(Collector):
         timing.observe(seconds)
 
 
-def _summary(
-    now: tuple[float, float, float, int], before: tuple[float, float, float, int]
-) -> dict[str, object]:
-    requests, good = now[0] - before[0], now[1] - before[1]
-    seconds, timed = now[2] - before[2], now[3] - before[3]
+def _difference(now: Row, before: Row) -> Row:
+    return (now[0] - before[0], now[1] - before[1], now[2] - before[2], now[3] - before[3])
+
+
+def _summary(row: Row) -> dict[str, object]:
+    requests, good, seconds, timed = row
     return {
         "requests": int(requests),
         "ok": int(good),

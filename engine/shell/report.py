@@ -192,6 +192,8 @@ def _request_line(seen: Fields, seconds: float, first: float | None, usage: Usag
         "total_ms": round(seconds * 1000, 1),
         "upstream_status": seen["upstream_status"],
     }
+    if seen.get("client_id"):
+        line["client_id"] = seen["client_id"]
     if usage is not None:
         line["input_tokens"] = usage.input
         line["output_tokens"] = usage.output

@@ -101,6 +101,7 @@ class Server:
             ("GET", "/v1/models"): self._own_models,
             ("GET", "/healthz"): self.health,
             ("GET", "/health"): self.health,
+            ("GET", "/__healthz"): self.health,
             ("GET", "/v1/health"): self.health,
             ("GET", "/readyz"): self.readiness,
             ("GET", "/ready"): self.readiness,
@@ -153,7 +154,7 @@ class Server:
             status=status,
             body=body,
             content_type=dialect.content_type,
-            headers=id_headers(ident),
+            headers=id_headers(ident, Headers(request.headers)),
         )
 
     def _id(self) -> str:
@@ -165,7 +166,7 @@ class Server:
         return web.json_response({"message": "Penstock is running", "models": "/v1/models"})
 
     async def health(self, request: web.BaseRequest) -> web.Response:
-        return web.json_response({"status": "ok"})
+        return web.json_response({"status": "ok", "ok": True})
 
     async def readiness(self, request: web.BaseRequest) -> web.Response:
         good = self.ready() and not self.chats.draining
@@ -254,7 +255,8 @@ class Server:
         if errand is not None:
             return await self.chats.bring(dialect, request, caller, chat.model, lambda _: errand)
         answer = _json(dialect.counted(estimate(chat)))
-        answer.headers.update({**id_headers(self._id()), "x-penstock-token-count": "estimate"})
+        ids = id_headers(self._id(), caller.headers)
+        answer.headers.update({**ids, "x-penstock-token-count": "estimate"})
         return answer
 
 

@@ -66,7 +66,13 @@ class Transforms:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     format: Literal["human", "json", "auto"] = option("auto", "`auto`: human on a terminal")
-    level: Literal["debug", "info", "warning", "error"] = option("info", "the least level written")
+    level: Literal["debug", "info", "warning", "warn", "error"] = option(
+        "info", "the least level written; `warn` is `warning`"
+    )
+
+    @property
+    def least(self) -> Literal["debug", "info", "warning", "error"]:
+        return "warning" if self.level == "warn" else self.level
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

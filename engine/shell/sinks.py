@@ -51,6 +51,7 @@ class Client:
     chat     the parsed request, None where it is passed through
     keep     given the answer as one document before its client has seen its end
     reframe  writes a stream in the form that the client asked for, None for the dialect's own
+    retries  attempts that failed before the one that is answered with
     """
 
     request: web.BaseRequest
@@ -65,6 +66,7 @@ class Client:
     chat: ChatRequest | None = None
     keep: Callable[[object], Awaitable[None]] | None = None
     reframe: Reframe | None = None
+    retries: int = 0
     upstream: dict[str, str] = field(default_factory=dict)
 
     def tell(self, headers: dict[str, str]) -> None:
@@ -73,9 +75,11 @@ class Client:
 
     @property
     def told(self) -> dict[str, str]:
-        """`headers`, and which fields of the request the upstream was not given."""
+        """`headers`, the retries there were, and fields that the upstream was not given."""
         dropped = self.chat.dropped if self.chat is not None else None
         told = {**self.headers, **self.upstream} if self.upstream else self.headers
+        if self.retries:
+            told = {**told, "x-retry-attempts": str(self.retries)}
         if not dropped:
             return told
         names = (_ODD.sub("_", name)[:64] for name in dropped[:16])
@@ -86,6 +90,8 @@ def error_response(client: Client, error: ExchangeError) -> web.Response:
     """A failure before commit: the dialect's status, body and headers."""
     status, body = client.dialect.failure(error.cls, error.message, client.asked.id, error)
     headers = {**client.told, **retry_headers(error.cls, error.retry_after)}
+    if client.retries:
+        headers["x-all-retries-failed"] = "true"
     return web.Response(
         status=status,
         body=client.clean(body),
@@ -117,6 +123,7 @@ class PlainSink:
 
     def restart(self) -> None:
         """A new attempt begins: what the last one said is forgotten."""
+        self.client.retries += 1
         self.folder = Folder()
 
     async def forward(self, data: bytes, content: bool) -> None:
@@ -188,6 +195,7 @@ class StreamSink:
 
     def restart(self) -> None:
         """A new attempt begins: what the last one held back is forgotten."""
+        self.client.retries += 1
         self._held.clear()
         self._waiting.clear()
         self._length = 0

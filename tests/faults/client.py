@@ -148,6 +148,9 @@ class ClientDialect:
 
     read_error, problems   a failed answer, and what is wrong with its error object
     failures               the error type by status that a client of the dialect must see
+    at         (model, stream) -> the path, where it is not always the same
+    statuses   another status that may stand for one
+    pieces     arguments of calls are streamed
     """
 
     path: str
@@ -159,6 +162,9 @@ class ClientDialect:
     problems: Callable[[object], list[str]]
     failures: Mapping[int, str]
     stream_type: str
+    at: Callable[[str, bool], str] | None = None
+    statuses: Mapping[int, int] = field(default_factory=dict)
+    pieces: bool = True
 
 
 def payloads(data: bytes, seen: Seen) -> list[tuple[str, bytes]]:

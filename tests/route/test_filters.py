@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from engine.chat import Media, Message, Text, Tool, ToolCall, ToolChoice, ToolResult
+from engine.chat import Media, Message, Part, Text, Tool, ToolCall, ToolChoice, ToolResult
+from engine.errors import Refuse
 from engine.options import OMIT, Secret
 from engine.route import filters
 from engine.route.filters import CAP, FILTERS, FUNCTIONS, Absent, RenderError, text
@@ -218,6 +219,19 @@ def test_text_messages_hold_nothing_but_text() -> None:
     ]
     expected = [("user", "Look: "), ("assistant", ""), ("tool", "42")]
     assert expected == [(t["role"], t["content"]) for t in filters.as_text_messages(talk)]
+
+
+def test_parts_of_a_text_message_may_have_a_gap_between_them() -> None:
+    talk = [Message("user", [Text("One"), Text("\n\n"), ToolResult("1", [Text("Two")])])]
+    assert filters.as_text_messages(talk, gap=" / ") == [{"role": "user", "content": "One / Two"}]
+
+
+def test_media_may_be_refused() -> None:
+    picture = Media("image", url="https://example.com/a.png")
+    cases: list[list[Part]] = [[picture], [ToolResult("1", [picture])]]
+    for parts in cases:
+        with pytest.raises(Refuse, match=r"text only.*\(image\)"):
+            filters.as_text_messages([Message("user", parts)], media="refuse")
 
 
 def test_messages_take_other_names() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from engine.errors import Problem
 from engine.options import Duration, Secret, option
+from engine.route.compile import Sources, compile_route
 from engine.route.nodes import read, resolve
 from engine.route.reader import WRONG, Reader, compile_regex, did_you_mean, nearest
 from engine.route.references import Outside, Resolver
@@ -95,6 +96,14 @@ def test_what_comes_from_outside_is_parsed_by_its_fields_type() -> None:
     assert (spec.timeouts.idle, spec.timeouts.early_headers) == (20.0, 0.0)
     assert spec.vars == {"host": "api.example.com", "path": "v1", "ratio": 0.5, "price": "5${"}
     assert spec.models[0].set == {"ratio": "0.7"}
+
+
+def test_words_that_come_from_outside_are_read_without_case() -> None:
+    text = "version: 1\nbase_url: https://x.example\nmodels: [m]\ndialect: openai_chat\n"
+    for written, wrong in (("${vars:w}", False), ("WARN", True)):
+        source = f"{text}on_unsupported: {written}\nvars: {{ w: WARN }}\n".encode()
+        found = compile_route(source, "x.yaml", Sources())
+        assert bool(found.problems) is wrong, found.problems
 
 
 def test_without_a_reader_of_files_none_can_be_named() -> None:

@@ -133,6 +133,7 @@ async def test_a_stream_has_a_role_the_text_a_finish_and_the_usage_asked_for(kim
     assert usage.model_extra == {"penstock_estimated": True}
 
 
+@pytest.mark.rows("KA-19")
 async def test_the_frames_of_a_stream_are_those_of_the_api(kimi: Front) -> None:
     body = {"model": MODEL, "messages": HELLO, "stream": True}
     headers = {"Authorization": f"Bearer {KEYS[0]}"}
@@ -161,6 +162,7 @@ async def test_the_synchronous_client_works_too(kimi: Front) -> None:
     assert await asyncio.to_thread(ask) == ["You said: one", "You said: two"]
 
 
+@pytest.mark.rows("AB-6", "KA-19")
 async def test_a_long_answer_is_streamed_without_pauses(kimi: Front, site: Site) -> None:
     site.answer = lambda message: "长" * 5000
     begun = time.monotonic()
@@ -170,7 +172,7 @@ async def test_a_long_answer_is_streamed_without_pauses(kimi: Front, site: Site)
     assert time.monotonic() - begun < 2
 
 
-@pytest.mark.rows("K2-32", "KT-06", "IF-06")
+@pytest.mark.rows("KA-20", "K2-32", "KT-06", "IF-06")
 async def test_models_have_an_owner_and_health_needs_no_key(kimi: Front) -> None:
     models = {model.id: model.owned_by async for model in kimi.client.models.list()}
     assert models == {MODEL: "kimi-ai", "kimi-k2-instruct": "kimi-ai"}
@@ -178,7 +180,7 @@ async def test_models_have_an_owner_and_health_needs_no_key(kimi: Front) -> None
         async with session.get(f"{kimi.url}/") as answer:
             assert (answer.status, "message" in await answer.json()) == (200, True)
         async with session.get(f"{kimi.url}/health") as answer:
-            assert await answer.json() == {"status": "ok"}
+            assert await answer.json() == {"status": "ok", "ok": True}
 
 
 # ---- conversations ----
@@ -194,6 +196,7 @@ async def test_turns_of_a_user_are_kept_under_one_session(kimi: Front, site: Sit
     assert len({form["session_id"] for form in site.forms}) == 1
 
 
+@pytest.mark.rows("KA-12")
 async def test_streamed_turns_are_kept_as_well(kimi: Front, site: Site) -> None:
     stream = await kimi.client.chat.completions.create(
         model=MODEL, messages=said("first"), user="ann", stream=True
@@ -219,6 +222,7 @@ async def test_without_a_user_nothing_is_kept(kimi: Front, site: Site) -> None:
 
 
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
+@pytest.mark.rows("KA-21")
 async def test_two_parallel_requests_of_one_user_are_both_kept(
     tmp_path: Path, site: Site, store: Literal["memory", "sqlite"]
 ) -> None:
@@ -238,6 +242,7 @@ async def test_two_parallel_requests_of_one_user_are_both_kept(
     assert lines[-1] == "用户: three"
 
 
+@pytest.mark.rows("KA-21", "AB-9")
 async def test_a_failed_call_leaves_the_session_as_it_was(kimi: Front, site: Site) -> None:
     await kimi.ask(said("one"), user="ann")
     site.broken = lambda: web.Response(status=400, text="0", content_type="text/html")
@@ -248,6 +253,7 @@ async def test_a_failed_call_leaves_the_session_as_it_was(kimi: Front, site: Sit
     assert site.forms[-1]["message"] == "用户: one\n模型: You said: one\n用户: three"
 
 
+@pytest.mark.rows("KA-04")
 async def test_no_more_sessions_are_kept_than_the_route_says(tmp_path: Path, site: Site) -> None:
     few = tmp_path / "few.yaml"
     few.write_text(ROUTE.read_text().replace("max: 1024", "max: 2"))
@@ -260,6 +266,7 @@ async def test_no_more_sessions_are_kept_than_the_route_says(tmp_path: Path, sit
     assert site.forms[4]["message"] == "用户: Who am I?"
 
 
+@pytest.mark.rows("AB-3")
 async def test_two_gateways_with_one_store_serve_one_session(tmp_path: Path, site: Site) -> None:
     async with (
         running(site) as url,
@@ -280,6 +287,7 @@ async def test_two_gateways_with_one_store_serve_one_session(tmp_path: Path, sit
 # ---- errors ----
 
 
+@pytest.mark.rows("KA-02")
 async def test_an_unknown_key_is_refused(kimi: Front) -> None:
     async with AsyncOpenAI(base_url=f"{kimi.url}/v1", api_key="wrong-key-Tr55pl") as client:
         with pytest.raises(openai.AuthenticationError) as caught:
@@ -288,6 +296,7 @@ async def test_an_unknown_key_is_refused(kimi: Front) -> None:
     assert caught.value.type == "authentication_error"
 
 
+@pytest.mark.rows("KA-02")
 async def test_a_request_without_a_key_is_refused_as_the_api_does(kimi: Front) -> None:
     async with (
         aiohttp.ClientSession() as session,
@@ -300,6 +309,7 @@ async def test_a_request_without_a_key_is_refused_as_the_api_does(kimi: Front) -
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.rows("KA-08", "AB-4")
 async def test_a_second_failure_is_a_502_in_the_upstreams_words(
     kimi: Front, site: Site, stream: bool
 ) -> None:
@@ -326,6 +336,7 @@ async def test_a_second_failure_is_a_502_in_the_upstreams_words(
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.rows("KA-15", "KA-16", "KA-17", "AB-7")
 async def test_what_is_wrong_with_a_request_is_told_and_not_sent(
     kimi: Front,
     site: Site,
@@ -356,9 +367,10 @@ async def test_a_page_for_browsers_is_a_503(kimi: Front, site: Site, status: int
     assert site.chats == 1
 
 
+@pytest.mark.rows("KA-05")
 async def test_an_upstream_that_does_not_answer_is_a_504(tmp_path: Path, site: Site) -> None:
     site.delay = 30
-    async with running(site) as url, front(tmp_path, url, API_REQUEST_TIMEOUT="300ms") as kimi:
+    async with running(site) as url, front(tmp_path, url, API_REQUEST_TIMEOUT="0.3") as kimi:
         with pytest.raises(openai.InternalServerError) as caught:
             await kimi.ask()
     assert (caught.value.status_code, caught.value.code) == (504, "timeout")
@@ -368,12 +380,14 @@ async def test_an_upstream_that_does_not_answer_is_a_504(tmp_path: Path, site: S
 # ---- the nonce ----
 
 
+@pytest.mark.rows("KA-07")
 async def test_the_nonce_is_fetched_before_anybody_asks(kimi: Front, site: Site) -> None:
     await _until(lambda: site.pages == 1)
     assert site.chats == 0
 
 
 @pytest.mark.parametrize("refuse", ["json", "status"])
+@pytest.mark.rows("KA-08", "KA-09")
 async def test_a_nonce_that_has_expired_is_renewed_once(
     kimi: Front, site: Site, refuse: str
 ) -> None:
@@ -385,6 +399,7 @@ async def test_a_nonce_that_has_expired_is_renewed_once(
     assert (site.pages, site.chats) == (2, 4)
 
 
+@pytest.mark.rows("KA-03", "KA-07")
 async def test_fifty_parallel_requests_get_their_own_answers(tmp_path: Path, site: Site) -> None:
     site.page_delay, site.together = 0.2, 50  # answered only when all fifty wait
     async with running(site) as url, front(tmp_path, url) as kimi:
@@ -393,6 +408,7 @@ async def test_fifty_parallel_requests_get_their_own_answers(tmp_path: Path, sit
     assert (site.pages, site.chats, site.most_open) == (1, 50, 50)
 
 
+@pytest.mark.rows("AB-13", "KA-07")
 async def test_a_nonce_that_expires_under_load_is_fetched_once(kimi: Front, site: Site) -> None:
     await kimi.ask()
     site.expire()
@@ -402,6 +418,7 @@ async def test_a_nonce_that_expires_under_load_is_fetched_once(kimi: Front, site
     assert (site.pages, site.chats) == (2, 101)
 
 
+@pytest.mark.rows("AB-13")
 async def test_a_late_failure_does_not_drop_the_new_nonce(kimi: Front, site: Site) -> None:
     await kimi.ask()
     site.expire()
@@ -414,6 +431,7 @@ async def test_a_late_failure_does_not_drop_the_new_nonce(kimi: Front, site: Sit
     assert site.pages == 2
 
 
+@pytest.mark.rows("AB-1")
 async def test_others_are_served_while_one_waits(kimi: Front, site: Site) -> None:
     await kimi.ask()
     site.delay = 1.0
@@ -427,6 +445,7 @@ async def test_others_are_served_while_one_waits(kimi: Front, site: Site) -> Non
     assert await slow == "You said: slow"
 
 
+@pytest.mark.rows("AB-1")
 async def test_others_are_served_while_the_page_is_waited_for(tmp_path: Path, site: Site) -> None:
     site.page_delay = 1.0
     async with running(site) as url, front(tmp_path, url) as kimi:
@@ -438,6 +457,7 @@ async def test_others_are_served_while_the_page_is_waited_for(tmp_path: Path, si
         assert await asking == "You said: Hello"
 
 
+@pytest.mark.rows("KA-11", "AB-11")
 async def test_a_site_that_is_down_at_the_start_is_a_503_until_it_is_up(
     tmp_path: Path, site: Site
 ) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -207,6 +207,20 @@ def test_without_a_choice_nothing_is_asked_and_nothing_read() -> None:
 
 def test_without_tools_nothing_is_asked() -> None:
     assert [USER] == made(asked(tools=[]))[1].messages
+
+
+@pytest.mark.rows("FL-21")
+def test_tools_of_the_route_are_offered_to_clients_that_bring_none() -> None:
+    assert SHIPPED.options is not None
+    (kind,) = get_args(SHIPPED.options.__annotations__["offer"])
+    offer = [kind(name="web_search", description="searches")]
+    transform, request = made(asked(tools=[]), offer=offer)
+    assert '"name":"web_search","description":"searches"' in system(request)
+    said = TextDelta(0, '<tool_call name="web_search">{"q":"x"}</tool_call>')
+    events = [*transform.feed(said), *transform.finish()]
+    assert ["web_search"] == [call.name for call in parts_of(events)]
+    assert "web_search" not in system(made(asked(), offer=offer)[1])
+    assert [USER] == made(asked(tools=[], tool_choice=ToolChoice("none")), offer=offer)[1].messages
 
 
 def test_the_prompt_follows_the_system_text_of_the_client() -> None:

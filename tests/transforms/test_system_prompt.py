@@ -31,6 +31,7 @@ def shaped(messages: list[Message], **options: Any) -> list[tuple[str, str]]:
     return [(message.role, message.text) for message in request.messages]
 
 
+@pytest.mark.rows("FL-20")
 @pytest.mark.parametrize(
     ("messages", "options", "expected"),
     [

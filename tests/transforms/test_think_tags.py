@@ -147,6 +147,7 @@ def failures(loaded: Loaded) -> Iterator[str]:
         yield "order"
 
 
+@pytest.mark.rows("FL-23")
 def test_every_case_holds_for_every_cut_of_its_text() -> None:
     assert list(failures(SHIPPED)) == []
 

@@ -139,13 +139,14 @@ class Site:
             return web.json_response({"detail": "401 Unauthorized"}, status=401)
         self.calls[who] += 1
         self.asked.append(body)
+        known = body["model"] == self.model
         await asyncio.sleep(self.delay)
         if self.next:
             status, told = self.next.pop(0)
             if isinstance(told, str):
                 return web.Response(status=status, text=told)
             return web.json_response(told, status=status)
-        if body["model"] != self.model:
+        if not known:
             return web.json_response({"detail": "Model not found"}, status=400)
         choice = {"message": {"role": "assistant", "content": self.answer(body)}, "index": 0}
         usage = {"prompt_tokens": 434, "completion_tokens": 173, "total_tokens": 607}

@@ -126,7 +126,7 @@ async def test_calls_of_tools_are_streamed_to_a_messages_client(tmp_path: Path) 
         ]},
     ]  # fmt: skip
     async with iflow(tmp_path, service) as on, on.anthropic.messages.stream(
-        model=MODEL, max_tokens=5000, messages=turns, tools=[tool], system="Be brief.",
+        model="qwen3-vl-plus", max_tokens=5000, messages=turns, tools=[tool], system="Be brief.",
         stop_sequences=["END"], tool_choice={"type": "any"},
         thinking={"type": "enabled", "budget_tokens": 2000},
     ) as stream:  # fmt: skip

@@ -95,13 +95,17 @@ _MODES: dict[object, Literal["off", "on", "adaptive"]] = {
 }
 
 
+_SHOWN: dict[object, bool] = {"summarized": True, "omitted": False}
+
+
 def read_think(thinking: object, config: object) -> Think:
     """What `thinking` and `output_config` say together."""
     think = Think()
     if isinstance(thinking, dict):
         budget = thinking.get("budget_tokens")
-        think.mode = _MODES.get(thinking.get("type"))
+        think.mode = _MODES.get(take(dict(thinking), "type", str, "thinking."))
         think.budget = budget if type(budget) is int else None
+        think.show = _SHOWN.get(thinking.get("display"))
     effort = config.get("effort") if isinstance(config, dict) else None
     think.effort = effort if isinstance(effort, str) else None
     return think

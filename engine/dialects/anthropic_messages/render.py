@@ -126,7 +126,7 @@ def _think(
         _set(body, "thinking", sent)
         if isinstance(config, dict) and "effort" in config:
             body["output_config"] = {"effort": config["effort"]}
-    elif think == Think():
+    elif not think.asked:
         return
     elif profile.thinking == "none":
         dropped.append("thinking" if own else "reasoning_effort")
@@ -142,7 +142,10 @@ def _by_effort(body: Extras, think: Think) -> None:
     effort = think.effort
     if effort is None and think.budget is not None:
         effort = next((word for word, most in _BUDGETS.items() if think.budget <= most), "max")
-    body["thinking"] = {"type": "adaptive"}
+    asked: Extras = {"type": "adaptive"}
+    if think.show is not None:
+        asked["display"] = "summarized" if think.show else "omitted"
+    body["thinking"] = asked
     if effort is not None:
         body["output_config"] = {"effort": "low" if effort == "minimal" else effort}
 

@@ -114,6 +114,8 @@ def read_think(given: object) -> Think:
     if isinstance(budget, int) and not isinstance(budget, bool):
         think.mode = "off" if budget == 0 else "adaptive" if budget < 0 else "on"
         think.budget = budget if budget > 0 else None
+    shown = config.get("includeThoughts")
+    think.show = shown if isinstance(shown, bool) else None
     if isinstance(level, str) and level != "THINKING_LEVEL_UNSPECIFIED":
         think.effort = level.lower()
     return think
@@ -175,14 +177,11 @@ def _form(config: Extras, out: Output) -> None:
 
 
 def _tools(rest: Extras) -> tuple[list[Tool], ToolChoice | None]:
-    """The tools, and which may be called: of a choice among some, the others are left out."""
+    """The tools, and which may be called."""
     found: list[Tool] = []
     for at, raw in enumerate(take(rest, "tools", list) or []):
         found += _group(spelled(raw, f"tools[{at}]"), f"tools[{at}].")
-    choice = _choice(rest)
-    if choice is not None and choice.mode == "required" and choice.names:
-        found = [tool for tool in found if tool.name in choice.names]
-    return found, choice
+    return found, _choice(rest)
 
 
 def _group(rest: Extras, where: str) -> list[Tool]:
@@ -233,5 +232,6 @@ def _choice(rest: Extras) -> ToolChoice | None:
     mode = _MODES.get(word)
     if mode is None:
         raise mismatch(f"{where}mode", f"one of {', '.join(_MODES)}", f"'{word[:40]}'")
-    names = words(inner, "allowedFunctionNames") if mode == "required" else []
-    return ToolChoice("named" if len(names) == 1 else mode, names, raw)
+    names = words(inner, "allowedFunctionNames") if word in ("ANY", "VALIDATED") else []
+    single = mode == "required" and len(names) == 1
+    return ToolChoice("named" if single else mode, names, raw)

@@ -167,7 +167,7 @@ def _think(
     sent = request.extras.get(THINKING) if own else None
     if sent is not None and read_think(sent) == think and profile.thinking == "as_sent":
         config["thinkingConfig"] = sent
-    elif think == Think():
+    elif not think.asked:
         return
     elif profile.thinking == "none":
         dropped.append("thinkingConfig" if own else "reasoning_effort")
@@ -175,7 +175,8 @@ def _think(
         by_level = _generation(model) >= 3 and profile.thinking != "budget"
         said = _level(think, model) if by_level else _budget(think, model, request.out.max_tokens)
         off = think.mode == "off" or think.effort == "none"
-        config["thinkingConfig"] = said if off else {**said, "includeThoughts": True}
+        hidden = off or think.show is False
+        config["thinkingConfig"] = said if hidden else {**said, "includeThoughts": True}
 
 
 def _effort(think: Think) -> str | None:
@@ -214,6 +215,8 @@ def _tools(body: Extras, request: ChatRequest, profile: Profile, dropped: list[s
     if not request.tools:
         return
     body["tools"] = tools(request.tools, profile)
+    if any(tool.strict for tool in request.tools):
+        dropped.append("tools.strict")
     choice = request.tool_choice
     if choice is None:
         return

@@ -241,7 +241,7 @@ def images(rest: Extras, where: str) -> list[Part]:
         place = f"{where}images[{at}]"
         if not isinstance(data, str):
             raise wrong(place, str, data)
-        if not _BASE64.fullmatch(data):
+        if not _BASE64.fullmatch(data) or len(data.rstrip("=")) % 4 == 1:
             raise mismatch(place, "base64 without a prefix", "other text")
         found.append(Media("image", mime=image_type(data), data=data))
     return found

@@ -116,7 +116,7 @@ def _think(
 ) -> None:
     """`think`: true or false, or how much where the upstream's models take a level."""
     sent = spelt.get("think")
-    if think == Think():
+    if not think.asked:
         return
     if profile.thinking == "none":
         dropped.append("think" if own else "reasoning_effort")
@@ -145,6 +145,8 @@ def _tools(body: Extras, request: ChatRequest, dropped: list[str]) -> None:
         body["tools"] = tools(request.tools)
     if choice is not None and choice.mode not in ("auto", "none"):
         dropped.append("tool_choice")
+    if any(tool.strict for tool in request.tools):
+        dropped.append("tools.strict")
     if request.parallel is False:
         dropped.append("parallel_tool_calls")
 

@@ -133,6 +133,7 @@ def _output(rest: Extras) -> Output:
     form = take(rest, "response_format", dict)
     if form is not None:
         out.format, out.schema, out.schema_name, out.strict = read_format(form)
+        out.schema_about = _about(form) if out.format == "schema" else None
         rest["response_format"] = form
     return out
 
@@ -165,13 +166,18 @@ _FORMATS: dict[object, _Format] = {"text": "text", "json_object": "json", "json_
 
 def read_format(form: Extras) -> tuple[_Format | None, object, str | None, bool | None]:
     """format, schema, schema_name and strict of a `response_format`; format None if unknown."""
-    kind = _FORMATS.get(form.get("type"))
+    kind = _FORMATS.get(take(dict(form), "type", str, "response_format."))
     if kind != "schema":
         return kind, None, None, None
     where = "response_format.json_schema"
     spec = fields(form.get("json_schema"), where)
     name, strict = take(spec, "name", str, where + "."), take(spec, "strict", bool, where + ".")
     return kind, spec.get("schema"), name, strict
+
+
+def _about(form: Extras) -> str | None:
+    where = "response_format.json_schema"
+    return take(fields(form.get("json_schema"), where), "description", str, f"{where}.")
 
 
 # ---- tools ----

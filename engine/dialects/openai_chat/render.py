@@ -118,6 +118,7 @@ def _format(body: Extras, out: Output, spelt: object) -> None:
         body["response_format"] = spelt
     elif out.format == "schema":
         spec: Extras = {"name": out.schema_name or "answer", "schema": out.schema}
+        _set(spec, "description", out.schema_about)
         _set(spec, "strict", out.strict)
         body["response_format"] = {"type": "json_schema", "json_schema": spec}
     elif out.format is not None:
@@ -154,7 +155,7 @@ def _effort(request: ChatRequest) -> str | None:
     if think.mode == "off":
         return "none"
     if think.budget is None:
-        return None
+        return "medium" if think.mode == "on" else None
     return next((word for most, word in _EFFORTS if think.budget <= most), "xhigh")
 
 

@@ -121,10 +121,12 @@ def _think(rest: Extras) -> Think:
 
 def read_think(given: object) -> Think:
     """What `reasoning` says."""
-    effort = given.get("effort") if isinstance(given, dict) else None
-    if not isinstance(effort, str):
-        return Think()
-    return Think(mode="off" if effort == "none" else None, effort=effort)
+    given = given if isinstance(given, dict) else {}
+    effort, shown = given.get("effort"), given.get("summary") or given.get("generate_summary")
+    think = Think(show=True if shown else None)
+    if isinstance(effort, str):
+        think.mode, think.effort = "off" if effort == "none" else None, effort
+    return think
 
 
 _Format = Literal["text", "json", "schema"]
@@ -136,11 +138,12 @@ def read_text(given: object) -> Output:
     given = given if isinstance(given, dict) else {}
     form, out = given.get("format"), Output()
     if isinstance(form, dict):
-        out.format = _FORMATS.get(form.get("type"))
+        out.format = _FORMATS.get(take(dict(form), "type", str, "text.format."))
     if out.format == "schema":
         spec, where = fields(form, "text.format"), "text.format."
         out.schema = take(spec, "schema", dict, where)
         out.schema_name = take(spec, "name", str, where)
+        out.schema_about = take(spec, "description", str, where)
         out.strict = take(spec, "strict", bool, where)
     return out
 

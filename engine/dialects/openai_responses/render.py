@@ -108,7 +108,7 @@ def _reasoning(
     elif effort is None and think.budget is not None:
         effort = next((word for most, word in _EFFORTS if think.budget <= most), "xhigh")
     found: Extras = {} if effort is None else {"effort": effort}
-    if think.mode in ("on", "adaptive"):
+    if think.show or (think.show is None and think.mode in ("on", "adaptive")):
         found["summary"] = "auto"
     if profile.reasoning_effort == "drop":
         dropped += ["reasoning_effort"] if found else []
@@ -129,6 +129,7 @@ def text_config(request: ChatRequest) -> Extras | None:
     if out.format == "schema":
         form: Extras = {"type": "json_schema", "name": out.schema_name or "answer"}
         form["schema"] = out.schema
+        _set(form, "description", out.schema_about)
         _set(form, "strict", out.strict)
         found["format"] = form
     elif out.format is not None:

@@ -110,7 +110,7 @@ def _media(part: Media) -> object:
     make = _MEDIA.get(part.kind)
     if make is None:
         message = f"{part.kind} cannot be sent to the upstream of this model"
-        raise RequestError("unsupported", message)
+        raise RequestError("unsupported", message, about=part)
     return {**part.extras, **make(part)}
 
 
@@ -135,7 +135,8 @@ def _place(part: Media, data: str, url: str, mime: str) -> Extras:
 
 def _audio(part: Media) -> Extras:
     if part.data is None:
-        raise RequestError("unsupported", "audio by URL cannot be sent to this upstream")
+        message = "audio by URL cannot be sent to this upstream"
+        raise RequestError("unsupported", message, about=part)
     form = (part.mime or "audio/wav").partition("/")[2]
     return {"type": "input_audio", "input_audio": {"data": part.data, "format": form}}
 

@@ -254,7 +254,7 @@ def test_tool_choice(raw: dict[str, Any], mode: Any, names: list[str], parallel:
     [
         ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, Think("on", None, 2000)),
         ({"thinking": {"type": "disabled"}}, Think("off")),
-        ({"thinking": {"type": "adaptive", "display": "omitted"}}, Think("adaptive")),
+        ({"thinking": {"type": "adaptive", "display": "omitted"}}, Think("adaptive", show=False)),
         ({"thinking": {"type": "between_tools"}}, Think("adaptive")),
         ({"thinking": {"type": "new"}}, Think()),
         (
@@ -285,6 +285,10 @@ BAD = "bad_request"
         ({"messages": []}, (BAD, "messages: must not be empty", "messages")),
         ({"max_tokens": "9"}, (BAD, "max_tokens: expected an integer, got a string", "max_tokens")),
         ({"max_tokens": -1}, (BAD, "max_tokens: must not be negative", "max_tokens")),
+        (
+            {"thinking": {"type": []}},
+            (BAD, "thinking.type: expected a string, got a list", "thinking.type"),
+        ),
         ({"thinking": "on"}, (BAD, "thinking: expected an object, got a string", "thinking")),
         (
             {"stop_sequences": ["a", 1]},

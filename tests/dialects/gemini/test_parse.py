@@ -143,10 +143,11 @@ def test_names_in_snake_case_are_the_same() -> None:
     [
         ({"thinkingBudget": 0}, Think("off")),
         ({"thinkingBudget": -1}, Think("adaptive")),
-        ({"thinkingBudget": 2048, "includeThoughts": True}, Think("on", budget=2048)),
+        ({"thinkingBudget": 2048, "includeThoughts": True}, Think("on", None, 2048, True)),
         ({"thinkingLevel": "HIGH"}, Think(effort="high")),
         ({"thinkingLevel": "THINKING_LEVEL_UNSPECIFIED"}, Think()),
-        ({"includeThoughts": True}, Think()),
+        ({"includeThoughts": True}, Think(show=True)),
+        ({"includeThoughts": False}, Think(show=False)),
     ],
 )
 def test_thinking(given: dict[str, object], think: Think) -> None:
@@ -228,7 +229,8 @@ def test_functions_and_hosted_tools() -> None:
         ({"mode": "none"}, "none", ["f", "g"]),
         ({"mode": "ANY"}, "required", ["f", "g"]),
         ({"mode": "ANY", "allowedFunctionNames": ["f"]}, "named", ["f", "g"]),
-        ({"mode": "ANY", "allowedFunctionNames": ["f", "x"]}, "required", ["f"]),
+        ({"mode": "ANY", "allowedFunctionNames": ["f", "x"]}, "required", ["f", "g"]),
+        ({"mode": "VALIDATED", "allowedFunctionNames": ["f"]}, "auto", ["f", "g"]),
     ],
 )
 def test_the_choice_of_tools(given: dict[str, Any], choice: str, tools: list[str]) -> None:

@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.chat import (
@@ -163,6 +163,7 @@ def test_thinking_of_earlier_turns() -> None:
         ({"messages": [{"role": "bot"}]}, "messages[0].role"),
         ({"messages": [{**HI, "content": []}]}, "messages[0].content"),
         ({"messages": [{**HI, "images": [1]}]}, "messages[0].images[0]"),
+        ({"messages": [{**HI, "images": ["x"]}]}, "messages[0].images[0]"),
         ({"messages": [{**HI, "images": ["data:image/png;base64,AA"]}]}, "messages[0].images[0]"),
         (
             {"messages": [{"role": "assistant", "tool_calls": [{"function": {}}]}]},
@@ -192,7 +193,7 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], where: str) -> None:
         json_values,
     )
 )
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_any_json_is_read_or_refused(body: dict[str, Any]) -> None:
     with suppress(RequestError):
         parse(dumps(body))

@@ -350,6 +350,11 @@ CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{
             "expected an object, got a list",
         ),
         ({"functions": [{}]}, "functions[0].name", "expected a string, got nothing"),
+        (
+            {"response_format": {"type": {}}},
+            "response_format.type",
+            "expected a string, got an object",
+        ),
         ({"tool_choice": 3}, "tool_choice", "expected an object, got an integer"),
         (
             {"tool_choice": {"type": "function"}},

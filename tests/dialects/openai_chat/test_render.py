@@ -152,7 +152,9 @@ def test_the_profile_may_forward_fields_of_another_dialect() -> None:
     [
         (Think(effort="max"), "max"),
         (Think(mode="off"), "none"),
-        (Think(mode="on"), None),
+        (Think(mode="on"), "medium"),
+        (Think(mode="adaptive"), None),
+        (Think(show=True), None),
         (Think(budget=1024), "low"),
         (Think(budget=1025), "medium"),
         (Think(budget=24576), "high"),

@@ -175,9 +175,11 @@ def test_formats_and_limits() -> None:
 
 
 def test_thinking_that_is_asked_for() -> None:
-    assert Think(effort="high") == read(reasoning={"effort": "high", "summary": "auto"}).think
+    shown = read(reasoning={"effort": "high", "summary": "auto"}).think
+    assert Think(effort="high", show=True) == shown
     assert Think(mode="off", effort="none") == read(reasoning={"effort": "none"}).think
-    assert Think() == read(reasoning={"summary": "auto"}).think
+    assert Think(show=True) == read(reasoning={"summary": "auto"}).think
+    assert not Think(show=True).asked
     assert "pro" == read(reasoning={"mode": "pro"}).extras["reasoning.mode"]
 
 
@@ -233,6 +235,7 @@ def test_null_is_as_good_as_nothing() -> None:
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"text": 1}, "text"),
         ({"text": {"format": {"type": "json_schema", "name": 1}}}, "text.format.name"),
+        ({"text": {"format": {"type": []}}}, "text.format.type"),
         ({"reasoning": "high"}, "reasoning"),
         ({"previous_response_id": 1}, "previous_response_id"),
         ({"model": ""}, "model"),

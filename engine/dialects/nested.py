@@ -1,0 +1,91 @@
+"""What stands inside messages, parts and tools and that only the client's own dialect knows.
+
+Fields at the top of a request are named by `foreign.py` where they have no place in the upstream's
+dialect; these are the fields below: `messages.x`, `tools.x`, `text.x`, `tool_result.x` and so on.
+Hints are left out without a word, as at the top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.chat import ChatRequest, Extras, Message, Opaque, Part, Text, ToolResult
+from engine.errors import RequestError
+
+# Hints, ids of what an API keeps, and what only notes how the client spelt a thing that is sent.
+_QUIET = frozenset(
+    {
+        "annotations", "cache_control", "citations", "detail", "displayName", "extra_content", "id",
+        "index", "logprobs", "mediaResolution", "partMetadata", "phase",
+        "prompt_cache_breakpoint", "status", "title", "tool_call_id",
+        "block", "content", "encrypted_content", "field", "instructions", "media_type",
+        "namespace", "output", "refusal", "response", "text", "type",
+    }
+)  # fmt: skip
+_QUIET_IN_TOOLS = frozenset(
+    {"cache_control", "eager_input_streaming", "format", "namespace", "parameters", "type"}
+)
+# Objects in which a dialect holds the fields of a part or a tool.
+_HOLDERS = frozenset(
+    {"custom", "file", "fileData", "function", "functionCall", "functionResponse", "image_url",
+     "inlineData", "input_audio", "item", "source", "video_url"}
+)  # fmt: skip
+# Left out, they would change what is meant: the words that the model has spoken.
+_REFUSED = {"openai_chat": frozenset({"audio"})}
+_LINE_OF_A_CLIENT = "billing_header"
+_SYSTEM = ("system", "developer")
+_KINDS = {"Text": "text", "ToolCall": "tool_call", "ToolResult": "tool_result",
+          "Reasoning": "reasoning"}  # fmt: skip
+
+
+def name_nested(request: ChatRequest, target: str) -> None:
+    """Fill `request.dropped`. Raises RequestError(unsupported) for what cannot be left out."""
+    found: dict[str, None] = {}
+    for message in request.messages:
+        if message.dialect not in ("", target):
+            found.update(dict.fromkeys(_of_message(message)))
+    for tool in request.tools:
+        if tool.extras and tool.dialect not in ("", target):
+            found.update((f"tools.{name}", None) for name in _unknown(tool.extras, _QUIET_IN_TOOLS))
+    request.dropped += [name for name in found if name not in request.dropped]
+
+
+def _of_message(message: Message) -> Iterator[str]:
+    if message.extras:
+        for name in _REFUSED.get(message.dialect, ()):
+            if message.extras.get(name) is not None:
+                what = f"messages.{name}: the upstream of this model cannot be told of it"
+                raise RequestError("unsupported", what, param=f"messages.{name}")
+        yield from (f"messages.{name}" for name in _unknown(message.extras))
+    system = message.role in _SYSTEM
+    for part in message.parts:
+        yield from _of_part(part)
+        if system and not isinstance(part, Text) and _kind(part) != _LINE_OF_A_CLIENT:
+            yield _kind(part)
+
+
+def _of_part(part: Part) -> Iterator[str]:
+    extras = getattr(part, "extras", None)
+    if extras:
+        kind = _kind(part)
+        yield from (f"{kind}.{name}" for name in _unknown(extras))
+    if isinstance(part, ToolResult):
+        for inner in part.parts:
+            if isinstance(inner, Opaque):
+                yield inner.kind
+            else:
+                yield from _of_part(inner)
+
+
+def _kind(part: Part) -> str:
+    return _KINDS.get(type(part).__name__) or str(getattr(part, "kind", "part"))
+
+
+def _unknown(extras: Extras, quiet: frozenset[str] = _QUIET) -> Iterator[str]:
+    for name, value in extras.items():
+        if name in quiet or value is None:
+            continue
+        if name not in _HOLDERS:
+            yield name
+        elif isinstance(value, dict):
+            yield from _unknown(value, quiet)
