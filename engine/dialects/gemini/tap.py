@@ -42,6 +42,7 @@ class Tap(Observations):
         self._model = model
         self._finish_optional = finish_optional
         self._open: set[object] = set()  # indices of candidates that have begun and not finished
+        self._called = False
         self._over = False
 
     def feed(self, frames: list[bytes]) -> bytes:
@@ -91,13 +92,15 @@ class Tap(Observations):
     def _candidate(self, candidate: Fields) -> None:
         index, raw = candidate.get("index") or 0, candidate.get("finishReason")
         self.content = self.content or _says(candidate)
+        self._called = self._called or _calls(candidate)
         if not raw or not isinstance(raw, str):
             self._open.add(index)
             self.finish = None
             return
         self._open.discard(index)
         if not self._open:
-            self.finish = Finish(FINISHES.get(raw, "other"), raw)
+            reason = FINISHES.get(raw, "other")
+            self.finish = Finish("tool_calls" if self._called and reason == "stop" else reason, raw)
 
     def _slow(self, frame: bytes) -> bytes:
         """What to send on of a frame that is not one plain `data: ` line."""
@@ -139,13 +142,21 @@ def _quick(frame: bytes) -> Fields | None:
     return value if type(value) is dict else None
 
 
-def _says(candidate: Fields) -> bool:
+def _parts(candidate: Fields) -> list[Fields]:
     content = candidate.get("content")
     parts = content.get("parts") if isinstance(content, dict) else None
-    return isinstance(parts, list) and any(
-        isinstance(part, dict) and any(value for name, value in part.items() if name != "thought")
-        for part in parts
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+
+
+def _says(candidate: Fields) -> bool:
+    return any(
+        any(value for name, value in part.items() if name != "thought")
+        for part in _parts(candidate)
     )
+
+
+def _calls(candidate: Fields) -> bool:
+    return any("functionCall" in part for part in _parts(candidate))
 
 
 # ---- whole answers ----
