@@ -162,7 +162,8 @@ class Attempt:
         env["_now"] = self.ports.clock.now()
         env["account"] = self.account.parts
         line = line_of(route, self.scopes, env)
-        await self._values(line)
+        if route.wanted or self.account.fetched:
+            await self._values(line)
         transforms: list[tuple[Stage, Any]] = []
         if route.stages:
             context = route.context(self.call.asked, env, number, previous)
@@ -242,7 +243,8 @@ class Attempt:
         chat: ChatRequest = shape(transforms, asked.chat)
         if chat is not asked.chat or streams != asked.stream:
             self.env["req"] = view(asked.with_chat(chat, stream=streams), route.names)
-        chat = dataclasses.replace(chat, stream=streams)
+        if streams != chat.stream:
+            chat = dataclasses.replace(chat, stream=streams)
         return self._told(route.render(self.env, chat, transforms, None))
 
     def _told(self, request: HttpRequest) -> HttpRequest:
@@ -445,8 +447,10 @@ class Attempt:
         if sniff(body) == "stream":
             await self._translate(Begun(answer.head, body, aiter(answer)), transforms, False, watch)
             return
-        response = HttpResponse(answer.head.status, answer.head.headers, body)
-        refused = self.route.classify(self.env, transforms, response)
+        refused = None
+        if transforms or self.route.classifier.good:
+            response = HttpResponse(answer.head.status, answer.head.headers, body)
+            refused = self.route.classify(self.env, transforms, response)
         seen = dialect.check_whole(body)
         self.outcome.error = refused or seen.error
         self.outcome.usage = seen.usage

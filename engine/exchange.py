@@ -31,6 +31,8 @@ from .route.view import Asked, view
 from .sessions import Session, Sessions
 from .tooling import Tooling
 
+_NOTHING = Outcome()  # before the first attempt
+
 
 @dataclasses.dataclass(slots=True)
 class Report:
@@ -40,7 +42,7 @@ class Report:
     """
 
     attempts: int = 0
-    outcome: Outcome = dataclasses.field(default_factory=Outcome)
+    outcome: Outcome = dataclasses.field(default_factory=lambda: _NOTHING)
     error: ErrorEvent | None = None
     gone: bool = False
     relented: bool = False
@@ -59,6 +61,7 @@ class Exchange:
         sink: Sink,
         relents: Callable[[ErrorEvent], bool] = lambda error: False,
         recall: Recall | None = None,
+        report: Report | None = None,
     ) -> None:
         self.route = route
         self.call = call
@@ -74,9 +77,9 @@ class Exchange:
             sink = self.tooling.sink
         self.sink: Sink = self.joined or sink
         self.relents = relents
-        self.report = Report()
+        self.report = Report() if report is None else report
         self.recall = recall
-        self.recalled = Recalled()
+        self.recalled: Recalled | None = None
         self.keeper: Keeper | None = None
         self.session: Session | None = None
         self.turns: list[Message] = []
@@ -90,9 +93,11 @@ class Exchange:
         try:
             self.report.outcome = outcome = await self._outcome()
             await self._end(outcome, collected)
-            await self._bear_in_mind(outcome)
+            if self.keeper is not None or outcome.error is not None:
+                await self._bear_in_mind(outcome)
         finally:  # also when the client left
-            self.keyring.cleanups.leave(self.route, self.tries)
+            if self.tries:
+                self.keyring.cleanups.leave(self.route, self.tries)
         return self.report
 
     async def _outcome(self) -> Outcome:
@@ -113,10 +118,11 @@ class Exchange:
         clock, route = self.ports.clock, self.route
         begun = clock.monotonic()
         env = route.variables(self.call.asked, self.call.offer, clock.now(), self.ports.random)
-        await self._begin(env)
+        await self._prepare(env)
         number, renewed, previous = 1, frozenset[str](), None
         tried = frozenset[str]()
-        self.leave = await self.keyring.clients.enter(route, self.call.asked.client, total)
+        if route.roster.per_client:
+            self.leave = await self.keyring.clients.enter(route, self.call.asked.client, total)
         await self._take(tried, total)
         while True:
             scopes = self._scopes()
@@ -142,12 +148,15 @@ class Exchange:
                 case decision:
                     return self._whole(outcome, decision)
 
-    async def _begin(self, env: dict[str, object]) -> None:
-        """What the conversation is made of, beside what the client sent."""
-        if any(plan.asks for plan in self.route.values.values()):
+    async def _prepare(self, env: dict[str, object]) -> None:
+        """What the route wants to know beside the request itself."""
+        route = self.route
+        if route.values and any(plan.asks for plan in route.values.values()):
             env |= {"_asker": self.call, "_answers": {}}
-        await self._open_session(env)
-        await self._look_back(env)
+        if route.session is not None:
+            await self._open_session(env)
+        if self._looks_back():
+            await self._look_back(env)
         if self.tooling is not None:
             self._ask(await self.tooling.offer(self.call.asked), env)
 
@@ -160,6 +169,9 @@ class Exchange:
 
     async def _take(self, tried: frozenset[str], left: float) -> None:
         """An account for the next attempt. Raises ExchangeError when none is free in time."""
+        roster = self.route.roster
+        if not (roster.accounts or roster.client):
+            return
         key = self.session.key if self.session else ""
         self.hold = await self.keyring.pools.take(
             self.route, self.call.client_key, key, tried, left
@@ -180,7 +192,7 @@ class Exchange:
         )
         if self.keeper is not None:
             self.keeper = attempt.keeper = Keeper()
-        if any(plan.cleanup for plan in self.route.values.values()):
+        if self.route.values and any(plan.cleanup for plan in self.route.values.values()):
             begun = Try(attempt.env, scopes, self.hold.account)
             self.tries.append(self.keyring.cleanups.enter(begun))
         outcome = await attempt.run(number, previous)
@@ -252,7 +264,7 @@ class Exchange:
         error = outcome.error
         if error is not None and error.cls == "auth_expired" and not self._renews(outcome):
             error = outcome.error = dataclasses.replace(error, cls="auth_invalid")
-        if error is None or OUTCOMES[error.cls].fault != "client":
+        if self.route.values and (error is None or OUTCOMES[error.cls].fault != "client"):
             self.keyring.report(self.route, error is not None, outcome.used, scopes)
         cls, after = (error.cls, error.retry_after) if error else (None, None)
         self.keyring.pools.report(
@@ -305,17 +317,20 @@ class Exchange:
 
     # ---- thinking of earlier answers ----
 
-    async def _look_back(self, env: dict[str, object]) -> None:
-        """Find the thinking that the client did not send back, where somebody wants it."""
-        dialect, recall = self.route.dialect, self.recall
+    def _looks_back(self) -> bool:
+        """Whether somebody wants the thinking that the client did not send back."""
+        dialect, route = self.route.dialect, self.route
         signs = dialect is not None and dialect.signs and dialect is not self.call.dialect
-        if recall is None or not (signs or self.route.recalls):
-            return
-        asked = self.call.asked
-        self.recalled = await recall.find(asked)
-        env["_recalled"] = self.recalled.texts
-        if dialect is not None and self.recalled.thoughts:
-            self._ask(self.recalled.restore(asked.chat, dialect.name), env)
+        return self.recall is not None and (signs or (bool(route.stages) and route.recalls))
+
+    async def _look_back(self, env: dict[str, object]) -> None:
+        """Find the thinking that the client did not send back."""
+        dialect, recall, asked = self.route.dialect, self.recall, self.call.asked
+        assert recall is not None
+        self.recalled = recalled = await recall.find(asked)
+        env["_recalled"] = recalled.texts
+        if dialect is not None and recalled.thoughts:
+            self._ask(recalled.restore(asked.chat, dialect.name), env)
         if asked.chat.tools:
             self.keeper = Keeper()
 
@@ -325,8 +340,9 @@ class Exchange:
         if recall is None:
             return
         if outcome.error is not None:
-            if outcome.error.cls == "invalid_request" and self.recalled.keys:
-                await recall.forget(self.recalled)
+            recalled = self.recalled
+            if outcome.error.cls == "invalid_request" and recalled and recalled.keys:
+                await recall.forget(recalled)
         elif self.keeper is not None:
             dialect = self.route.dialect
             origin = dialect.name if dialect else self.route.name
@@ -356,7 +372,8 @@ class Exchange:
             await self.sink.end()
         else:
             await self.sink.finish(finish, outcome.usage)
-        await self._remember(outcome, collected)
+        if self.session is not None:
+            await self._remember(outcome, collected)
 
     def _untold(self) -> bool:
         """Nothing reached the client, and no tool was run: another route may begin anew."""
@@ -380,7 +397,7 @@ def _first(policies: tuple[Policy, ...], seen: Seen) -> object:
         decision = policy(seen)
         if not isinstance(decision, Deliver):
             return decision
-    return Deliver()
+    return None
 
 
 def _event(error: ExchangeError) -> ErrorEvent:

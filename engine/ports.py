@@ -38,6 +38,9 @@ class Line:
     connect: float = 10.0
     sniff: bool = False
 
+    def __hash__(self) -> int:
+        return hash(self.pool)  # looked up for each call
+
 
 class Answer(Protocol):
     """An upstream's answer while it comes in. Iterating gives decoded chunks, as they arrive."""

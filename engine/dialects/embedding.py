@@ -54,7 +54,7 @@ class Embedding:
 def read_request(body: bytes) -> Embedding:
     """A request as the OpenAI API takes it. Raises RequestError(bad_request)."""
     rest = body_fields(read_body(body))
-    model = model_of(rest)
+    model, formed = model_of(rest), "encoding_format" in rest
     form = take(rest, "encoding_format", str) or "float"
     if form not in ("float", "base64"):
         message = f"encoding_format: expected 'float' or 'base64', got '{form[:40]}'"
@@ -64,14 +64,14 @@ def read_request(body: bytes) -> Embedding:
     found = scan(body)
 
     def sent(upstream: str, told: bool) -> bytes:
-        return _sent(body, found, upstream, told)
+        return _sent(body, found if told or not formed else None, upstream, told)
 
     return Embedding(model, "base64" if form == "base64" else "float", sent)
 
 
 def _sent(body: bytes, found: Scan | None, upstream: str, told: bool) -> bytes:
     """The client's own bytes with another model, unless more has to change."""
-    if found is not None and (told or "encoding_format" not in found.value):
+    if found is not None:
         return splice(body, found, upstream, include_usage=False)
     fields = body_fields(read_body(body))
     if not told:

@@ -3,44 +3,74 @@
 `scan` finds the top-level `model`, `splice` replaces it. One decoding proves everything: the key
 found in the bytes is renamed for it, so the new name turns up among the top-level keys if and only
 if the place is right, and `model` turns up as well if it is there twice or in another spelling.
+Where msgspec is installed (`penstock[fast]`) only the few fields of `_Top` become objects; the rest
+is checked to be JSON and skipped, so that a long conversation costs a third of a whole decoding.
+What is skipped may be text that is not UTF-8: short bodies are checked for it, long ones are left
+to the upstream to refuse.
 What a scan cannot prove, or would have to edit elsewhere, is None: the caller decodes and encodes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypedDict
 
 import orjson
 
 from engine.wire import dumps
 
+LONG = 16_384  # bytes of a body that is not checked to be UTF-8
 _KEY = b'"model"'
 _MODEL = re.compile(rb'"model"[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\]|\\.)*")')
 _PROBE = "model\ue000"
 _PROBE_KEY = orjson.dumps(_PROBE)
 _HEAD = 1024
 _TRIES = 4
+# What a scan reads at the top level of a body.
+_Top = TypedDict(
+    "_Top",
+    {"model\ue000": object, "model": object, "stream": object, "stream_options": object},
+    total=False,
+)
 
 
-@dataclass(frozen=True, slots=True)
+def _decoder() -> Callable[[bytes], object]:
+    try:
+        import msgspec
+    except ImportError:
+        return orjson.loads
+    decode = msgspec.json.Decoder(_Top).decode
+
+    def decode_top(body: bytes) -> object:
+        if len(body) < LONG and not body.isascii():
+            body.decode()
+        return decode(body)
+
+    return decode_top
+
+
+_decode = _decoder()
+
+
+@dataclass(slots=True)
 class Scan:
     """What a body says at its top level.
 
     model          the model, decoded; its JSON string is at body[start:end], its key at body[key:]
     stream         whether a stream is asked for
     include_usage  whether stream_options.include_usage is true
-    value          the whole body, decoded
+    declines       whether it says `stream: false`
     """
 
     model: str
     stream: bool
     include_usage: bool
-    value: dict[str, object]
-    key: int
-    start: int
-    end: int
+    declines: bool = False
+    key: int = 0
+    start: int = 0
+    end: int = 0
 
 
 def scan(body: bytes) -> Scan | None:
@@ -53,15 +83,21 @@ def scan(body: bytes) -> Scan | None:
         found = _MODEL.match(body, key)
         if found is None:
             continue
-        try:
-            value = orjson.loads(body[:key] + _PROBE_KEY + body[key + len(_KEY) :])
-        except orjson.JSONDecodeError:
+        top = _top(body[:key] + _PROBE_KEY + body[key + len(_KEY) :])
+        if top is None or ("model" in top and _PROBE in top):
             return None
-        if not isinstance(value, dict) or ("model" in value and _PROBE in value):
-            return None
-        if _PROBE in value:
-            return _scan(value, key, found)
+        if _PROBE in top:
+            return _scan(top, key, found)
     return None
+
+
+def _top(body: bytes) -> dict[str, object] | None:
+    """The fields of `_Top`, perhaps with others. None if this is no JSON object."""
+    try:
+        value = _decode(body)
+    except (ValueError, RecursionError):  # what either decoder raises
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _places(body: bytes) -> Iterator[int]:
@@ -78,16 +114,14 @@ def _places(body: bytes) -> Iterator[int]:
             yield end
 
 
-def _scan(value: dict[str, object], key: int, found: re.Match[bytes]) -> Scan | None:
-    model, stream = value.pop(_PROBE), value.get("stream")
-    options = value.get("stream_options")
+def _scan(top: dict[str, object], key: int, found: re.Match[bytes]) -> Scan | None:
+    model, stream, options = top[_PROBE], top.get("stream"), top.get("stream_options")
     asked = isinstance(options, dict) and options.get("include_usage") is True
     strange = not (stream is None or isinstance(stream, bool))  # 1.0 equals True
-    odd = strange or (stream and "stream_options" in value and not asked)
+    odd = strange or (stream is True and "stream_options" in top and not asked)
     if odd or not isinstance(model, str):
         return None
-    value["model"] = model
-    return Scan(model, bool(stream), asked, value, key, found.start(1), found.end(1))
+    return Scan(model, stream is True, asked, stream is False, key, found.start(1), found.end(1))
 
 
 def splice(body: bytes, found: Scan, model: str, include_usage: bool = True) -> bytes:

@@ -13,23 +13,26 @@ class JsonParser:
     def __init__(self, limit: int = MAX_FRAME) -> None:
         self.frames = 0
         self._limit = limit
-        self._body = bytearray()
+        self._pieces: list[bytes] = []
+        self._size = 0
 
     def feed(self, data: bytes) -> list[Record]:
         self._check()
-        self._body += data
+        self._pieces.append(data)
+        self._size += len(data)
         self._check()
         return []
 
     def finish(self) -> list[Record]:
         self._check()
-        body = bytes(self._body).removeprefix(BOM)
-        self._body.clear()
+        body = b"".join(self._pieces).removeprefix(BOM)
+        self._pieces.clear()
+        self._size = 0
         if not body.strip():
             return []
         self.frames += 1
         return [Record("", body)]
 
     def _check(self) -> None:
-        if len(self._body) > self._limit:
+        if self._size > self._limit:
             raise too_large(self._limit)

@@ -58,6 +58,11 @@ class Blocks:
         return self._next
 
     @property
+    def text(self) -> int:
+        """The number of the text block that is open, -1 if none is."""
+        return self._at if self._kind is TextDelta else -1
+
+    @property
     def nameless(self) -> bool:
         """Arguments came for a call that has no name (yet)."""
         return bool(self._waiting)

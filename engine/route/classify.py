@@ -108,6 +108,8 @@ class Classifier:
     ) -> ErrorEvent | None:
         """The class of a whole answer, or of a stream's first record (then `value` is given)."""
         good = response.status < 300
+        if good and not self.good:
+            return None
         answer = Answer(response, now, value)
         for fault in self.good if good else self.faults:
             if fault.fits(answer, env):

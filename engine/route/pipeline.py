@@ -9,7 +9,7 @@ the usage, an error and what the answer taught the session are kept as attribute
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -148,9 +148,9 @@ class Pipeline:
         return self.usage is not None and self.usage.output is not None
 
     @property
-    def unmatched(self) -> Counter[str]:
+    def unmatched(self) -> Mapping[str, int]:
         found = getattr(self._reader, "unmatched", None)
-        return found if isinstance(found, Counter) else Counter()
+        return found if isinstance(found, Counter) else {}
 
     def feed(self, data: bytes) -> list[Event]:
         """Events found so far. After `error` is set nothing comes any more."""
@@ -254,7 +254,7 @@ class Pipeline:
     def _chain(self, events: list[Event]) -> list[Event]:
         """Transforms, then the sieve that keeps what is not content, then numbering."""
         if not self._steps:
-            return self._blocks.feed(self._sieve(events))
+            return events if self._goes_on(events) else self._blocks.feed(self._sieve(events))
         out: list[Event] = []
         for event in events:  # one by one: what came before a failure goes out, however it was cut
             made = [event]
@@ -267,6 +267,16 @@ class Pipeline:
                 break
             out += self._blocks.feed(self._sieve(made))
         return out
+
+    def _goes_on(self, events: list[Event]) -> bool:
+        """Whether these only go on with the text that is open, as nearly all do."""
+        block, length = self._blocks.text, 0
+        for event in events:
+            if type(event) is not TextDelta or event.block != block or not event.text:
+                return False
+            length += len(event.text)
+        self.text_length += length
+        return True
 
     def _sieve(self, events: list[Event]) -> list[Event]:
         kept: list[Event] = []

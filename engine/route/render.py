@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from engine.errors import ExchangeError
 from engine.options import OMIT, Env, Secret, Template, Tree
-from engine.wire import HttpRequest, dumps
+from engine.wire import HttpRequest, dumps, find_header
 
 from .spec import HttpSpec
 
@@ -53,7 +53,7 @@ class Plan:
     ) -> HttpRequest:
         """The same with headers that were rendered at load."""
         body, kind = content or (self.body(env) if self.body else (b"", ""))
-        if kind and not any(name.lower() == "content-type" for name, _ in headers):
+        if kind and find_header(headers, "content-type") is None:
             headers = (("Content-Type", kind), *headers)
         if cookies:
             headers = (*headers, ("Cookie", "; ".join(f"{n}={v}" for n, v in cookies)))

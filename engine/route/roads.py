@@ -81,9 +81,11 @@ def whole_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
     if response.events is None:
         assert dialect is not None
         reader: MakeReader = dialect.whole_reader
+        exact = True
     else:
-        reader = _rule_reader(compile_rules(response.events))
-    return _whole(reader, response, int(spec.limits.answer))
+        rules = compile_rules(response.events)
+        reader, exact = _rule_reader(rules), rules.exact
+    return _whole(reader, response, int(spec.limits.answer), exact=exact)
 
 
 def no_road(spec: RouteSpec) -> Road:
@@ -91,7 +93,7 @@ def no_road(spec: RouteSpec) -> Road:
     return _whole(_rule_reader(compile_rules([])), ResponseSpec(), int(spec.limits.answer))
 
 
-def _whole(reader: MakeReader, response: ResponseSpec, limit: int) -> Road:
+def _whole(reader: MakeReader, response: ResponseSpec, limit: int, *, exact: bool = True) -> Road:
     kind = PARSERS["json" if response.format == "json" else "text"]
     return Road(
         parser=lambda: kind.make(None, limit),
@@ -100,6 +102,7 @@ def _whole(reader: MakeReader, response: ResponseSpec, limit: int) -> Road:
         finishes=False,
         min_text=response.min_text,
         whole=True,
+        exact=exact,
         unlike="stream" if response.format == "json" else "",
     )
 

@@ -332,7 +332,7 @@ class Route:
         other = (streams if streams and streams.sse else None) if road.whole else self.whole_road
 
         def judge(data: bytes, value: object) -> ErrorEvent | None:
-            whole = dataclasses.replace(head, body=data)
+            whole = HttpResponse(head.status, head.headers, data)
             return self.classify(env, transforms, whole, value)
 
         return Pipeline(

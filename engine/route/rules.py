@@ -84,7 +84,7 @@ class RuleReader:
         self.at = 0  # the item of `each` that is being read
         self.calls: list[str] = []  # ids of the calls, "" while unknown
         self.by_index: dict[object, int] = {}
-        self.unmatched: Counter[str] = Counter()
+        self._unmatched: Counter[str] | None = None
         self.finished = False
 
     def feed(self, record: Record) -> list[Event]:
@@ -106,8 +106,13 @@ class RuleReader:
                 if not rule.goes_on:
                     break
         if not matched:
-            self.unmatched[self._name(record)] += 1
+            self._unmatched = self.unmatched
+            self._unmatched[self._name(record)] += 1
         return [event for event in out if type(event) in _LATE] if late else out
+
+    @property
+    def unmatched(self) -> Counter[str]:
+        return Counter() if self._unmatched is None else self._unmatched
 
     def _each(self, rule: Rule, value: object, event: str, out: list[Event]) -> bool:
         assert rule.each is not None
@@ -343,23 +348,14 @@ def _calls(rule: ToolCallsRule) -> Emit:
 
 
 def _usage(rule: UsageRule) -> Emit:
-    finds = {
-        name: path.first
-        for name, path in (
-            ("input", rule.input),
-            ("output", rule.output),
-            ("cache_read", rule.cached),
-            ("cache_write", rule.cache_write),
-            ("reasoning", rule.reasoning),
-        )
-        if path is not None
-    }
+    paths = (rule.input, rule.output, rule.cached, rule.cache_write, rule.reasoning)  # as in Usage
+    finds = [None if path is None else path.first for path in paths]
 
     def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
-        counts = {name: _count(find(item)) for name, find in finds.items()}
-        if all(count is None for count in counts.values()):
+        counts = [None if find is None else _count(find(item)) for find in finds]
+        if counts == _NO_COUNTS:
             return
-        usage = Usage(**counts)  # type: ignore[arg-type] # only the counts are set
+        usage = Usage(*counts)  # type: ignore[arg-type] # these are the first five fields
         if rule.input_includes == "nothing" and usage.input is not None:
             usage.input += (usage.cache_read or 0) + (usage.cache_write or 0)
         if rule.output_excludes == "reasoning" and usage.output is not None:
@@ -369,15 +365,20 @@ def _usage(rule: UsageRule) -> Emit:
     return emit
 
 
+_NO_COUNTS = [None] * 5
+
+
 def _count(value: object) -> int | None:
     """A token count: a whole number, also as text or float; below zero counts as zero."""
+    if type(value) is int:
+        return max(0, value)
     if isinstance(value, bool):
         return None
     if isinstance(value, str) and len(value) < 20 and value.isascii() and value.isdigit():
         return int(value)
     if isinstance(value, float):
         return max(0, int(value)) if isfinite(value) else None
-    return max(0, value) if isinstance(value, int) else None
+    return None
 
 
 def word_of(word: Word, mapping: Mapping[str, str], item: object) -> tuple[str | None, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -101,17 +101,17 @@ class Chats:
         if self.continued is None:
             self.continued = Continued(Answers(self.ports))
 
-    async def ask(
+    def ask(
         self,
         dialect: Dialect,
         target: Target,
         request: web.BaseRequest,
         body: bytes,
         caller: Caller,
-    ) -> web.StreamResponse:
+    ) -> Coroutine[Any, Any, web.StreamResponse]:
         """Raises RequestError for what cannot be served."""
         route, call, name = self._read(dialect, target, body, caller)
-        return await self._serve(request, target, route, call, name)
+        return self._serve(request, target, route, call, name)
 
     async def bring(
         self,
@@ -255,9 +255,8 @@ class Chats:
             sink,
             relents,
             recall=self.recall,
+            report=opened.report,
         )
-        exchange.report.attempts = opened.report.attempts
-        opened.report = exchange.report
         await exchange.run(partial(_turns, sink))
         if following is None:
             return False
@@ -269,6 +268,7 @@ class Chats:
         client = opened.sink.client
         opened.asked.append(route)
         opened.call = call
+        opened.report = Report(opened.report.attempts)
         if opened.sink.response is None:
             headers = {**client.headers, "x-penstock-route": route.name}
             retries = client.retries + 1

@@ -80,8 +80,12 @@ class Timer:
         if task is None:
             raise RuntimeError("a watch needs a task")
         self._task, self._cancelling = task, task.cancelling()
-        self.beat()
-        self._arm()
+        self._last = last = monotonic()
+        if SOON < self._seconds < inf:
+            self._due = last + self._seconds
+            self._waiting.add(self, self._loop)
+        else:
+            self._arm()
         return self
 
     def __exit__(

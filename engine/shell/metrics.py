@@ -185,38 +185,38 @@ class Metrics(Collector):
         usage: Usage | None,
     ) -> None:
         """A client's request is over; times in seconds, first_event None where none came."""
-        self._add("penstock_requests_total", route, model, dialect, outcome)
+        self._add("penstock_requests_total", (route, model, dialect, outcome))
         self._observe("penstock_request_seconds", seconds, route)
         if first_event is not None:
             self._observe("penstock_first_event_seconds", first_event, route)
         if usage is not None:
             estimated = "true" if usage.estimated else "false"
-            for kind in KINDS:
-                count = getattr(usage, kind)
+            for kind, count in zip(KINDS, _counts(usage), strict=True):
                 if count:
-                    self._add("penstock_tokens_total", route, kind, estimated, by=count)
+                    self._add("penstock_tokens_total", (route, kind, estimated), count)
 
     def attempt(
         self, route: str, outcome: str, unmatched: int, broken: Mapping[str, int] | None = None
     ) -> None:
-        self._add("penstock_upstream_attempts_total", route, outcome)
+        self._add("penstock_upstream_attempts_total", (route, outcome))
         if unmatched:
-            self._add("penstock_unmatched_records_total", route, by=unmatched)
-        for rule, count in (broken or {}).items():
-            self._add("penstock_invariant_violations_total", route, rule, by=count)
+            self._add("penstock_unmatched_records_total", (route,), unmatched)
+        if broken:
+            for rule, count in broken.items():
+                self._add("penstock_invariant_violations_total", (route, rule), count)
 
     def value_fetched(self, route: str, value: str, result: str) -> None:
-        self._add("penstock_values_fetched_total", route, value, result)
+        self._add("penstock_values_fetched_total", (route, value, result))
 
     def value_cleaned(self, route: str, value: str, result: str) -> None:
-        self._add("penstock_cleanups_total", route, value, result)
+        self._add("penstock_cleanups_total", (route, value, result))
 
     def tool_call(self, route: str, server: str, outcome: str, seconds: float) -> None:
         self._add("penstock_tool_calls_total", route, server, outcome)
         self._observe("penstock_tool_seconds", seconds, server)
 
     def store_error(self, store: str, op: str) -> None:
-        self._add("penstock_store_errors_total", store, op)
+        self._add("penstock_store_errors_total", (store, op))
 
     def store_up(self, store: str, up: bool) -> None:
         self._set("penstock_store_up", store, to=int(up))
@@ -224,7 +224,7 @@ class Metrics(Collector):
     def reload(self, route: str, result: str, at: float) -> None:
         """A route's file came in (`ok`) or was refused (`failed`), at epoch seconds."""
         good = result == "ok"
-        self._add("penstock_config_reloads_total", route, result)
+        self._add("penstock_config_reloads_total", (route, result))
         self._set("penstock_config_last_reload_successful", route, to=int(good))
         if good:
             self._set("penstock_config_last_reload_success_timestamp_seconds", route, to=at)
@@ -237,7 +237,7 @@ class Metrics(Collector):
         self._open = count
 
     def account_parked(self, route: str, why: str) -> None:
-        self._add("penstock_accounts_parked_total", route, why)
+        self._add("penstock_accounts_parked_total", (route, why))
 
     def pools(self, count: Callable[[], Mapping[str, tuple[int, int]]]) -> None:
         """Asks for route -> (free, parked) when the page is made."""
@@ -283,7 +283,7 @@ class Metrics(Collector):
 
     # ---- series ----
 
-    def _add(self, name: str, *labels: str, by: float = 1) -> None:
+    def _add(self, name: str, labels: Labels, by: float = 1) -> None:
         series = self._values[name]
         known = series.get(labels)
         if known is None and len(series) >= MAX_SERIES:
@@ -304,6 +304,11 @@ class Metrics(Collector):
                 labels = ("other",) * len(labels)
             timing = series.setdefault(labels, Timing())
         timing.observe(seconds)
+
+
+def _counts(usage: Usage) -> tuple[int | None, ...]:
+    """The counts that KINDS names."""
+    return usage.input, usage.output, usage.cache_read, usage.cache_write, usage.reasoning
 
 
 def _difference(now: Row, before: Row) -> Row:

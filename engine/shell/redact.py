@@ -36,11 +36,12 @@ _QUERY = re.compile(
     rb"(?i)(?<![a-z0-9])((?:[a-z0-9]+[_-])?(?:key|token|secret|password|signature|sig))(=)"
     rb"""(?!\xc2\xab)([^&\s"'\\#<>]+)"""
 )
+# What a pattern always finds: one of these words.
 _PATTERNS = (
     ((b"authorization", b"api"), _HEADER),
     ((b"cookie",), _COOKIE),
     ((b"bearer", b"basic"), _SCHEME),
-    ((b"key=", b"token=", b"secret=", b"password=", b"signature=", b"sig="), _QUERY),
+    ((b"=",), _QUERY),
 )
 
 

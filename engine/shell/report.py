@@ -100,8 +100,9 @@ class Reporter:
             self.logger.write(level, "request", _request_line(seen, seconds, first, usage))
 
     def _attempt(self, seen: Fields) -> None:
-        unmatched = sum((seen.get("unmatched") or {}).values())
-        self.metrics.attempt(seen["route"], seen["outcome"], unmatched, seen.get("broken") or {})
+        counts = seen.get("unmatched")
+        unmatched = sum(counts.values()) if counts else 0
+        self.metrics.attempt(seen["route"], seen["outcome"], unmatched, seen.get("broken"))
         good = seen["outcome"] == "ok"
         level = "debug" if good else _LEVELS.get(seen["outcome"], "warning")
         if not self.logger.wants(level):

@@ -52,21 +52,20 @@ class Server:
         """Any request. Never raises but CancelledError."""
         path = request.path
         handler = self._handlers.get((request.method, path))
-        dialect = _dialect_at(request.method, path) or _dialect_of(request)
         try:
             self._check_host(request)
             if handler is None:
                 handler = self._search(request)
             return await handler(request)
         except RequestError as error:
-            return self._refuse(request, dialect, error)
+            return self._refuse(request, error)
         except ConnectionError:
             raise
         except Exception as error:
             self.chats.ports.observer.saw("crash", error=error, path=path)
             if request.writer.output_size:  # an answer is on its way: all that is left is to stop
                 raise ConnectionAbortedError from None
-            return self._refuse(request, dialect, RequestError("internal", "internal error"))
+            return self._refuse(request, RequestError("internal", "internal error"))
 
     def __post_init__(self) -> None:
         continued = self.chats.continued
@@ -145,9 +144,8 @@ class Server:
     def _listed(self, host: str) -> bool:
         return any(host == name.lower() for name in self.settings.hosts)
 
-    def _refuse(
-        self, request: web.BaseRequest, dialect: Dialect, error: RequestError
-    ) -> web.Response:
+    def _refuse(self, request: web.BaseRequest, error: RequestError) -> web.Response:
+        dialect = _dialect_at(request.method, request.path) or _dialect_of(request)
         ident = self._id()
         status, body = dialect.refusal(error, ident)
         return web.Response(

@@ -8,7 +8,6 @@ in-band. A sink writes once per batch; awaiting the write is the back-pressure.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -106,7 +105,7 @@ class PlainSink:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.committed = False
-        self.folder = Folder()
+        self.folder: Folder | None = None
         self.response: web.StreamResponse | None = None
         self.status = 0
         self.first_event: float | None = None
@@ -116,7 +115,12 @@ class PlainSink:
 
     async def send(self, events: list[Event]) -> None:
         self._spoke = self._spoke or self._now()
-        self.folder.feed(events)
+        self._folded().feed(events)
+
+    def _folded(self) -> Folder:
+        if self.folder is None:
+            self.folder = Folder()
+        return self.folder
 
     def tell(self, headers: dict[str, str]) -> None:
         self.client.tell(headers)
@@ -124,7 +128,7 @@ class PlainSink:
     def restart(self) -> None:
         """A new attempt begins: what the last one said is forgotten."""
         self.client.retries += 1
-        self.folder = Folder()
+        self.folder = None
 
     async def forward(self, data: bytes, content: bool) -> None:
         raise AssertionError("a whole answer is never forwarded in pieces")
@@ -136,8 +140,9 @@ class PlainSink:
         raise AssertionError("a whole answer is never forwarded in pieces")
 
     async def finish(self, finish: Finish, usage: Usage | None) -> None:
-        self.folder.feed([_timed(finish, self._begun, self._spoke, self._now())])
-        reply = self.folder.done()
+        folder = self._folded()
+        folder.feed([_timed(finish, self._begun, self._spoke, self._now())])
+        reply = folder.done()
         reply.usage = usage or estimated(self.client.asked, reply.text + reply.reasoning)
         client = self.client
         try:
@@ -323,7 +328,8 @@ class StreamSink:
 
 def _timed(finish: Finish, begun: float, spoke: float | None, now: float) -> Finish:
     """The finish with the time that the answer took; all are loop times."""
-    return dataclasses.replace(finish, seconds=now - begun, waited=(spoke or now) - begun)
+    waited = (spoke or now) - begun
+    return Finish(finish.reason, finish.raw, finish.stop, finish.details, now - begun, waited)
 
 
 def estimated(asked: Asked, text: str) -> Usage:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ssl
 import zlib
-from collections import OrderedDict
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
 from types import TracebackType
@@ -30,7 +29,7 @@ from engine.wire import PACKED, HttpRequest, HttpResponse
 
 from .http_call import Connector, Origin, Response, send
 
-MAX_POOLS = 1024
+MAX_POOLS = 16_384
 MAX_ORIGINS = 64  # of one pool
 MAX_UNPACKED = 16 * 1024**2  # bytes that one read may unpack to
 DEFAULTS = (
@@ -42,14 +41,17 @@ CLOSE = ("Connection", "close")
 
 
 class Pool:
-    """The connections of one Line, its cookies, and how many of its calls are under way."""
+    """The connections of one Line, its cookies, and how many of its calls are under way.
 
-    __slots__ = ("_origins", "busy", "connector", "jar")
+    used   the number of the last call of all that was made here
+    """
+
+    __slots__ = ("_origins", "busy", "connector", "jar", "used")
 
     def __init__(self, connector: Connector, jar: CookieJar | None) -> None:
         self.connector = connector
         self.jar = jar
-        self.busy = 0
+        self.busy = self.used = 0
         self._origins: dict[str, Origin] = {}
 
     def origin(self, url: URL, proxy: str | None) -> Origin:
@@ -72,7 +74,8 @@ class AiohttpUpstream:
 
     def __init__(self, connections: int = 0) -> None:
         self._connections = connections
-        self._pools: OrderedDict[Line, Pool] = OrderedDict()
+        self._pools: dict[Line, Pool] = {}
+        self._calls = 0
         self._jars: dict[str, aiohttp.CookieJar] = {}
         self._fresh: dict[Line, Pool] = {}
 
@@ -93,16 +96,18 @@ class AiohttpUpstream:
         pool = pools.get(line)
         if pool is None:
             pool = pools[line] = self._made(line, reuse=line.reuse and not fresh)
+        self._calls += 1
+        pool.used = self._calls
+        if len(self._pools) > MAX_POOLS:
             await self._evict()
-        elif not fresh:
-            self._pools.move_to_end(line)
         return pool
 
     async def _evict(self) -> None:
-        """Close the pools that have been idle longest, beyond MAX_POOLS."""
-        for line in list(self._pools)[: max(0, len(self._pools) - MAX_POOLS)]:
-            if self._pools[line].busy == 0:
-                await self._pools.pop(line).connector.close()
+        """Close a tenth of the pools, those that have been idle longest."""
+        idle = [line for line, pool in self._pools.items() if not pool.busy]
+        idle.sort(key=lambda line: self._pools[line].used)
+        for line in idle[: max(1, MAX_POOLS // 10)]:
+            await self._pools.pop(line).connector.close()
 
     def _made(self, line: Line, *, reuse: bool) -> Pool:
         connector = Connector(

@@ -131,7 +131,7 @@ MUTANTS = [
     ),
     Mutant("a blank body is a record", "json", "if not body.strip():", "if not body:"),
     Mutant("the mark is kept", "json", ".removeprefix(BOM)", ""),
-    Mutant("no bound", "json", "if len(self._body) > self._limit:", "if False:"),
+    Mutant("no bound", "json", "if self._size > self._limit:", "if False:"),
     Mutant(
         "depth ignores strings", "json_array", '|"[^"\\\\]*(?:\\\\.[^"\\\\]*)*"|(")', '|(")(?!)'
     ),

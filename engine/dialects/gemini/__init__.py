@@ -43,7 +43,7 @@ def _scan(body: bytes, target: Target = HERE) -> Scan | None:
         return None
     if not isinstance(value, dict) or not target.model or "contents" not in value:
         return None
-    return Scan(target.model, bool(target.stream), True, value, 0, 0, 0)
+    return Scan(target.model, bool(target.stream), include_usage=True)
 
 
 DIALECT = Dialect(

@@ -48,7 +48,7 @@ def _scan(body: bytes, target: Target = HERE) -> Scan | None:
     found = None if _at(target, "generate") else scan(body)
     if found is None:
         return None
-    return replace(found, stream=found.value.get("stream") is not False, include_usage=True)
+    return replace(found, stream=not found.declines, include_usage=True)
 
 
 def _encoder(

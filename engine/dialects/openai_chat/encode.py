@@ -275,6 +275,9 @@ def reply(
 
 
 def _message(answer: Reply, legacy: bool) -> Fields:
+    only = answer.parts[0] if len(answer.parts) == 1 else None
+    if type(only) is Text and not only.citations:  # as most answers are
+        return {"role": "assistant", "content": only.text, "refusal": None}
     calls, text, reasoning = answer.calls, answer.text, answer.reasoning
     refusal = "".join(part.text for part in answer.parts if isinstance(part, Refusal))
     message: Fields = {

@@ -55,6 +55,18 @@ SPELLINGS = frozenset(
 )  # fmt: skip
 
 _DEFAULTS: dict[str, object] = {"stream": False, "n": 1, "logprobs": False}
+_SAMPLING: dict[str, tuple[str, type]] = {
+    "temperature": ("temperature", float),
+    "top_p": ("top_p", float),
+    "top_k": ("top_k", int),
+    "presence_penalty": ("presence", float),
+    "frequency_penalty": ("frequency", float),
+    "seed": ("seed", int),
+    "logit_bias": ("logit_bias", dict),
+}
+_TOOLING = frozenset({"tools", "tool_choice", "functions", "function_call"})
+# What an answer may be told to be, but for its length.
+_SHAPING = frozenset({"n", "stop", "logprobs", "top_logprobs", "verbosity", "response_format"})
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,")
 
 
@@ -65,8 +77,8 @@ def parse(body: bytes, headers: Headers) -> ChatRequest:
 
 def parse_value(value: object) -> ChatRequest:
     """`parse` for a body that is decoded already. The value is not changed."""
-    given = body_fields(value)
-    rest = dict(given)
+    rest = body_fields(value)
+    said = {name: default for name, default in _DEFAULTS.items() if rest.get(name) == default}
     request = ChatRequest(
         dialect="openai_chat",
         model=model_of(rest),
@@ -77,12 +89,13 @@ def parse_value(value: object) -> ChatRequest:
         want_usage=_want_usage(rest),
         user=take(rest, "user", str),
         metadata=take(rest, "metadata", dict),
+        think=_think(rest),
+        out=_output(rest),
     )
-    request.tools, request.tool_choice = _tools(rest)
-    request.think = _think(rest)
-    request.out = _output(rest)
-    said = {name: default for name, default in _DEFAULTS.items() if given.get(name) == default}
-    request.extras = rest | said
+    if not _TOOLING.isdisjoint(rest):
+        request.tools, request.tool_choice = _tools(rest)
+    rest.update(said)
+    request.extras = rest
     return request
 
 
@@ -95,15 +108,11 @@ def legacy_tools(request: ChatRequest) -> bool:
 
 
 def _sampling(rest: Extras) -> Sampling:
-    return Sampling(
-        temperature=take(rest, "temperature", float),
-        top_p=take(rest, "top_p", float),
-        top_k=take(rest, "top_k", int),
-        presence=take(rest, "presence_penalty", float),
-        frequency=take(rest, "frequency_penalty", float),
-        seed=take(rest, "seed", int),
-        logit_bias=take(rest, "logit_bias", dict),
-    )
+    found = Sampling()
+    for name, (field, kind) in _SAMPLING.items():
+        if name in rest:
+            setattr(found, field, take(rest, name, kind))
+    return found
 
 
 def _want_usage(rest: Extras) -> bool:
@@ -123,6 +132,8 @@ def _think(rest: Extras) -> Think:
 
 
 def _output(rest: Extras) -> Output:
+    if _SHAPING.isdisjoint(rest):
+        return Output(max_tokens=_max_tokens(rest))
     out = Output(n=_count(rest), max_tokens=_max_tokens(rest), stop=_stop(rest))
     asked, top = take(rest, "logprobs", bool), take(rest, "top_logprobs", int)
     if asked:
@@ -262,9 +273,23 @@ def _messages(rest: Extras) -> list[Message]:
         raise RequestError("bad_request", "messages: must not be empty", param="messages")
     called: dict[str, str] = {}
     return [
-        _message(_Turn(fields(raw, f"messages[{at}]"), at, f"messages[{at}].", called))
+        _simple(raw)
+        or _message(_Turn(fields(raw, f"messages[{at}]"), at, f"messages[{at}].", called))
         for at, raw in enumerate(items)
     ]
+
+
+def _simple(raw: object) -> Message | None:
+    """A message of a role and a text, as nearly all are. None if there is more to it."""
+    if type(raw) is not dict or len(raw) != 2:
+        return None
+    role, content = raw.get("role"), raw.get("content")
+    if type(content) is not str or type(role) is not str or role not in _SPEAKERS:
+        return None
+    return Message(cast("Role", role), [Text(content)], None, {}, "openai_chat")
+
+
+_SPEAKERS = ("user", "assistant", "system", "developer")
 
 
 def _message(turn: _Turn) -> Message:

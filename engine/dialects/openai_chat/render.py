@@ -221,6 +221,10 @@ def messages(
     lost = [] if dropped is None else dropped
     later = "keep" if profile.later_system == "as_sent" else profile.later_system
     for message in settle_system(native(items, _NAME), later):
+        text = None if pictures else _sole_text(message)
+        if text is not None:
+            out.append({"role": message.role, "content": text})
+            continue
         results = [part for part in message.parts if isinstance(part, ToolResult)]
         out += [_result(result, message, pictures) for result in results]
         if results:
@@ -239,6 +243,18 @@ def messages(
     if pictures:
         out.append(_message(Message("user", pictures), profile, lost))
     return out
+
+
+def _sole_text(message: Message) -> str | None:
+    """The text of a message that says nothing else, as nearly all are."""
+    parts = message.parts
+    if len(parts) != 1 or message.extras or message.name or message.role not in _SPEAKERS:
+        return None
+    part = parts[0]
+    return part.text if type(part) is Text and not part.extras else None
+
+
+_SPEAKERS = ("user", "assistant", "system")
 
 
 def _says_nothing(message: Message) -> bool:

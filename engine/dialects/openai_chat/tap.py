@@ -256,4 +256,6 @@ def _plain(value: Fields, seen: Observations) -> bool:
 
 
 def _says(delta: object) -> bool:
-    return isinstance(delta, dict) and any(delta.get(key) for key in _CONTENT_KEYS)
+    if not isinstance(delta, dict):
+        return False
+    return bool(delta.get("content")) or any(delta.get(key) for key in _CONTENT_KEYS)
