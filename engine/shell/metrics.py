@@ -212,7 +212,7 @@ class Metrics(Collector):
         self._add("penstock_cleanups_total", (route, value, result))
 
     def tool_call(self, route: str, server: str, outcome: str, seconds: float) -> None:
-        self._add("penstock_tool_calls_total", route, server, outcome)
+        self._add("penstock_tool_calls_total", (route, server, outcome))
         self._observe("penstock_tool_seconds", seconds, server)
 
     def store_error(self, store: str, op: str) -> None:
