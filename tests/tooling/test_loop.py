@@ -12,7 +12,7 @@ import pytest_asyncio
 from tests.clients.text_stub import ROUTE as TEXT_ROUTE
 from tests.clients.text_stub import TextStub, Turns, text_stub
 
-from .stage import PLAIN, ROUTE, TIME, Stage, odd, stage
+from .stage import PLAIN, ROUTE, TIME, Stage, odd, stage, until
 from .upstream import Body, Say, calling, results
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -225,10 +225,10 @@ async def test_upstreams_without_tools_may_use_them(both: tuple[Stage, TextStub]
 
 
 async def test_a_call_is_one_line_of_the_log_and_counted(on: Stage) -> None:
-    before = len([1 for line in on.written.getvalue().splitlines() if b'"tool_call"' in line])
     on.upstream.script = calling("echo", text="sensitive words")
     await on.openai().chat.completions.create(model="m", messages=ASK)
-    line = (await on.lines("tool_call", before + 1))[-1]
+    await until(lambda: b'"received":20' in on.written.getvalue())
+    line = (await on.lines("tool_call"))[-1]
     assert ("m", "odd", "echo", "ok") == tuple(
         line[name] for name in ("route", "server", "tool", "outcome")
     )
