@@ -49,6 +49,7 @@ class Call:
     wants_usage   the client asked for usage in the stream
     errand   what is asked instead of a chat
     tools    its key may have tools of the operator's servers run
+    begun    called when the answer begins
     aside    it is a question of another request, and leads to none
     """
 
@@ -62,9 +63,12 @@ class Call:
     errand: Errand | None = None
     tools: bool = False
     aside: bool = False
+    begun: Callable[[], None] | None = None
 
     def release(self) -> None:
         """The answer has begun: what only another attempt would need is let go."""
+        if self.begun is not None:
+            self.begun()
         self.splice = None
         self.asked.release()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 from .attempt import Attempt, Call, Outcome
 from .auth.accounts import NOBODY
@@ -117,7 +118,7 @@ class Exchange:
     async def _loop(self, total: float) -> Outcome:
         clock, route = self.ports.clock, self.route
         begun = clock.monotonic()
-        env = route.variables(self.call.asked, self.call.offer, clock.now(), self.ports.random)
+        env = self._begin()
         await self._prepare(env)
         number, renewed, previous = 1, frozenset[str](), None
         tried = frozenset[str]()
@@ -136,6 +137,7 @@ class Exchange:
                     self.sink.restart()
                 case Retry(after=after, rotate=rotate):
                     self.hold.release()
+                    self._again(outcome)
                     await clock.sleep(after)
                     if rotate:
                         tried, renewed = tried | {self.hold.account.digest}, frozenset()
@@ -147,6 +149,19 @@ class Exchange:
                     number, previous = 1, None
                 case decision:
                     return self._whole(outcome, decision)
+
+    def _begin(self) -> dict[str, object]:
+        """The roots of the route's templates. Raises ExchangeError while the route is out."""
+        route, call, storms = self.route, self.call, self.keyring.storms
+        storms.enter(route)
+        call.begun = storms.begins(route)
+        now, random = self.ports.clock.now(), self.ports.random
+        return route.variables(call.asked, call.offer, now, random)
+
+    def _again(self, outcome: Outcome) -> None:
+        """An attempt is made again. For its own fault an upstream gets only so many."""
+        if outcome.error is not None and OUTCOMES[outcome.error.cls].fault == "upstream":
+            self.keyring.storms.again(self.route)
 
     async def _prepare(self, env: dict[str, object]) -> None:
         """What the route wants to know beside the request itself."""
@@ -215,9 +230,18 @@ class Exchange:
         said = joined.said(outcome.usage, self.call.asked.chat) if joined else None
         called = self.tooling.sink.called() if self.tooling else None
         return Seen(
-            number, outcome.error, committed, renewed, left, random, others, outcome.finish, said,
+            number,
+            outcome.error,
+            committed,
+            renewed,
+            left,
+            random,
+            others,
+            outcome.finish,
+            said,
+            partial(self.keyring.storms.calm, self.route),
             called,
-        )  # fmt: skip
+        )
 
     async def _onward(
         self, outcome: Outcome, seen: Seen, decision: Continue | Run, env: dict[str, object]
@@ -270,6 +294,8 @@ class Exchange:
         self.keyring.pools.report(
             self.route, self.hold, cls, retry_after=after, login=outcome.login
         )
+        if not outcome.login:
+            self.keyring.storms.report(self.route, cls)
         self.ports.observer.saw(
             "attempt",
             route=self.route.name,

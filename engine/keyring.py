@@ -31,6 +31,7 @@ from .route.route import Route
 from .route.template import RenderError
 from .route.values import MAX_BODY, Found, ValuePlan
 from .skew import Skews
+from .storms import Storms
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0  # seconds between fetches that fail
 SPREAD, MOST_SPREAD = 0.1, 600.0  # of an account's time, at most seconds: not all end at once
@@ -94,6 +95,7 @@ class Keyring:
     tasks: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     flights: set[asyncio.Task[None]] = field(default_factory=set)
     skews: Skews = field(default_factory=Skews)
+    storms: Storms = field(init=False)
     logging_in: set[str] = field(default_factory=set)
     answer: Callable[..., Awaitable[str]] = no_answer
     pools: Pools = field(init=False)
@@ -105,6 +107,7 @@ class Keyring:
         self.pools = Pools(self.ports, self.log_in)
         self.clients = Clients(self.ports)
         self.gates = Gates(self.ports.clock)
+        self.storms = Storms(self.ports.clock, self.ports.observer)
         self.cleanups = Cleanups(self.ports, self._go, self._fill)
 
     async def __aenter__(self) -> Self:

@@ -99,6 +99,7 @@ class Attempt:
     random      where jitter comes from
     others      an account that this request has not tried is free
     finish      why the answer ended, None when it failed
+    calm        whether the upstream may be asked again though it failed: no storm
     said        what it said, where a route may go on with an answer
     called      what it called, where the engine offered tools
     """
@@ -112,6 +113,7 @@ class Attempt:
     others: bool = False
     finish: Finish | None = None
     said: Said | None = None
+    calm: Callable[[], bool] = lambda: True
     called: Called | None = None
 
 

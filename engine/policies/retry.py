@@ -65,7 +65,10 @@ class RetryPolicy:
             wait = max(wait, error.retry_after)
         if wait > self.patience:
             return Fail()
-        return Retry(wait, rotate=attempt.others) if wait < attempt.left else Fail()
+        if wait >= attempt.left:
+            return Fail()
+        stormy = OUTCOMES[error.cls].fault == "upstream" and not attempt.calm()
+        return Fail() if stormy else Retry(wait, rotate=attempt.others)
 
     def _again(self, cls: str) -> bool:
         return cls in self.classes if self.classes is not None else OUTCOMES[cls].retry

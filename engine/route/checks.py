@@ -149,6 +149,10 @@ def _complete(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
 _LEAST: tuple[tuple[tuple[str, ...], float], ...] = (
     (("retry", "attempts"), 1),
     (("retry", "backoff", "factor"), 1),
+    (("retry", "budget", "share"), 0),
+    (("retry", "budget", "least"), 0),
+    (("breaker", "after"), 1),
+    (("breaker", "probe"), 0.001),
     (("continuation", "max"), 1),
     (("tools", "max_rounds"), 1),
     (("tools", "timeout"), 0.001),

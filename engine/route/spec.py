@@ -260,6 +260,20 @@ class BackoffSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSpec:
+    """How much of the traffic of ten seconds may be tried again because the upstream failed."""
+
+    share: float = option(0.2, "further attempts to requests, at most")
+    least: float = option(10.0, "further attempts a second that are made whatever the share")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerSpec:
+    after: int = option(10, "failures of the upstream in a row after which it is left alone")
+    probe: Duration = option(Duration(5.0), "then one request in so long looks if it is back")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetrySpec:
     attempts: int = option(3, "attempts in all, the first counted")
     for_: list[str] | None = option(
@@ -267,6 +281,7 @@ class RetrySpec:
         choices=CLASSES,
     )  # fmt: skip
     backoff: BackoffSpec = option(BackoffSpec(), "waits between attempts")
+    budget: BudgetSpec = option(BudgetSpec(), "against storms while the upstream is down")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -435,6 +450,9 @@ class RouteSpec:
     transforms: list[Node] = option([], "Python beside YAML, top to bottom")
     errors: ErrorsSpec = option(ErrorsSpec(), "what failed answers mean")
     retry: RetrySpec = option(RetrySpec(), "when and how often to try again")
+    breaker: BreakerSpec | None = option(
+        None, "whether an upstream that keeps failing is left alone, at once for all requests"
+    )
     continuation: ContinuationSpec | None = option(
         None, "whether an answer that was cut off for its length goes on in a further attempt"
     )

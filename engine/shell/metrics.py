@@ -105,6 +105,12 @@ METRICS: dict[str, Declared] = {
         ("route", "why"),
         "Accounts left out; why is an outcome class, or `login` for a login that was refused.",
     ),
+    "penstock_retries_refused_total": Declared(
+        "counter", ("route",), "Attempts that `retry.budget` did not allow."
+    ),
+    "penstock_breaker_open": Declared(
+        "gauge", ("route",), "1 while the route's upstream is left alone (`breaker`)."
+    ),
     "penstock_build_info": Declared("gauge", ("version", "python"), "Always 1."),
     "penstock_store_errors_total": Declared(
         "counter",
@@ -214,6 +220,12 @@ class Metrics(Collector):
     def tool_call(self, route: str, server: str, outcome: str, seconds: float) -> None:
         self._add("penstock_tool_calls_total", (route, server, outcome))
         self._observe("penstock_tool_seconds", seconds, server)
+
+    def retry_refused(self, route: str) -> None:
+        self._add("penstock_retries_refused_total", (route,))
+
+    def breaker(self, route: str, is_open: bool) -> None:
+        self._set("penstock_breaker_open", route, to=int(is_open))
 
     def store_error(self, store: str, op: str) -> None:
         self._add("penstock_store_errors_total", (store, op))

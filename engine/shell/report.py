@@ -7,6 +7,8 @@
     value_cleaned  route value result              result: ok, failed, or skipped: no account left
     tool_call      request client route server tool outcome seconds sent received
                    one line per call of a tool; sizes in characters, nothing of its content
+    retry_refused  route                          counted, not logged
+    breaker        route open                     an upstream is left alone, or asked again
     store_error    store op                        store: whose values they are
     store_state    store up lasted error           lasted: seconds in the state before
     route_loaded   route and more                 what was read of a route file serves now
@@ -65,6 +67,8 @@ class Reporter:
             "value_cleaned": self._value_cleaned,
             "account_parked": self._account_parked,
             "tool_call": self._tool_call,
+            "retry_refused": lambda seen: self.metrics.retry_refused(seen["route"]),
+            "breaker": self._breaker,
             "store_error": self._store_error,
             "store_state": self._store_state,
             "store_unreadable": self._store_unreadable,
@@ -129,6 +133,10 @@ class Reporter:
     def _tool_call(self, seen: Fields) -> None:
         self.metrics.tool_call(seen["route"], seen["server"], seen["outcome"], seen["seconds"])
         self._line("tool_call", seen, "info" if seen["outcome"] == "ok" else "warning")
+
+    def _breaker(self, seen: Fields) -> None:
+        self.metrics.breaker(seen["route"], seen["open"])
+        self._line("breaker", seen, "warning" if seen["open"] else "info")
 
     def _store_error(self, seen: Fields) -> None:
         store = seen["store"]

@@ -91,6 +91,8 @@ def error_response(client: Client, error: ExchangeError) -> web.Response:
     headers = {**client.told, **retry_headers(error.cls, error.retry_after)}
     if client.retries:
         headers["x-all-retries-failed"] = "true"
+    if error.status:
+        headers["x-penstock-upstream-status"] = str(error.status)
     return web.Response(
         status=status,
         body=client.clean(body),

@@ -29,7 +29,8 @@ AT_ONCE = 24  # rows under way
 CLOSED_WITHIN = 1.0  # seconds after the answer in which the upstream must be rid of the call
 ALLOWED = {
     "cache-control", "connection", "content-length", "content-type", "date", "request-id",
-    "retry-after", "server", "transfer-encoding", "x-accel-buffering", "x-penstock-route",
+    "retry-after", "server", "transfer-encoding", "x-accel-buffering", "x-all-retries-failed",
+    "x-penstock-route", "x-penstock-upstream-status", "x-retry-attempts",
     "x-request-id", "x-should-retry",
 }  # fmt: skip
 

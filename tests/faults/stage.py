@@ -33,7 +33,7 @@ timeouts:
   idle: {int(IDLE * 1000)}ms
   total: {int(TOTAL * 1000)}ms
   early_headers: never
-retry: {{ attempts: {TRIES}, backoff: {{ initial: 10ms, max: 20ms }} }}
+retry: {{ attempts: {TRIES}, backoff: {{ initial: 10ms, max: 20ms }}, budget: {{ least: 999 }} }}
 limits: {{ event: {FRAME_LIMIT // 1024}KiB, answer: {WHOLE_LIMIT // 1024}KiB }}
 """
 

@@ -25,10 +25,12 @@ def decide(
     attempts: int = 3,
     classes: frozenset[str] | None = None,
     renewable: frozenset[str] = frozenset({"stale"}),
+    calm: bool = True,
 ) -> Decision:
     error = None if cls is None else ErrorEvent(cls, "x", retry_after=retry_after)
     policy = RetryPolicy(attempts, classes, renewable, PLAIN)
-    return policy(Attempt(number, error, committed, renewed, left, Random(1)))
+    seen = Attempt(number, error, committed, renewed, left, Random(1), calm=lambda: calm)
+    return policy(seen)
 
 
 def test_a_good_answer_is_delivered() -> None:
@@ -52,6 +54,16 @@ def test_a_route_says_itself_what_is_tried_again() -> None:
     assert decide("context_length", classes=classes) == Retry(1.0)
     assert decide("overloaded", classes=classes) == Fail()
     assert decide("overloaded", classes=frozenset()) == Fail()
+
+
+@pytest.mark.parametrize("cls", ["overloaded", "connect", "timeout", "retryable", "truncated"])
+def test_in_a_storm_an_upstream_that_failed_is_not_asked_again(cls: str) -> None:
+    assert Fail() == decide(cls, calm=False)
+
+
+def test_a_storm_keeps_no_account_from_its_turn() -> None:
+    assert Retry(1.0) == decide("rate_limited", calm=False)
+    assert Retry(renew="stale") == decide("stale", calm=False)
 
 
 def test_attempts_are_counted_with_the_first() -> None:
