@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-clients lint type unit test-rows cover docs bench image build clean
+.PHONY: help setup run test test-clients mcp-servers lint type unit test-rows cover docs bench image build clean
 
 help:
 	@echo "make run    serve the demo on 127.0.0.1:8080 (no key, no network needed)"
@@ -49,6 +49,12 @@ test-clients: setup
 	cd tests/clients/cli && node node_modules/@anthropic-ai/claude-code/install.cjs
 	cd tests/clients/cli && node node_modules/opencode-ai/postinstall.mjs
 	PENSTOCK_TEST_CLIENTS=1 PENSTOCK_TEST_NO_SKIP=1 $(BIN)/python -m pytest -q tests/clients/cli
+
+# MCP servers from npm for the suite, which skips their tests without them; needs Node.js 20.
+mcp-servers:
+	npm install --prefix build/mcp --ignore-scripts --no-audit --no-fund --silent \
+	  @modelcontextprotocol/server-filesystem@2026.8.31 \
+	  @modelcontextprotocol/server-everything@2026.8.31
 
 cover: setup
 	$(BIN)/coverage run -m pytest -q

@@ -48,6 +48,7 @@ class Call:
     splice   (upstream model, stream) -> the client's own bytes with these put in; None: it cannot
     wants_usage   the client asked for usage in the stream
     errand   what is asked instead of a chat
+    tools    its key may have tools of the operator's servers run
     begun    called when the answer begins
     aside    it is a question of another request, and leads to none
     """
@@ -60,6 +61,7 @@ class Call:
     client_key: Secret | None = None
     wants_usage: bool = False
     errand: Errand | None = None
+    tools: bool = False
     aside: bool = False
     begun: Callable[[], None] | None = None
 

@@ -13,7 +13,7 @@ from functools import partial
 
 from .attempt import Attempt, Call, Outcome
 from .auth.accounts import NOBODY
-from .chat import Message
+from .chat import ChatRequest, Message
 from .cleanups import Try
 from .errors import OUTCOMES, ExchangeError
 from .events import ErrorEvent, Finish
@@ -21,7 +21,8 @@ from .joined import Held, Joined
 from .keyring import Keyring
 from .options import Secret
 from .policies import Attempt as Seen
-from .policies import Continue, Deliver, Policy, Retry
+from .policies import Call as Run
+from .policies import Continue, Deliver, Fail, Policy, Retry
 from .pools import Hold
 from .ports import Ports, Sink
 from .recall import Keeper, Recall, Recalled
@@ -29,6 +30,7 @@ from .route.route import Route
 from .route.template import RenderError
 from .route.view import Asked, view
 from .sessions import Session, Sessions
+from .tooling import Tooling
 
 _NOTHING = Outcome()  # before the first attempt
 
@@ -70,6 +72,10 @@ class Exchange:
         spec, whole = route.spec, call.errand is not None  # an errand's answer is always whole
         sink = Held(sink) if spec.hold == "full" and not whole else sink
         self.joined = Joined(sink) if spec.continuation and not whole else None
+        self.tooling: Tooling | None = None
+        if spec.tools is not None and call.tools:
+            self.tooling = Tooling(spec.tools, route, ports, sink)
+            sink = self.tooling.sink
         self.sink: Sink = self.joined or sink
         self.relents = relents
         self.report = Report() if report is None else report
@@ -138,11 +144,11 @@ class Exchange:
                     await self._take(tried, left - after)
                     number, previous = number + 1, (outcome.error.cls if outcome.error else None)
                     self.sink.restart()
-                case Continue(turns=turns):
-                    await self._onward(outcome, seen, turns, env)
+                case Continue() | Run() as decision:
+                    await self._onward(outcome, seen, decision, env)
                     number, previous = 1, None
-                case _:
-                    return self._whole(outcome)
+                case decision:
+                    return self._whole(outcome, decision)
 
     def _begin(self) -> dict[str, object]:
         """The roots of the route's templates. Raises ExchangeError while the route is out."""
@@ -166,6 +172,8 @@ class Exchange:
             await self._open_session(env)
         if self._looks_back():
             await self._look_back(env)
+        if self.tooling is not None:
+            self._ask(await self.tooling.offer(self.call.asked), env)
 
     def _let_go(self) -> None:
         """Account and place are for others now."""
@@ -220,6 +228,7 @@ class Exchange:
         )
         committed, random, joined = self.sink.committed, self.ports.random, self.joined
         said = joined.said(outcome.usage, self.call.asked.chat) if joined else None
+        called = self.tooling.sink.called() if self.tooling else None
         return Seen(
             number,
             outcome.error,
@@ -231,12 +240,17 @@ class Exchange:
             outcome.finish,
             said,
             partial(self.keyring.storms.calm, self.route),
+            called,
         )
 
     async def _onward(
-        self, outcome: Outcome, seen: Seen, turns: tuple[Message, ...], env: dict[str, object]
+        self, outcome: Outcome, seen: Seen, decision: Continue | Run, env: dict[str, object]
     ) -> None:
-        """Go on with the answer: the conversation as it was, and what was said so far."""
+        """Go on with the answer: what was said so far, or what its calls brought."""
+        if isinstance(decision, Run):
+            assert self.tooling is not None
+            self._ask(await self.tooling.run(decision.calls, self.call.asked, outcome.usage), env)
+            return
         assert self.joined is not None
         assert seen.said is not None
         await self.joined.onward(outcome.usage)
@@ -244,15 +258,23 @@ class Exchange:
         chat = self.asked.chat
         chat = dataclasses.replace(
             chat,
-            messages=[*chat.messages, *turns],
+            messages=[*chat.messages, *decision.turns],
             out=dataclasses.replace(chat.out, max_tokens=seen.said.room),
         )
-        self.call.asked = self.asked.with_chat(chat)
+        self._ask(chat, env)
+
+    def _ask(self, chat: ChatRequest, env: dict[str, object]) -> None:
+        """The next attempt is about this conversation."""
+        self.call.asked = self.call.asked.with_chat(chat)
         env["req"] = view(self.call.asked, self.route.names)
 
-    def _whole(self, outcome: Outcome) -> Outcome:
+    def _whole(self, outcome: Outcome, decision: object) -> Outcome:
         """The outcome of all parts of an answer. Where no more could be had it ends as it was."""
         joined = self.joined
+        if isinstance(decision, Fail) and decision.error is not None:
+            outcome.finish, outcome.error = None, decision.error
+        if self.tooling is not None:
+            outcome.usage = self.tooling.sink.usage(outcome.usage)
         if joined is None or not joined.continues:
             return outcome
         if outcome.error is not None and not self.sink.committed:
@@ -317,9 +339,7 @@ class Exchange:
         self.session = session
         env["session"] = session.variables()
         if plan.server_history:
-            chat = dataclasses.replace(asked.chat, messages=session.extend(asked.chat))
-            self.call.asked = asked.with_chat(chat)
-            env["req"] = view(self.call.asked, self.route.names)
+            self._ask(dataclasses.replace(asked.chat, messages=session.extend(asked.chat)), env)
 
     # ---- thinking of earlier answers ----
 
@@ -336,8 +356,7 @@ class Exchange:
         self.recalled = recalled = await recall.find(asked)
         env["_recalled"] = recalled.texts
         if dialect is not None and recalled.thoughts:
-            self.call.asked = asked.with_chat(recalled.restore(asked.chat, dialect.name))
-            env["req"] = view(self.call.asked, self.route.names)
+            self._ask(recalled.restore(asked.chat, dialect.name), env)
         if asked.chat.tools:
             self.keeper = Keeper()
 
@@ -367,7 +386,7 @@ class Exchange:
     async def _end(self, outcome: Outcome, collected: Callable[[], list[Message]]) -> None:
         if outcome.error is not None:
             self.report.error = outcome.error
-            self.report.relented = not self.sink.committed and self.relents(outcome.error)
+            self.report.relented = self._untold() and self.relents(outcome.error)
             if self.report.relented:
                 return
             await self.sink.fail(_exception(outcome.error), outcome.failure)
@@ -381,6 +400,14 @@ class Exchange:
             await self.sink.finish(finish, outcome.usage)
         if self.session is not None:
             await self._remember(outcome, collected)
+
+    def _untold(self) -> bool:
+        """Nothing reached the client, and no tool was run: another route may begin anew."""
+        if self.tooling is not None:
+            if self.tooling.sink.rounds:
+                return False
+            self.call.asked = self.tooling.asked or self.call.asked
+        return not self.sink.committed
 
     async def _remember(self, outcome: Outcome, collected: Callable[[], list[Message]]) -> None:
         plan, session = self.route.session, self.session

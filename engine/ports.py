@@ -6,12 +6,13 @@ The shell implements them (`engine/shell/`); fixtures implement some of them ane
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from random import Random
-from typing import Protocol
+from typing import Literal, Protocol
 
+from .chat import JSON, Part, Text
 from .errors import ExchangeError
 from .events import Event, Finish, Usage
 from .options import Secret
@@ -168,6 +169,52 @@ class NoAws:
         raise ExchangeError("unavailable", "there are no AWS credentials here")
 
 
+@dataclass(frozen=True, slots=True)
+class ServerTool:
+    """A tool of a server that the operator declared. schema: of its arguments."""
+
+    server: str
+    name: str
+    description: str
+    schema: JSON = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAnswer:
+    """What came of a call.
+
+    outcome   ok; error: the tool says so; timeout; refused: not allowed; down: no server answers
+    """
+
+    parts: list[Part] = field(repr=False)
+    outcome: Literal["ok", "error", "timeout", "refused", "down"] = "ok"
+
+
+class Tools(Protocol):
+    """Tools of the servers that the operator declared. None of ours is among them.
+
+    Neither raises for what a server does: one that is down has no tools, and its calls fail.
+    A call lasts at most so many seconds.
+    """
+
+    async def offered(self, servers: Sequence[str]) -> list[ServerTool]: ...
+    async def call(
+        self, server: str, name: str, arguments: Mapping[str, object], seconds: float
+    ) -> ToolAnswer: ...
+
+
+class NoTools:
+    """Where no server is declared."""
+
+    async def offered(self, servers: Sequence[str]) -> list[ServerTool]:
+        return []
+
+    async def call(
+        self, server: str, name: str, arguments: Mapping[str, object], seconds: float
+    ) -> ToolAnswer:
+        return ToolAnswer([Text(f"there is no server {server}")], "refused")
+
+
 class Observer(Protocol):
     """How the exchange reaches log and metrics. Never raises, never blocks."""
 
@@ -226,3 +273,4 @@ class Ports:
     aws: Aws = NoAws()
     shared: bool = False
     tokens: Tokens = field(default_factory=PassingTokens)
+    tools: Tools = NoTools()

@@ -11,6 +11,7 @@ import click
 
 from engine.errors import ConfigError, Problem
 from engine.route.checks import ignored
+from engine.shell.mcp_settings import declared_servers
 from engine.shell.settings import check_settings
 from engine.shell.shelf import Shelf
 
@@ -42,7 +43,8 @@ def command(
     """
     problems: list[Problem] = []
     count = 0
-    for path, found in _checked(paths, folders, bundled=bundled, execute=not no_exec):
+    servers = declared_servers(_server_files(paths))
+    for path, found in _checked(paths, folders, servers, bundled=bundled, execute=not no_exec):
         count += 1
         problems += _heard(path, found)
     if count == 0:
@@ -54,10 +56,15 @@ def command(
 
 
 def _checked(
-    paths: tuple[str, ...], folders: tuple[str, ...], *, bundled: bool, execute: bool
+    paths: tuple[str, ...],
+    folders: tuple[str, ...],
+    servers: frozenset[str] | None,
+    *,
+    bundled: bool,
+    execute: bool,
 ) -> Iterator[tuple[Path, list[Problem]]]:
     if not paths:
-        shelf = library(folders, bundled=bundled, execute=execute)
+        shelf = library(folders, bundled=bundled, execute=execute, servers=servers)
         for path in shelf.scan():
             yield path, shelf.load(path).problems
         if bundled:
@@ -65,12 +72,20 @@ def _checked(
                 yield path, shelf.load(path).problems
         yield from ((path, found) for path, found in shelf.clashes())
     for name in paths:
-        yield from _named(Path(name.removesuffix("...")), execute)
+        yield from _named(Path(name.removesuffix("...")), execute, servers)
 
 
-def _named(path: Path, execute: bool) -> Iterator[tuple[Path, list[Problem]]]:
+def _server_files(paths: tuple[str, ...]) -> list[Path]:
+    """The server files that tell which servers of tools there are."""
+    named = [Path(name) for name in paths] or [Path("penstock.yaml")]
+    return [path for path in named if path.name in _SERVER_FILES and path.is_file()]
+
+
+def _named(
+    path: Path, execute: bool, servers: frozenset[str] | None
+) -> Iterator[tuple[Path, list[Problem]]]:
     if path.is_dir():
-        shelf = Shelf([path], env=environment(), execute=execute)
+        shelf = Shelf([path], env=environment(), execute=execute, servers=servers)
         yield from ((file, shelf.load(file).problems) for file in shelf.scan())
         yield from ((file, _markdown(file)) for file in sorted(path.rglob("*.md")))
     elif not path.is_file():
@@ -80,7 +95,8 @@ def _named(path: Path, execute: bool) -> Iterator[tuple[Path, list[Problem]]]:
     elif path.name in _SERVER_FILES:
         yield path, _server(path.read_bytes(), str(path))
     else:
-        yield path, Shelf([path.parent], env=environment(), execute=execute).load(path).problems
+        shelf = Shelf([path.parent], env=environment(), execute=execute, servers=servers)
+        yield path, shelf.load(path).problems
 
 
 def _markdown(path: Path) -> list[Problem]:

@@ -18,7 +18,13 @@ __all__ = [
 GOOD, BAD, WRONG_USE = 0, 1, 2
 
 
-def library(folders: tuple[str, ...], *, bundled: bool = False, execute: bool = True) -> Shelf:
+def library(
+    folders: tuple[str, ...],
+    *,
+    bundled: bool = False,
+    execute: bool = True,
+    servers: frozenset[str] | None = None,
+) -> Shelf:
     """The routes of --routes, PENSTOCK_ROUTES, ./routes or the bundle, in this order."""
     env = environment()
     return Shelf(
@@ -26,6 +32,7 @@ def library(folders: tuple[str, ...], *, bundled: bool = False, execute: bool = 
         env=env,
         bundled=bundled,
         execute=execute,
+        servers=servers,
     )
 
 

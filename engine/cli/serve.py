@@ -69,6 +69,7 @@ def command(
             env=env,
             bundled=bundled,
             own_transforms=settings.transforms.own,
+            servers=settings.mcp,
         )
         _run(settings, shelf, strict_start, started)
 

@@ -4,7 +4,8 @@
     Retry(after, renew, rotate) try again after so many seconds; renew the values of class `renew`;
                                 rotate: with another account
     Continue(turns)             go on with the same answer: ask again, these turns added
-    Fail                        tell the client
+    Call(calls)                 run these calls of the engine's own tools, then ask again
+    Fail(error)                 tell the client
 
 The exchange asks the policies in order; the first answer that is not Deliver wins and the
 exchange executes it. A policy is a callable `(Attempt) -> Decision`.
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from engine.chat import Message
+from engine.chat import Message, ToolCall
 from engine.events import ErrorEvent, Finish
 
 
@@ -38,11 +39,20 @@ class Continue:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """The engine runs these calls of its own tools; their results go into a further attempt."""
+
+    calls: tuple[ToolCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Fail:
-    pass
+    """error: why, where the attempt itself did not fail."""
+
+    error: ErrorEvent | None = None
 
 
-Decision = Deliver | Retry | Continue | Fail
+Decision = Deliver | Retry | Continue | Call | Fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,20 @@ class Said:
     room: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """The calls of an attempt, where the engine offered tools of its own.
+
+    own     calls that the engine can run
+    others  the client's tools were called, too
+    rounds  how often calls have been run for this request
+    """
+
+    own: tuple[ToolCall, ...] = ()
+    others: bool = False
+    rounds: int = 0
+
+
 @dataclass(slots=True)
 class Attempt:
     """What a policy may know of an attempt.
@@ -77,6 +101,7 @@ class Attempt:
     finish      why the answer ended, None when it failed
     calm        whether the upstream may be asked again though it failed: no storm
     said        what it said, where a route may go on with an answer
+    called      what it called, where the engine offered tools
     """
 
     number: int
@@ -89,6 +114,7 @@ class Attempt:
     finish: Finish | None = None
     said: Said | None = None
     calm: Callable[[], bool] = lambda: True
+    called: Called | None = None
 
 
 Policy = Callable[[Attempt], Decision]

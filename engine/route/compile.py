@@ -61,6 +61,7 @@ from .spec import (
     ValueSpec,
 )
 from .stages import Stage, context_of, make_transform
+from .tool_checks import check_tools
 from .transform_lint import NAME
 from .transforms import Loaded, load
 from .values import ValuePlan, compile_step, compile_ttl, fetch, fetched, produced
@@ -77,6 +78,7 @@ class Sources:
     parent: Find = lambda name, file: f"no parent `{name}` is known"
     transform: FindTransform = lambda name: None
     execute: bool = True
+    servers: frozenset[str] | None = None  # names in `mcp` of the server file, where it is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,7 @@ class _Compiler:
             return self._result(name, None, None)
         check_spec(spec, self.tree, self.problems)
         check_lines(spec, self.tree, self.reader.references, self.problems)
+        check_tools(spec, self.tree, self.sources.servers, self.problems)
         route = self._route(name, spec) if not self._failed() and not spec.abstract else None
         return self._result(name, None if self._failed() else route, spec)
 

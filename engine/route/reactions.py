@@ -7,14 +7,19 @@ from collections.abc import Mapping
 from engine.policies import Policy
 from engine.policies.continuation import ContinuationPolicy
 from engine.policies.retry import Backoff, RetryPolicy
+from engine.policies.tools import ToolsPolicy
 
 from .spec import ContinuationSpec, RouteSpec
 from .values import ValuePlan
 
 
 def policies_of(spec: RouteSpec, values: Mapping[str, ValuePlan]) -> tuple[Policy, ...]:
-    retry = _retry(spec, values)
-    return (retry,) if spec.continuation is None else (retry, _continuation(spec.continuation))
+    policies: list[Policy] = [_retry(spec, values)]
+    if spec.continuation is not None:
+        policies.append(_continuation(spec.continuation))
+    if spec.tools is not None:
+        policies.append(ToolsPolicy(spec.tools.max_rounds))
+    return tuple(policies)
 
 
 def _continuation(spec: ContinuationSpec) -> ContinuationPolicy:

@@ -119,7 +119,9 @@ def splitter(spec: RouteSpec, dialect: Dialect | None) -> Callable[[], Splitter]
 
 def passes(spec: RouteSpec, dialect: Dialect | None, stages: tuple[Stage, ...]) -> bool:
     """Whether a client of the same dialect may be served on bytes."""
-    if dialect is None or dialect.tap is None or spec.session or spec.continuation:
+    if dialect is None or dialect.tap is None:
+        return False
+    if spec.session or spec.continuation or spec.tools:
         return False
     if any(stage.has("shape", "feed_record", "feed", "finish") for stage in stages):
         return False

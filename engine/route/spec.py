@@ -300,6 +300,23 @@ class ContinuationSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolsSpec:
+    """Tools of MCP servers, run by the engine. Only for client keys that `clients.tools` lists."""
+
+    mcp: list[str] = option(
+        doc="servers whose tools the model may call; `mcp` of penstock.yaml declares them",
+        lone=True,
+        example="[time, files]",
+    )
+    max_rounds: int = option(5, "how often calls are run before the model has to answer")
+    timeout: Duration = option(Duration(60.0), "limit for one call; the server's own holds, too")
+    parallel: int = option(4, "most calls of one answer that run at once")
+    show: Literal["reasoning", "none"] = option(
+        "reasoning", "what the client sees of the calls: a line each as thinking, or nothing"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FallbackSpec:
     SHORTHAND: ClassVar[str] = "to"
 
@@ -439,6 +456,7 @@ class RouteSpec:
     continuation: ContinuationSpec | None = option(
         None, "whether an answer that was cut off for its length goes on in a further attempt"
     )
+    tools: ToolsSpec | None = option(None, "tools that the engine itself runs for the model")
     hold: Literal["content", "full"] = option(
         "content",
         "how long an answer is held back: up to its first content, or whole, so that a failure at "

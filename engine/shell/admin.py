@@ -26,6 +26,7 @@ from .keys import ClientKeys
 from .metrics import Metrics
 from .server import Handler, Server, presented_key, read_body
 from .stores import Stores
+from .tools import ToolsAdmin
 from .watch import RouteKeeper
 
 LARGEST = 1024**2  # bytes of a body
@@ -43,7 +44,7 @@ class Admin:
         keeper: RouteKeeper,
         stores: Stores,
         metrics: Metrics,
-        parts: tuple[AccountsAdmin, ConversationsAdmin],
+        parts: tuple[AccountsAdmin, ConversationsAdmin, ToolsAdmin],
         uptime: Callable[[], float],
     ) -> None:
         self._keys = ClientKeys([key])
@@ -60,6 +61,7 @@ class Admin:
             ("GET", "/admin/openapi.json"): self.description,
             **parts[0].work(),
             **parts[1].work(),
+            **parts[2].work(),
         }
 
     def table(self) -> dict[tuple[str, str], Handler]:

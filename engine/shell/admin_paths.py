@@ -167,6 +167,20 @@ OPERATIONS: tuple[Operation, ...] = (
         body={"route": _ROUTE, "session": (_TEXT, "its name")}, needed=("route", "session"),
     ),
     Operation(
+        "GET", "/admin/tools", "Servers of tools, and the tools that may be called",
+        _map(servers=_list({"type": "object"}), tools=_list({"type": "object"})),
+    ),
+    Operation(
+        "POST", "/admin/tools/execute", "Call one tool",
+        _map(outcome={"enum": ["ok", "error", "timeout", "refused", "down"]}, seconds=_SECONDS,
+             content=_list({"type": "object"})),
+        body={"server": (_TEXT, "its name in `mcp` of penstock.yaml"),
+              "tool": (_TEXT, "the tool's own name"),
+              "arguments": ({"type": "object"}, "default: none"),
+              "timeout": (_SECONDS, "the server's own limit holds, too")},
+        needed=("server", "tool"),
+    ),
+    Operation(
         "GET", "/admin/statistics", "What was served since the last reset",
         _map(version=_TEXT, uptime=_SECONDS, routes={"type": "object", "additionalProperties": _map(
             requests=_COUNT, ok=_COUNT, success_rate=_MAYBE, average_seconds=_MAYBE,

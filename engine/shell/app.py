@@ -36,6 +36,7 @@ from .keys import ClientKeys
 from .library import Library
 from .listener import Listener
 from .log import Logger, take_over
+from .mcp_settings import grants
 from .metrics import Metrics
 from .prefetch import prefetch
 from .redact import Redactor
@@ -45,6 +46,7 @@ from .settings import KeptAnswers, Listen, Settings
 from .stores import Stores, open_stores
 from .tally import Tally
 from .tokens import TokenPlaces
+from .tools import ToolsAdmin, open_tools
 from .upstream import AiohttpUpstream
 from .watch import RouteKeeper
 
@@ -134,6 +136,7 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     stack.push_async_callback(upstream.close)
     stores = open_stores(settings, clock, observer)
     stack.push_async_callback(stores.close)
+    tools = await stack.enter_async_context(open_tools(settings.mcp, observer))
     random = Random(SystemRandom().getrandbits(128))
     ports = Ports(
         upstream,
@@ -145,9 +148,10 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
         BotocoreAws(redactor.add),
         stores.shared,
         TokenPlaces(stores.durable, clock, observer, random),
+        tools,
     )
     keyring = await stack.enter_async_context(Keyring(ports))
-    sessions, continued = Sessions(ports), _continued(ports, settings.responses)
+    sessions = Sessions(ports)
     models = Models(ports, keyring, sessions)
     keeper = RouteKeeper(
         library,
@@ -159,9 +163,7 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     server = Server(
         settings=settings,
         keys=None if settings.clients.auth == "none" else ClientKeys(settings.clients.keys),
-        chats=Chats(
-            lambda: models.book, ports, keyring, sessions, redactor.clean, continued=continued
-        ),
+        chats=_chats(settings, models, ports, keyring, sessions, redactor.clean),
         ready=lambda: bool(keeper.book.routes),
         since=int(clock.now()),
     )
@@ -178,6 +180,25 @@ async def _tally(settings: Settings, metrics: Metrics, ports: Ports) -> Tally | 
     tally = Tally(metrics, ports)
     await tally.load()
     return tally
+
+
+def _chats(
+    settings: Settings,
+    models: Models,
+    ports: Ports,
+    keyring: Keyring,
+    sessions: Sessions,
+    clean: Callable[[bytes], bytes],
+) -> Chats:
+    return Chats(
+        lambda: models.book,
+        ports,
+        keyring,
+        sessions,
+        clean,
+        continued=_continued(ports, settings.responses),
+        may_run=grants(settings.clients.tools),
+    )
 
 
 def _continued(ports: Ports, given: KeptAnswers) -> Continued:
@@ -226,10 +247,9 @@ async def _admin(
     if key is None:
         return None
     sessions = ConversationsAdmin(chats.sessions, lambda: keeper.book, clients)
-    begun = clock.monotonic()
-    admin = Admin(
-        key, keeper, stores, metrics, (accounts, sessions), lambda: clock.monotonic() - begun
-    )
+    tools = ToolsAdmin(chats.ports.tools, settings.mcp, clock, chats.ports.observer)
+    begun, parts = clock.monotonic(), (accounts, sessions, tools)
+    admin = Admin(key, keeper, stores, metrics, parts, lambda: clock.monotonic() - begun)
     if own is None:
         server.extend(admin.table())
         return None

@@ -78,6 +78,7 @@ class Chats:
 
     clean      takes secrets out of errors
     continued  goes on from answers that were kept; None: with its defaults
+    may_run    whether this client's requests may have tools run
     """
 
     book: Callable[[], RouteBook]
@@ -88,6 +89,7 @@ class Chats:
     draining: bool = False
     under_way: set[Open] = field(default_factory=set)
     continued: Continued | None = None
+    may_run: Callable[[str], bool] = lambda client: False
     _counts: dict[str, int] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     recall: Recall = field(init=False)
@@ -177,6 +179,7 @@ class Chats:
             splice=partial(dialect.splice, body, scan) if scan is not None else None,
             client_key=caller.key,
             wants_usage=usage,
+            tools=self.may_run(caller.client),
         )
         return route, call, name
 

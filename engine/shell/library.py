@@ -58,6 +58,7 @@ class Library:
     env             what `${env:}` sees
     bundled         the shipped routes come last among the folders (presets and examples do not)
     own_transforms  False: only shipped transforms are loaded
+    servers         what `mcp` of the server file declares; None: there is none to look at
     execute         False: transforms are read from their syntax tree, no byte of them is run
     """
 
@@ -69,12 +70,14 @@ class Library:
         bundled: bool = False,
         own_transforms: bool = True,
         execute: bool = True,
+        servers: Iterable[str] | None = None,
     ) -> None:
         shipped = [bundled_routes()] if bundled else []
         self.folders = list(dict.fromkeys([*folders, *shipped]))
         self.env = env
         self.own_transforms = own_transforms
         self.execute = execute
+        self.servers = None if servers is None else frozenset(servers)
         self.files = Files()
         self.shadows: dict[str, tuple[str, ...]] = {}
         self.unlisted: list[str] = []
@@ -188,6 +191,7 @@ class _Loading:
             parent=self.parent,
             transform=self.transform,
             execute=self.library.execute,
+            servers=self.library.servers,
         )
         try:
             return compile_route(entry.data, file, sources)

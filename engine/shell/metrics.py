@@ -70,6 +70,13 @@ METRICS: dict[str, Declared] = {
         ("route", "value", "result"),
         "Clean-ups of a route's values, `ok`, `failed` or `skipped`.",
     ),
+    "penstock_tool_calls_total": Declared(
+        "counter",
+        ("route", "server", "outcome"),
+        "Calls of tools; outcome is `ok`, `error`, `timeout`, `refused` or `down`; "
+        "route is empty where an operator called.",
+    ),
+    "penstock_tool_seconds": Declared("histogram", ("server",), "Call of a tool to its result."),
     "penstock_unmatched_records_total": Declared(
         "counter", ("route",), "Records of answers that no event rule matched."
     ),
@@ -209,6 +216,10 @@ class Metrics(Collector):
 
     def value_cleaned(self, route: str, value: str, result: str) -> None:
         self._add("penstock_cleanups_total", (route, value, result))
+
+    def tool_call(self, route: str, server: str, outcome: str, seconds: float) -> None:
+        self._add("penstock_tool_calls_total", (route, server, outcome))
+        self._observe("penstock_tool_seconds", seconds, server)
 
     def retry_refused(self, route: str) -> None:
         self._add("penstock_retries_refused_total", (route,))

@@ -5,6 +5,8 @@
     attempt        request route outcome status message cause unmatched
     value_fetched  route value result
     value_cleaned  route value result              result: ok, failed, or skipped: no account left
+    tool_call      request client route server tool outcome seconds sent received
+                   one line per call of a tool; sizes in characters, nothing of its content
     retry_refused  route                          counted, not logged
     breaker        route open                     an upstream is left alone, or asked again
     store_error    store op                        store: whose values they are
@@ -33,7 +35,10 @@ from .log import LONGEST, Logger, where
 from .metrics import Metrics
 
 STORE_LINE_EVERY = 60.0  # seconds: a store that is down is one line, not one per request
-_OTHERS = dict.fromkeys(("watch_failed", "route_mounted_alone", "transform_slow"), "warning")
+_OTHERS = dict.fromkeys(
+    ("watch_failed", "route_mounted_alone", "transform_slow", "tools_down", "tools_failed"),
+    "warning",
+)
 _BY_FAULT = {"client": "info", "upstream": "warning", "account": "warning", "operator": "error"}
 _LEVELS = {"ok": "info", **{name: _BY_FAULT[known.fault] for name, known in OUTCOMES.items()}}
 
@@ -61,6 +66,7 @@ class Reporter:
             "value_fetched": self._value_fetched,
             "value_cleaned": self._value_cleaned,
             "account_parked": self._account_parked,
+            "tool_call": self._tool_call,
             "retry_refused": lambda seen: self.metrics.retry_refused(seen["route"]),
             "breaker": self._breaker,
             "store_error": self._store_error,
@@ -123,6 +129,10 @@ class Reporter:
     def _account_parked(self, seen: Fields) -> None:
         self.metrics.account_parked(seen["route"], seen["why"])
         self._line("account_parked", seen, "warning")
+
+    def _tool_call(self, seen: Fields) -> None:
+        self.metrics.tool_call(seen["route"], seen["server"], seen["outcome"], seen["seconds"])
+        self._line("tool_call", seen, "info" if seen["outcome"] == "ok" else "warning")
 
     def _breaker(self, seen: Fields) -> None:
         self.metrics.breaker(seen["route"], seen["open"])

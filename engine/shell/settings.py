@@ -24,6 +24,7 @@ from engine.route.reader import WRONG, Reader
 from engine.route.references import Outside, Resolver
 
 from .keys import ClientKeys, digest, weakness
+from .mcp_settings import EVERYONE, McpServer, secrets_of, unknown_keys, wrong_server
 
 __all__ = ["ClientKeys", "Settings", "check_settings", "is_loopback", "load_settings"]
 
@@ -49,6 +50,12 @@ class Clients:
     )
     file: str | None = option(None, "a file with one key or hash per line; `#` starts a comment")
     auth: Literal["keys", "none"] = option("keys", "`none`: whoever reaches the port is served")
+    tools: list[Secret] = option(
+        [],
+        "keys (or their hashes) whose requests may have tools of `mcp` run; `*`: every client",
+        secret=True,
+        lone=True,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +154,7 @@ class Settings:
     log: Log = option(Log(), "the log, on stderr")
     metrics: MetricsPage = option(MetricsPage(), "counters and timings")
     admin: Admin = option(Admin(), "state of routes and accounts, reload")
+    mcp: dict[str, McpServer] = option({}, "servers of tools for routes with `tools`, by name")
     cors: Cors = option(Cors(), "calls from web pages")
     hosts: list[str] = option(
         [], "names clients may call this server by; loopback names always may", lone=True
@@ -158,6 +166,8 @@ class Settings:
     def secrets(self) -> list[Secret]:
         """All secrets in here, for the redactor."""
         found = [*self.clients.keys, *self.state_key, self.admin.key, self.redis.url]
+        found += [key for key in self.clients.tools if key.reveal() != EVERYONE]
+        found += secrets_of(self.mcp)
         password = urlsplit(self.redis.url.reveal()).password if self.redis.url else None
         if password:
             found += [Secret(word, "redis.url") for word in {password, unquote(password)}]
@@ -279,12 +289,14 @@ class _Loading:
         self._check_open(settings, keys)
         self._check_admin(settings, keys)
         self._check_store(settings)
+        self._check_tools(settings, keys)
         return dataclasses.replace(
             settings,
             clients=dataclasses.replace(settings.clients, keys=keys),
             state_key=self._state_keys(settings.state_key),
             routes=[self._path("routes", folder) for folder in settings.routes],
             state=self._path("state", settings.state) if settings.state else self._state(),
+            mcp={name: self._placed(name, server) for name, server in settings.mcp.items()},
         )
 
     def _keys(self, clients: Clients) -> list[Secret]:
@@ -353,6 +365,20 @@ class _Loading:
         elif any(digest(key.reveal()) == digest(k.reveal()) for k in keys if _sound(k)):
             self.note(mark, "E603", "`admin.key` is also a client key: take another")
 
+    def _check_tools(self, settings: Settings, keys: list[Secret]) -> None:
+        for name, server in settings.mcp.items():
+            wrong = wrong_server(server)
+            if wrong is not None:
+                key, why = wrong
+                self.note(self._mark(f"mcp.{name}.{key}"), "E608", f"`mcp.{name}.{key}` {why}")
+        mark = dataclasses.replace(self._mark("clients.tools"), excerpt="")
+        unread = settings.clients.file is not None and not self.reads
+        if unread or any(problem.code == "E201" for problem in self.problems):
+            return
+        for secret in unknown_keys(settings.clients.tools, keys):
+            message = f"`clients.tools` lists a key ({secret.name}) that is not among the clients'"
+            self.note(mark, "E603", message)
+
     def _check_store(self, settings: Settings) -> None:
         url, mark = settings.redis.url, dataclasses.replace(self._mark("redis.url"), excerpt="")
         if settings.store == "redis" and url is None:
@@ -408,6 +434,14 @@ class _Loading:
         if text.startswith("~/") and self.env.get("HOME"):
             text = self.env["HOME"] + text[1:]
         return text if self._mark(dotted).file == GIVEN else str(self.base / text)
+
+    def _placed(self, name: str, server: McpServer) -> McpServer:
+        places = {
+            key: self._path(f"mcp.{name}.{key}", path)
+            for key, path in (("cwd", server.cwd), ("log", server.log))
+            if path
+        }
+        return dataclasses.replace(server, **places)  # type: ignore[arg-type]
 
     def _state(self) -> str:
         home = self.env.get("HOME")

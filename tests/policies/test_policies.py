@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from engine.policies import Continue, Decision, Deliver, Fail, Retry
+from engine.policies import Call, Continue, Decision, Deliver, Fail, Retry
 
 
 def test_decisions_are_values() -> None:
@@ -13,5 +13,5 @@ def test_decisions_are_values() -> None:
     assert Deliver() == Deliver()
 
 
-def test_there_are_four_decisions() -> None:
-    assert set(get_args(Decision)) == {Deliver, Retry, Continue, Fail}
+def test_there_are_five_decisions() -> None:
+    assert set(get_args(Decision)) == {Deliver, Retry, Continue, Call, Fail}

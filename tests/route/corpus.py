@@ -15,6 +15,7 @@ GOOD = sorted((ROOT / "tests/fixtures/good").glob("*.yaml"))
 BAD = sorted((ROOT / "tests/fixtures/bad").glob("*.bad.yaml"))
 FOLDERS = (ROOT / "tests/fixtures/bad/transforms", ROOT / "transforms")
 ENV = {"KEY": "a-key"}
+SERVERS = frozenset({"time", "files"})
 
 _EXPECT = re.compile(rb"# expect: ([EW]\d{3}) (\d+):(\d+) (.*)\n")
 
@@ -70,7 +71,7 @@ def compile_bytes(source: bytes, name: str, folder: Path) -> Compiled:
             raise FileNotFoundError(2, "No such file or directory")
         return (folder / path).read_text()
 
-    sources = Sources(Outside(ENV, read), parent, Find())
+    sources = Sources(Outside(ENV, read), parent, Find(), servers=SERVERS)
     return compile_route(source, name, sources)
 
 

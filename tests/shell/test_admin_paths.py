@@ -57,6 +57,8 @@ async def test_every_answer_fits_its_description(
         await at.on.ask("keyed", "hi", user="ada")
         sent["/admin/sessions/delete"] = {"route": "keyed", "session": "ada"}
         for method, path in AT:
+            if path == "/admin/tools/execute":
+                continue  # there are no servers here: tests/shell/test_mcp_tools.py
             ask = at.get if method == "GET" else at.post
             answer = await ask(path.removeprefix("/admin/"), **sent.get(path, {}))
             assert isinstance(answer, dict), (path, answer)

@@ -1,0 +1,152 @@
+"""The client's side of an answer that goes on after calls of the engine's own tools were run.
+
+A Sink around the real one. Calls of the engine's own tools stop here, everything else streams on;
+blocks are numbered through all rounds, so that the client sees one answer. What it may see of the
+calls is told as thinking: a call that it could see as one it would try to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import replace
+from typing import Any
+
+from .chat import Message, Reasoning, ToolCall
+from .errors import ExchangeError
+from .events import CONTENT, Close, Event, Finish, Folder, Open, ReasoningDelta, Usage
+from .policies import Called
+from .ports import Sink
+
+
+class Rounds:
+    """The Sink of an answer whose model may call tools of the engine. `onward` begins a round.
+
+    own   the names of those tools, as the model knows them
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self.own: Container[str] = ()
+        self.rounds = 0
+        self._sink = sink
+        self._next = 0  # number of the client's next block
+        self._before = 0  # the same, when the round began
+        self._blocks: dict[int, int] = {}  # the attempt's blocks, as the client counts them
+        self._hidden: set[int] = set()
+        self._others = False
+        self._content = False  # the attempt has said something to the client
+        self._folder = Folder()
+        self._spent: list[Usage | None] = []
+
+    @property
+    def committed(self) -> bool:
+        """Something of the current attempt has reached the client."""
+        return self._content and (self.rounds > 0 or self._sink.committed)
+
+    def tell(self, headers: dict[str, str]) -> None:
+        self._sink.tell(headers)
+
+    def restart(self) -> None:
+        self._begin()
+        if self.rounds == 0:
+            self._sink.restart()
+
+    def _begin(self) -> None:
+        self._next = self._before
+        self._blocks, self._hidden, self._folder = {}, set(), Folder()
+        self._others = self._content = False
+
+    # ---- rounds ----
+
+    def called(self) -> Called:
+        """What the last attempt called."""
+        calls = self._folder.done().calls
+        own = tuple(call for call in calls if call.name in self.own)
+        return Called(own, self._others, self.rounds)
+
+    def onward(self, usage: Usage | None, dialect: str) -> Message:
+        """The attempt's turn, calls and thinking in it; what follows is another round.
+
+        usage: what the attempt cost; dialect: the upstream's
+        """
+        turn = Message("assistant", list(self._folder.done().parts), dialect=dialect)
+        self._spent.append(usage)
+        self.rounds += 1
+        self._before = self._next
+        self._begin()
+        return turn
+
+    def usage(self, last: Usage | None) -> Usage | None:
+        """Of all rounds: every one was paid for, what it read, too."""
+        return summed([*self._spent, last]) if self._spent else last
+
+    async def show(self, text: str) -> None:
+        """A word on what is going on, between two rounds."""
+        if self._next == self._before:
+            self._next += 1
+            await self._sink.send([Open(self._before, Reasoning())])
+        await self._sink.send([ReasoningDelta(self._before, text)])
+
+    async def shown(self) -> None:
+        """Nothing more is shown before the next round."""
+        if self._next > self._before:
+            await self._sink.send([Close(self._before)])
+        self._before = self._next
+
+    # ---- the Sink ----
+
+    async def send(self, events: list[Event]) -> None:
+        self._folder.feed(events)
+        out = [told for event in events if (told := self._told(event)) is not None]
+        self._content = self._content or any(isinstance(event, CONTENT) for event in out)
+        if out:
+            await self._sink.send(out)
+
+    def _told(self, event: Any) -> Event | None:
+        """What the client sees of an event."""
+        block = getattr(event, "block", None)
+        if block is None:
+            return event  # type: ignore[no-any-return]
+        if isinstance(event, Open):
+            if isinstance(event.part, ToolCall):
+                if event.part.name in self.own:
+                    self._hidden.add(block)
+                    return None
+                self._others = True
+            self._blocks[block] = self._next
+            self._next += 1
+        elif block in self._hidden:
+            return None
+        number = self._blocks[block]
+        return event if number == block else replace(event, block=number)  # type: ignore[no-any-return]
+
+    async def forward(self, data: bytes, content: bool) -> None:
+        raise AssertionError("what passes through has no rounds")
+
+    async def whole(self, body: bytes) -> None:
+        raise AssertionError("what passes through has no rounds")
+
+    async def end(self) -> None:
+        raise AssertionError("what passes through has no rounds")
+
+    async def finish(self, finish: Finish, usage: Usage | None) -> None:
+        await self._sink.finish(finish, usage)
+
+    async def fail(self, error: ExchangeError, frames: bytes = b"") -> None:
+        await self._sink.fail(error, frames)
+
+
+_COUNTS = ("input", "output", "cache_read", "cache_write", "reasoning", "cache_write_1h")
+
+
+def summed(spent: list[Usage | None]) -> Usage | None:
+    """The usage of several calls. It is an estimate if one of them did not tell its own."""
+    told = [usage for usage in spent if usage is not None]
+    if not told:
+        return None
+
+    def total(name: str) -> int | None:
+        counts = [count for usage in told if (count := getattr(usage, name)) is not None]
+        return sum(counts) if counts else None
+
+    guessed = len(told) < len(spent) or any(usage.estimated for usage in told)
+    return Usage(**{name: total(name) for name in _COUNTS}, estimated=guessed)
