@@ -1,10 +1,10 @@
-# The image: `make image`. Runs as user 10001 and writes to /state only; routes are mounted.
+# The image: `make image`, with all extras. Runs as user 10001 and writes to /state only; routes are mounted.
 #   docker run -p 127.0.0.1:8080:8080 -e PENSTOCK_API_KEY -v "$PWD/routes:/routes:ro" penstock
 FROM python:3.11-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/penstock
-COPY requirements.lock .
-RUN /opt/penstock/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY requirements-all.lock .
+RUN /opt/penstock/bin/pip install --no-cache-dir --require-hashes -r requirements-all.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY engine engine
 COPY routes routes

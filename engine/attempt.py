@@ -65,6 +65,16 @@ class Call:
     aside: bool = False
     begun: Callable[[], None] | None = None
 
+    def own_key(self, route: Route) -> list[Secret]:
+        """The client's own key, where it goes upstream: some upstreams repeat it."""
+        key = self.client_key
+        return [key] if key is not None and route.roster.client else []
+
+    def turn_to(self, chat: ChatRequest, env: dict[str, object], names: frozenset[str]) -> None:
+        """What follows is about this conversation; templates see it so."""
+        self.asked = self.asked.with_chat(chat)
+        env["req"] = view(self.asked, names)
+
     def release(self) -> None:
         """The answer has begun: what only another attempt would need is let go."""
         if self.begun is not None:
@@ -158,7 +168,7 @@ class Attempt:
             self._fail(failure)
 
     def _fail(self, error: ExchangeError) -> None:
-        self.outcome.error = _event(error)
+        self.outcome.error = ErrorEvent.of(error)
         self.outcome.cause = error.__cause__
 
     async def _run(self, number: int, previous: str | None, watch: Watch) -> None:
@@ -327,7 +337,7 @@ class Attempt:
     async def _end_pipeline(self, pipeline: Pipeline, failure: ExchangeError | None) -> None:
         outcome = self.outcome
         if failure is not None and not pipeline.over:
-            pipeline.error = pipeline.error or _event(failure)
+            pipeline.error = pipeline.error or ErrorEvent.of(failure)
         if failure is None or pipeline.over or self.sink.committed:
             events = pipeline.finish()
             if events:
@@ -409,7 +419,7 @@ class Attempt:
                 value = loads(record.data)
                 refused = self.route.classify(self.env, transforms, response, value)
                 if refused is not None:
-                    raise _exception(refused)
+                    raise refused.error()
         return bool(records)
 
     async def _translate(
@@ -428,7 +438,7 @@ class Attempt:
                 await self.sink.forward(out, tap.content)
             outcome.error, outcome.failure = tap.error, tap.failure
         else:
-            outcome.error = tap.error or _event(failure)
+            outcome.error = tap.error or ErrorEvent.of(failure)
             outcome.failure = tap.failure if tap.error else tap.broken(outcome.error)
         outcome.usage = tap.usage
         outcome.finish = None if outcome.error else tap.finish or Finish("stop")
@@ -483,17 +493,3 @@ class Begun:
     async def read(self, limit: int) -> bytes:
         """The rest, whole; the first bytes were bounded by who read them."""
         return b"".join([chunk async for chunk in self])
-
-
-def _exception(event: ErrorEvent) -> ExchangeError:
-    return ExchangeError(
-        event.cls,
-        event.message,
-        status=event.status,
-        code=event.code,
-        retry_after=event.retry_after,
-    )
-
-
-def _event(error: ExchangeError) -> ErrorEvent:
-    return ErrorEvent(error.cls, error.message, error.status, error.code, error.retry_after)

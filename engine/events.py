@@ -13,6 +13,7 @@ from copy import copy
 from dataclasses import dataclass, field
 
 from .chat import JSON, Citation, Media, Opaque, Part, Reasoning, Refusal, Text, ToolCall
+from .errors import ExchangeError
 
 FINISHES = ("stop", "length", "tool_calls", "content_filter", "other")
 
@@ -135,6 +136,21 @@ class ErrorEvent:
     status: int = 0
     code: str = ""
     retry_after: float | None = None
+
+    @classmethod
+    def of(cls, error: ExchangeError) -> ErrorEvent:
+        """What was raised, as an event."""
+        return cls(error.cls, error.message, error.status, error.code, error.retry_after)
+
+    def error(self) -> ExchangeError:
+        """The event as an exception."""
+        return ExchangeError(
+            self.cls,
+            self.message,
+            status=self.status,
+            code=self.code,
+            retry_after=self.retry_after,
+        )
 
 
 @dataclass(slots=True)

@@ -11,26 +11,24 @@ import dataclasses
 from collections.abc import Callable
 from functools import partial
 
+from .answering import Answering
 from .attempt import Attempt, Call, Outcome
 from .auth.accounts import NOBODY
-from .chat import ChatRequest, Message
+from .chat import Message
 from .cleanups import Try
 from .errors import OUTCOMES, ExchangeError
-from .events import ErrorEvent, Finish
-from .joined import Held, Joined
+from .events import ErrorEvent
 from .keyring import Keyring
-from .options import Secret
+from .memory import Memory
 from .policies import Attempt as Seen
 from .policies import Call as Run
-from .policies import Continue, Deliver, Fail, Policy, Retry
+from .policies import Continue, Retry, decide
 from .pools import Hold
 from .ports import Ports, Sink
-from .recall import Keeper, Recall, Recalled
+from .recall import Recall
 from .route.route import Route
 from .route.template import RenderError
-from .route.view import Asked, view
-from .sessions import Session, Sessions
-from .tooling import Tooling
+from .sessions import Sessions
 
 _NOTHING = Outcome()  # before the first attempt
 
@@ -68,25 +66,13 @@ class Exchange:
         self.call = call
         self.ports = ports
         self.keyring = keyring
-        self.sessions = sessions
-        spec, whole = route.spec, call.errand is not None  # an errand's answer is always whole
-        sink = Held(sink) if spec.hold == "full" and not whole else sink
-        self.joined = Joined(sink) if spec.continuation and not whole else None
-        self.tooling: Tooling | None = None
-        if spec.tools is not None and call.tools:
-            self.tooling = Tooling(spec.tools, route, ports, sink)
-            sink = self.tooling.sink
-        self.sink: Sink = self.joined or sink
+        self.answering = Answering(route, call, ports, sink)
+        self.sink = self.answering.sink
+        self.memory = Memory(route, call, sessions, recall)
         self.relents = relents
         self.report = Report() if report is None else report
-        self.recall = recall
-        self.recalled: Recalled | None = None
-        self.keeper: Keeper | None = None
-        self.session: Session | None = None
-        self.turns: list[Message] = []
         self.hold = Hold(NOBODY)
         self.leave: Callable[[], None] | None = None
-        self.asked: Asked | None = None  # as it was before the answer was continued
         self.tries: list[Try] = []
 
     async def run(self, collected: Callable[[], list[Message]] = list) -> Report:
@@ -94,8 +80,8 @@ class Exchange:
         try:
             self.report.outcome = outcome = await self._outcome()
             await self._end(outcome, collected)
-            if self.keeper is not None or outcome.error is not None:
-                await self._bear_in_mind(outcome)
+            if self.memory.keeper is not None or outcome.error is not None:
+                await self.memory.bear_in_mind(outcome)
         finally:  # also when the client left
             if self.tries:
                 self.keyring.cleanups.leave(self.route, self.tries)
@@ -109,7 +95,7 @@ class Exchange:
         except TimeoutError:
             return Outcome(error=ErrorEvent("timeout", f"no whole answer within {total:g} s"))
         except ExchangeError as error:
-            return Outcome(error=_event(error), cause=error.__cause__)
+            return Outcome(error=ErrorEvent.of(error), cause=error.__cause__)
         except RenderError as error:
             return Outcome(error=ErrorEvent("fatal", f"the route cannot be rendered: {error}"))
         finally:
@@ -130,7 +116,7 @@ class Exchange:
             outcome = await self._attempt(env, scopes, number, previous)
             left = total - (clock.monotonic() - begun)
             seen = self._seen(outcome, number, renewed, left, tried)
-            match _first(route.policies, seen):
+            match decide(route.policies, seen):
                 case Retry(renew=str(cls)):
                     await self._renew(cls, outcome, scopes, env)
                     renewed, previous = renewed | {cls}, cls
@@ -145,10 +131,10 @@ class Exchange:
                     number, previous = number + 1, (outcome.error.cls if outcome.error else None)
                     self.sink.restart()
                 case Continue() | Run() as decision:
-                    await self._onward(outcome, seen, decision, env)
+                    await self.answering.onward(outcome, seen, decision, env)
                     number, previous = 1, None
                 case decision:
-                    return self._whole(outcome, decision)
+                    return self.answering.whole(outcome, decision)
 
     def _begin(self) -> dict[str, object]:
         """The roots of the route's templates. Raises ExchangeError while the route is out."""
@@ -168,12 +154,8 @@ class Exchange:
         route = self.route
         if route.values and any(plan.asks for plan in route.values.values()):
             env |= {"_asker": self.call, "_answers": {}}
-        if route.session is not None:
-            await self._open_session(env)
-        if self._looks_back():
-            await self._look_back(env)
-        if self.tooling is not None:
-            self._ask(await self.tooling.offer(self.call.asked), env)
+        await self.memory.prepare(env)
+        await self.answering.prepare(env)
 
     def _let_go(self) -> None:
         """Account and place are for others now."""
@@ -187,9 +169,8 @@ class Exchange:
         roster = self.route.roster
         if not (roster.accounts or roster.client):
             return
-        key = self.session.key if self.session else ""
         self.hold = await self.keyring.pools.take(
-            self.route, self.call.client_key, key, tried, left
+            self.route, self.call.client_key, self.memory.key, tried, left
         )
 
     async def _attempt(
@@ -205,8 +186,7 @@ class Exchange:
             scopes,
             self.hold.account,
         )
-        if self.keeper is not None:
-            self.keeper = attempt.keeper = Keeper()
+        attempt.keeper = self.memory.begin()
         if self.route.values and any(plan.cleanup for plan in self.route.values.values()):
             begun = Try(attempt.env, scopes, self.hold.account)
             self.tries.append(self.keyring.cleanups.enter(begun))
@@ -226,61 +206,19 @@ class Exchange:
         others = outcome.error is not None and self.keyring.pools.others(
             self.route, self.hold, tried
         )
-        committed, random, joined = self.sink.committed, self.ports.random, self.joined
-        said = joined.said(outcome.usage, self.call.asked.chat) if joined else None
-        called = self.tooling.sink.called() if self.tooling else None
         return Seen(
             number,
             outcome.error,
-            committed,
+            self.sink.committed,
             renewed,
             left,
-            random,
+            self.ports.random,
             others,
             outcome.finish,
-            said,
+            self.answering.said(outcome),
             partial(self.keyring.storms.calm, self.route),
-            called,
+            self.answering.called(),
         )
-
-    async def _onward(
-        self, outcome: Outcome, seen: Seen, decision: Continue | Run, env: dict[str, object]
-    ) -> None:
-        """Go on with the answer: what was said so far, or what its calls brought."""
-        if isinstance(decision, Run):
-            assert self.tooling is not None
-            self._ask(await self.tooling.run(decision.calls, self.call.asked, outcome.usage), env)
-            return
-        assert self.joined is not None
-        assert seen.said is not None
-        await self.joined.onward(outcome.usage)
-        self.asked = self.asked or self.call.asked
-        chat = self.asked.chat
-        chat = dataclasses.replace(
-            chat,
-            messages=[*chat.messages, *decision.turns],
-            out=dataclasses.replace(chat.out, max_tokens=seen.said.room),
-        )
-        self._ask(chat, env)
-
-    def _ask(self, chat: ChatRequest, env: dict[str, object]) -> None:
-        """The next attempt is about this conversation."""
-        self.call.asked = self.call.asked.with_chat(chat)
-        env["req"] = view(self.call.asked, self.route.names)
-
-    def _whole(self, outcome: Outcome, decision: object) -> Outcome:
-        """The outcome of all parts of an answer. Where no more could be had it ends as it was."""
-        joined = self.joined
-        if isinstance(decision, Fail) and decision.error is not None:
-            outcome.finish, outcome.error = None, decision.error
-        if self.tooling is not None:
-            outcome.usage = self.tooling.sink.usage(outcome.usage)
-        if joined is None or not joined.continues:
-            return outcome
-        if outcome.error is not None and not self.sink.committed:
-            outcome.error, outcome.finish = None, Finish("length", "length")
-        outcome.usage = joined.usage(outcome.usage)
-        return outcome
 
     def _saw(self, outcome: Outcome, scopes: dict[str, str]) -> None:
         """One report per attempt, whatever happened."""
@@ -306,13 +244,8 @@ class Exchange:
             cause=outcome.cause,
             unmatched=outcome.unmatched,
             broken=outcome.broken,
-            secrets=self._own_key() if error else None,
+            secrets=self.call.own_key(self.route) if error else None,
         )
-
-    def _own_key(self) -> list[Secret]:
-        """The client's own key, where it goes upstream: some upstreams repeat it."""
-        key = self.call.client_key
-        return [key] if key is not None and self.route.roster.client else []
 
     def _renews(self, outcome: Outcome) -> bool:
         """Whether a value that the attempt used can be fetched anew: not every account has one."""
@@ -323,61 +256,12 @@ class Exchange:
         self, cls: str, outcome: Outcome, scopes: dict[str, str], env: dict[str, object]
     ) -> None:
         self.keyring.renew(self.route, cls, outcome.used, scopes)
-        plan = self.route.session
-        if cls == "session_lost" and plan is not None and self.session is not None:
-            self.session = await self.sessions.renew(plan, self.session, env)
-            env["session"] = self.session.variables()
-
-    # ---- sessions ----
-
-    async def _open_session(self, env: dict[str, object]) -> None:
-        plan, asked = self.route.session, self.call.asked
-        if plan is None or self.call.errand is not None:
-            return
-        self.turns = asked.chat.messages
-        session = await self.sessions.open(self.route, plan, asked, env)
-        self.session = session
-        env["session"] = session.variables()
-        if plan.server_history:
-            self._ask(dataclasses.replace(asked.chat, messages=session.extend(asked.chat)), env)
-
-    # ---- thinking of earlier answers ----
-
-    def _looks_back(self) -> bool:
-        """Whether somebody wants the thinking that the client did not send back."""
-        dialect, route = self.route.dialect, self.route
-        signs = dialect is not None and dialect.signs and dialect is not self.call.dialect
-        return self.recall is not None and (signs or (bool(route.stages) and route.recalls))
-
-    async def _look_back(self, env: dict[str, object]) -> None:
-        """Find the thinking that the client did not send back."""
-        dialect, recall, asked = self.route.dialect, self.recall, self.call.asked
-        assert recall is not None
-        self.recalled = recalled = await recall.find(asked)
-        env["_recalled"] = recalled.texts
-        if dialect is not None and recalled.thoughts:
-            self._ask(recalled.restore(asked.chat, dialect.name), env)
-        if asked.chat.tools:
-            self.keeper = Keeper()
-
-    async def _bear_in_mind(self, outcome: Outcome) -> None:
-        """Keep what was thought; forget what the upstream refused to have back."""
-        recall = self.recall
-        if recall is None:
-            return
-        if outcome.error is not None:
-            recalled = self.recalled
-            if outcome.error.cls == "invalid_request" and recalled and recalled.keys:
-                await recall.forget(recalled)
-        elif self.keeper is not None:
-            dialect = self.route.dialect
-            origin = dialect.name if dialect else self.route.name
-            await recall.keep(self.call.asked, self.keeper.parts(), origin)
+        await self.memory.renew(cls, env)
 
     def _scopes(self) -> dict[str, str]:
         """Who shares a value: what an upstream keeps of a conversation belongs to the account."""
         digest, request = self.hold.account.digest, self.call.asked.id
-        session = self.session.scope if self.session else request
+        session = self.memory.scope
         own = f"{session}|{digest}" if self.hold.among > 1 else session
         return {"route": "", "account": digest, "session": own, "request": request}
 
@@ -386,55 +270,9 @@ class Exchange:
     async def _end(self, outcome: Outcome, collected: Callable[[], list[Message]]) -> None:
         if outcome.error is not None:
             self.report.error = outcome.error
-            self.report.relented = self._untold() and self.relents(outcome.error)
-            if self.report.relented:
-                return
-            await self.sink.fail(_exception(outcome.error), outcome.failure)
+            self.report.relented = self.answering.untold() and self.relents(outcome.error)
+            if not self.report.relented:
+                await self.sink.fail(outcome.error.error(), outcome.failure)
             return
-        finish = outcome.finish or Finish("stop")
-        if outcome.whole is not None:
-            await self.sink.whole(outcome.whole)
-        elif outcome.passed:
-            await self.sink.end()
-        else:
-            await self.sink.finish(finish, outcome.usage)
-        if self.session is not None:
-            await self._remember(outcome, collected)
-
-    def _untold(self) -> bool:
-        """Nothing reached the client, and no tool was run: another route may begin anew."""
-        if self.tooling is not None:
-            if self.tooling.sink.rounds:
-                return False
-            self.call.asked = self.tooling.asked or self.call.asked
-        return not self.sink.committed
-
-    async def _remember(self, outcome: Outcome, collected: Callable[[], list[Message]]) -> None:
-        plan, session = self.route.session, self.session
-        if plan is None or session is None:
-            return
-        turns = [*self.turns, *collected()] if plan.server_history else []
-        instead = any(message.role == "assistant" for message in self.turns)
-        await self.sessions.save(plan, session, turns, outcome.state, instead=instead)
-
-
-def _first(policies: tuple[Policy, ...], seen: Seen) -> object:
-    for policy in policies:
-        decision = policy(seen)
-        if not isinstance(decision, Deliver):
-            return decision
-    return None
-
-
-def _event(error: ExchangeError) -> ErrorEvent:
-    return ErrorEvent(error.cls, error.message, error.status, error.code, error.retry_after)
-
-
-def _exception(event: ErrorEvent) -> ExchangeError:
-    return ExchangeError(
-        event.cls,
-        event.message,
-        status=event.status,
-        code=event.code,
-        retry_after=event.retry_after,
-    )
+        await self.answering.end(outcome)
+        await self.memory.delivered(outcome, collected)

@@ -118,3 +118,12 @@ class Attempt:
 
 
 Policy = Callable[[Attempt], Decision]
+
+
+def decide(policies: tuple[Policy, ...], attempt: Attempt) -> Decision:
+    """The first answer that is not Deliver."""
+    for policy in policies:
+        decision = policy(attempt)
+        if not isinstance(decision, Deliver):
+            return decision
+    return Deliver()
