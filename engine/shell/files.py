@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 YOUNG = 2.0  # seconds in which a file may still be in the making
-MAX_BYTES = 256 * 1024  # of any file; a larger one is read as far as to be seen too large
+MAX_BYTES = 1024**2  # of any file; a larger one is read as far as to be seen too large
 
 
 @dataclass(frozen=True, slots=True)

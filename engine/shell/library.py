@@ -28,7 +28,7 @@ from .bundle import bundled_presets, bundled_routes, bundled_transforms
 from .files import Entry, Files
 
 SUFFIXES = (".yaml", ".yml")
-MAX_REFERENCED = 64 * 1024  # bytes of a `${file:}`
+MAX_REFERENCED = 1024**2  # bytes of a `${file:}`, or of a file of accounts: hundreds of JWTs
 
 _NAME = re.compile(
     rb"""^(?:\xef\xbb\xbf)?name:[ \t]*(?:"([^"\r\n]*)"|'([^'\r\n]*)'|([^\s#]+))""", re.M

@@ -249,7 +249,7 @@ def test_a_referenced_file_is_relative_to_the_route(routes: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"x" * (64 * 1024 + 1), "larger than 64 KiB"),
+        (b"x" * (1024**2 + 1), "larger than 1024 KiB"),
         (b"\xff", "not UTF-8: byte 0"),
         (None, "No such file or directory"),
     ],
