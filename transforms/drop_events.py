@@ -22,7 +22,7 @@ API = 1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     kinds: list[Literal["reasoning", "annotation", "citation", "usage"]] = option(
-        doc="what is left out", lone=True
+        doc="what is left out; usage is then estimated", lone=True
     )
 
     def __post_init__(self) -> None:

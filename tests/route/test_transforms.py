@@ -324,6 +324,9 @@ PAGE = (FOLDER.parent / "docs" / "transforms.md").read_text()
 FILES = re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S)
 
 
+LITERALS = {"None": "none", "''": "empty", "False": "false", "True": "true"}
+
+
 def in_yaml(item: "dataclasses.Field[Any]") -> str:
     """The default of an option as the page writes it."""
     if item.default_factory is not dataclasses.MISSING:
@@ -331,7 +334,7 @@ def in_yaml(item: "dataclasses.Field[Any]") -> str:
         return str(made).replace("'", "")
     if item.default is dataclasses.MISSING:
         return "required"
-    return {None: "none", False: "false"}.get(item.default, str(item.default))
+    return LITERALS.get(repr(item.default), str(item.default))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -13,9 +13,10 @@ from tests.security.stage import CHAT, KEY, Staged, staged
 
 ADMIN = "adm-stake-8fK2pQ7xZt"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-PUBLIC = {"/", "/health", "/v1/health", "/healthz", "/ready", "/readyz", "/metrics"}
+PUBLIC = {"/", "/health", "/v1/health", "/healthz", "/__healthz", "/ready", "/readyz", "/metrics"}
 ROUTE = "version: 1\nbase_url: %URL%/v1\ndialect: openai_chat\nmodels: [m]\n"
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "mode:good"}]}).encode()
+NAMED = {("GET", "/v1/models/"), ("GET", "/v1/responses/"), ("DELETE", "/v1/responses/")}
 ELSEWHERE = ("/v1/models/m", "/v1/nothing", "/admin", "/admin/nothing", "/v1/chat/completions/")
 
 Sent = tuple[str, list[tuple[str, str]]]  # what follows the path, and headers
@@ -86,7 +87,8 @@ def judged(on: Staged, method: str, path: str) -> int:
     handlers = on.gateway.server._handlers
     if path in PUBLIC and (method, path) in handlers:
         return 200
-    if (method, path) in handlers or (method == "GET" and path.startswith("/v1/models/")):
+    named = (method, path.rpartition("/")[0] + "/")  # one model, one kept answer
+    if (method, path) in handlers or named in NAMED:
         return 401
     return 405 if any(path == known for _, known in handlers) else 404
 
