@@ -45,6 +45,25 @@ response: {{ events: [ {{ text: $.text, finish: stop }} ] }}
 errors: {{ rules: [ {{ status: 401, as: auth_expired }} ] }}
 """
 
+OAUTH = """
+version: 1
+base_url: {url}
+models: [m]
+auth:
+  from:
+    oauth2:
+      flow: client_credentials
+      token_url: {url}/token
+      client_id: me
+      client_secret: not-a-real-secret
+  bearer: "{{{{ account.access_token }}}}"
+request:
+  path: /chat
+  json: {{ prompt: "{{{{ req.prompt }}}}" }}
+response: {{ events: [ {{ text: $.text, finish: stop }} ] }}
+errors: {{ rules: [ {{ status: 401, as: auth_expired }} ] }}
+"""
+
 
 class Upstream:
     """Gives out tokens and serves who has the last one; `gate` holds a token up."""
@@ -64,7 +83,8 @@ class Upstream:
             self.good = f"token-{self.tokens}"
             await asyncio.sleep(0.2)
             await self.gate.wait()
-            return web.json_response({"token": self.good})
+            told = {"token": self.good, "access_token": self.good, "expires_in": 3600}
+            return web.json_response({**told, "token_type": "Bearer"})
         if request.headers["Authorization"] != f"Bearer {self.good}":
             self.refused += 1
             return web.json_response({"error": "expired"}, status=401)
@@ -109,9 +129,11 @@ class Engine:
 
 
 @asynccontextmanager
-async def engine(folder: Path, upstream: Upstream, server: RedisServer) -> AsyncIterator[Engine]:
+async def engine(
+    folder: Path, upstream: Upstream, server: RedisServer, route: str = ROUTE
+) -> AsyncIterator[Engine]:
     (folder / "routes").mkdir(parents=True)
-    (folder / "routes" / "r.yaml").write_text(ROUTE.format(url=upstream.url))
+    (folder / "routes" / "r.yaml").write_text(route.format(url=upstream.url))
     (folder / "penstock.yaml").write_text(SERVER.format(key=KEY, url=server.url))
     root = str(Path(__file__).parents[2])
     process = await asyncio.create_subprocess_exec(
@@ -133,12 +155,12 @@ async def engine(folder: Path, upstream: Upstream, server: RedisServer) -> Async
 
 @asynccontextmanager
 async def two(
-    tmp_path: Path, upstream: Upstream, server: RedisServer
+    tmp_path: Path, upstream: Upstream, server: RedisServer, route: str = ROUTE
 ) -> AsyncIterator[tuple[Engine, Engine, aiohttp.ClientSession]]:
     wide = aiohttp.TCPConnector(limit=0)
     async with (
-        engine(tmp_path / "a", upstream, server) as one,
-        engine(tmp_path / "b", upstream, server) as other,
+        engine(tmp_path / "a", upstream, server, route) as one,
+        engine(tmp_path / "b", upstream, server, route) as other,
         aiohttp.ClientSession(connector=wide) as session,
     ):
         yield one, other, session
@@ -146,10 +168,11 @@ async def two(
 
 @pytest.mark.rows("KT-14")
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("route", [ROUTE, OAUTH], ids=["value", "oauth2"])
 async def test_a_thousand_requests_on_an_expired_token_make_one_refresh(
-    tmp_path: Path, upstream: Upstream, server: RedisServer
+    tmp_path: Path, upstream: Upstream, server: RedisServer, route: str
 ) -> None:
-    async with two(tmp_path, upstream, server) as (one, other, session):
+    async with two(tmp_path, upstream, server, route) as (one, other, session):
         first = await asyncio.gather(one.ask(session), other.ask(session))
         assert (*first, upstream.tokens) == (200, 200, 1)
         upstream.good = "another"
