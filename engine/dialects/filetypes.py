@@ -21,6 +21,11 @@ def type_of(data: str) -> str | None:
     return next((mime for start, mime in _STARTS if data.startswith(start)), None)
 
 
+def image_type(data: str, said: str | None) -> str | None:
+    """The type of an image: what its bytes show, else what its client said, rightly spelled."""
+    return type_of(data) or ("image/jpeg" if said == "image/jpg" else said)
+
+
 def _bytes(data: str) -> bytes:
     try:
         return b64decode(data)

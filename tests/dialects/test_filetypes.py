@@ -4,7 +4,7 @@ from base64 import b64encode
 
 import pytest
 
-from engine.dialects.filetypes import type_of
+from engine.dialects.filetypes import image_type, type_of
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,16 @@ def test_the_first_bytes_show_the_type(start: bytes, mime: str | None) -> None:
 
 def test_what_is_no_base64_is_nothing_known() -> None:
     assert type_of("UklGR*") is None
+
+
+@pytest.mark.parametrize(
+    ("data", "said", "mime"),
+    [
+        ("/9j/4AAQ", "image/png", "image/jpeg"),
+        ("Qk0=", "image/jpg", "image/jpeg"),
+        ("Qk0=", "image/bmp", "image/bmp"),
+        ("Qk0=", None, None),
+    ],
+)
+def test_an_image_is_what_its_bytes_show(data: str, said: str | None, mime: str | None) -> None:
+    assert mime == image_type(data, said)

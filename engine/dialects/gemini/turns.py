@@ -23,7 +23,7 @@ from engine.chat import (
     ToolResult,
     text_of,
 )
-from engine.dialects.filetypes import type_of
+from engine.dialects.filetypes import image_type
 from engine.dialects.foreign import native, settle_system
 from engine.dialects.profile import PROFILE, Profile
 from engine.errors import RequestError
@@ -183,11 +183,11 @@ def _media(part: Media) -> Extras:
 
 
 def _inline(part: Media) -> Extras:
-    mime = type_of(part.data or "") or part.mime
+    mime = image_type(part.data or "", part.mime)
     if mime is None:
         message = f"{part.kind}: it does not say its type"
         raise RequestError("unsupported", message, about=part)
-    return {"mimeType": "image/jpeg" if mime == "image/jpg" else mime, "data": part.data}
+    return {"mimeType": mime, "data": part.data}
 
 
 def _pointer(part: Media) -> Extras:

@@ -9,6 +9,7 @@ user message, and fields that have no place here are named in `request.dropped`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from engine.chat import (
     ChatRequest,
@@ -27,6 +28,7 @@ from engine.chat import (
     ToolResult,
     text_of,
 )
+from engine.dialects.filetypes import image_type
 from engine.dialects.foreign import (
     foreign_extras,
     native,
@@ -379,6 +381,8 @@ def _url(part: Media) -> Extras:
 
 
 def _image(part: Media) -> tuple[str, Extras]:
+    if part.data is not None:
+        part = replace(part, mime=image_type(part.data, part.mime))
     return "image_url", _url(part)
 
 

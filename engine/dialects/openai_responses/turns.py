@@ -8,6 +8,7 @@ named as dropped.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from engine.chat import (
@@ -23,6 +24,7 @@ from engine.chat import (
     ToolCall,
     ToolResult,
 )
+from engine.dialects.filetypes import image_type
 from engine.dialects.foreign import native, settle_system
 from engine.dialects.profile import PROFILE, Profile
 from engine.errors import RequestError
@@ -115,6 +117,8 @@ def _media(part: Media) -> object:
 
 
 def _image(part: Media) -> Extras:
+    if part.data is not None:
+        part = replace(part, mime=image_type(part.data, part.mime))
     out: Extras = {"type": "input_image", "detail": part.detail or "auto"}
     return out | _place(part, "image_url", "image_url", "image/png")
 
@@ -158,6 +162,8 @@ def _assistant(turn: Message, lost: list[str]) -> list[object]:
     item: object = None  # what the open message said of itself
     for part in turn.parts:
         if isinstance(part, Text | Refusal):
+            if not part.text and turn.dialect != NAME:
+                continue
             said = part.extras.get("item") if isinstance(part, Text) else item
             if out and item is not None and said is item:
                 out[-1]["content"].append(_said(part))  # type: ignore[index]
