@@ -19,6 +19,7 @@ from .dialects import DIALECTS, HERE, Dialect, Target
 from .dialects.losses import why
 from .errors import ExchangeError, RequestError
 from .masks import forms
+from .media import pretended
 from .options import Secret
 from .route.route import Offer, Route, shape
 from .route.template import RenderError
@@ -69,6 +70,7 @@ def _explain(
 ) -> Explanation:
     chat = client.parse(body, Headers(), target)
     offer = _offer(route, chat.model)
+    chat, fetched = pretended(route, offer.profile, chat)
     asked = Asked(f"req_{random.getrandbits(96):024x}", lambda: chat, chat.stream)
     env = route.variables(asked, offer, now, random)
     env["_mask"] = True
@@ -88,7 +90,7 @@ def _explain(
     steps += _cleanup_steps(route, env)
     return Explanation(
         [_masked(step, route) for step in steps],
-        list(_notes(route, offer, streams, spliced is not None, written.dropped)),
+        list(_notes(route, offer, streams, spliced is not None, written.dropped, fetched)),
     )
 
 
@@ -176,7 +178,7 @@ def _without(secret: Secret, request: HttpRequest) -> HttpRequest:
 
 
 def _notes(
-    route: Route, offer: Offer, streams: bool, passed: bool, dropped: list[str]
+    route: Route, offer: Offer, streams: bool, passed: bool, dropped: list[str], fetched: int
 ) -> list[str]:
     spec = route.spec
     notes = [
@@ -188,6 +190,8 @@ def _notes(
     ]
     asks = ((name, spec.values[name].ask) for name in route.wanted if name in spec.values)
     notes += [f"values.{name}: {ask.model} is asked first" for name, ask in asks if ask]
+    if fetched:
+        notes.append(f"media named by URL and fetched first: {fetched}; stand-ins take their place")
     if passed:
         notes.append("passed through: the client's bytes, with the model's name put in")
     if dropped:

@@ -41,6 +41,7 @@ ELSEWHERE = {
     "ports.py": "tests/kit.py",  # protocols only
     "recorded.py": "tests/test_replay.py",
     "route/answer_spec.py": "tests/route/test_spec.py",
+    "route/media_spec.py": "tests/route/test_spec.py",
     "route/codes.py": "tests/route/test_corpus.py",
     "route/logins.py": "tests/auth/test_granting.py",
     "route/manual.py": "tests/route/test_schema.py",

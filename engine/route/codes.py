@@ -82,6 +82,7 @@ CODES: dict[str, str] = {
     "E530": "a route signs twice, or two of its keys write the same header",
     "E532": "a package that this route needs is not installed",
     "E540": "a server of tools that is not declared",
+    "E541": "an entry of `media` that names no host",
     "E599": "the compiler failed, which is a bug of the engine",
     "E601": "no client key, and nothing says that none is wanted",
     "E602": "a key that is too weak to keep anybody out",

@@ -45,6 +45,7 @@ from .offers import offers_of
 from .places import key_mark
 from .placing import placements
 from .profiles import profiles_of
+from .reach import media_of
 from .reactions import policies_of
 from .reader import REFERENCES, WRONG, Reader, did_you_mean
 from .references import Outside, Resolver
@@ -185,9 +186,7 @@ class _Compiler:
         if self._failed():
             return None
         request = spec.request or own_request(dialect)
-        staged = [(stage.options, stage.when) for stage in stages]
-        asked = dataclasses.replace(spec, values=without_cleanups(spec.values))
-        mentions = frozenset(mentioned((asked, request, staged)))
+        mentions = _mentions(spec, request, stages)
         placed, profile_of = placements(spec.auth), profiles_of(spec, self.tree, self.reader)
         return Route(
             name=name,
@@ -223,6 +222,7 @@ class _Compiler:
             splitter=splitter(spec, dialect),
             errands=errands_of(spec),
             discovery=discovery_of(name, spec, profile_of),
+            media=media_of(spec.media, int(spec.limits.request)),
             hosts=tuple(host for stage in stages for host in stage.loaded.hosts),
         )
 
@@ -461,6 +461,13 @@ class _Compiler:
             fingerprint=self._fingerprint("session", "state"),
             touches=touches,
         )
+
+
+def _mentions(spec: RouteSpec, request: HttpSpec, stages: tuple[Stage, ...]) -> frozenset[str]:
+    """Every dotted name that has to be there for a request."""
+    staged = [(stage.options, stage.when) for stage in stages]
+    asked = dataclasses.replace(spec, values=without_cleanups(spec.values))
+    return frozenset(mentioned((asked, request, staged)))
 
 
 def _without_echoes(problems: list[Problem]) -> Iterator[Problem]:
