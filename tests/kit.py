@@ -22,7 +22,7 @@ from engine.events import CONTENT, Event, Finish, Reply, Start, Usage, fold
 from engine.exchange import Exchange
 from engine.keyring import Keyring
 from engine.options import Secret
-from engine.ports import Line, Ports
+from engine.ports import Line, Ports, Talk
 from engine.recall import Recall
 from engine.route.compile import Compiled, Sources, compile_route
 from engine.route.references import Outside
@@ -200,6 +200,9 @@ class FakeUpstream:
 
     def stream(self, request: HttpRequest, line: Line) -> FakeAnswer:
         return FakeAnswer(self, request, line)
+
+    def converse(self, request: HttpRequest, talk: Talk, line: Line) -> FakeAnswer:
+        raise AssertionError("no websocket is played here")
 
     async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse:
         async with self.stream(request, line) as answer:

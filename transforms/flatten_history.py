@@ -1,9 +1,9 @@
 """Make one user message of the whole conversation, for upstreams with one prompt field.
 
 Too long for `max_chars`, it is written again with fewer turns: the oldest go first; the newest
-message never goes. System texts stay, but for those that have no room even beside the newest message
-alone. Coding clients put a system text after the user's message: that is none to answer, so the
-newest message is the one before it.
+message never goes. System texts stay, but for those that have no room even beside the newest
+message alone. Coding clients put a system text after the user's message: that is none to answer, so
+the newest message is the one before it.
 """
 
 from bisect import bisect_left

@@ -81,6 +81,8 @@ CODES: dict[str, str] = {
     "E526": "a fall-back that leads back to its own route, or to one that is named twice",
     "E530": "a route signs twice, or two of its keys write the same header",
     "E532": "a package that this route needs is not installed",
+    "E533": "a websocket beside a key that only HTTP has, or without what reads it",
+    "E534": "a message of a websocket that reads what was not said, or answers everything",
     "E540": "a server of tools that is not declared",
     "E599": "the compiler failed, which is a bug of the engine",
     "E601": "no client key, and nothing says that none is wanted",

@@ -24,7 +24,7 @@ from .stages import Stage
 MakeReader = Callable[[dict[str, object], Callable[[], str]], Reader]
 
 # Framings that no JSON document can be mistaken for.
-_UNLIKE_DOCUMENTS = {"sse", "frames", "aws_eventstream"}
+_UNLIKE_DOCUMENTS = {"sse", "frames", "aws_eventstream", "websocket"}
 
 
 def stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:

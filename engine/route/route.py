@@ -45,6 +45,7 @@ from .stages import (
     shape,
     sign,
 )
+from .talking import TalkPlan
 from .values import ValuePlan
 from .view import FIELDS, Asked, fingerprint, view
 
@@ -142,6 +143,7 @@ class Route:
     offers: Mapping[str, Offer]
     dialect: Dialect | None
     plan: Plan
+    talk: TalkPlan | None
     patch: Patch | None
     placements: Callable[[Env], Pairs]
     fixed: Pairs | None
@@ -196,6 +198,8 @@ class Route:
     def streams(self, asked_stream: bool) -> bool:
         """Whether the upstream is asked to stream when the client asked so."""
         use = self.spec.stream.use if self.spec.stream else "auto"
+        if self.talk is not None:
+            return True
         if self.stream_road is None or use == "never":
             return False
         return use == "always" or self.whole_road is None or asked_stream

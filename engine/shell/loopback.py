@@ -20,7 +20,7 @@ from engine.dialects import DIALECTS, Dialect
 from engine.errors import ExchangeError
 from engine.fixtures import ClientSpec, Fixture
 from engine.keyring import Keyring
-from engine.ports import Answer, Line, Observer, Ports
+from engine.ports import Answer, Line, Observer, Ports, Talk
 from engine.recorded import Recorded
 from engine.replay import PlayedAws, Seen, played_tokens, read_answer
 from engine.route.book import make_book
@@ -34,6 +34,7 @@ from .server import Server
 from .settings import Clients, Settings
 from .store_memory import MemoryStore
 from .stub import listening, read_request, reply
+from .stub_socket import SocketStub
 from .upstream import AiohttpUpstream
 
 ORIGIN = "X-Meant-Origin"
@@ -50,6 +51,12 @@ class Detour:
 
     def stream(self, request: HttpRequest, line: Line) -> AbstractAsyncContextManager[Answer]:
         return self._upstream.stream(self._led(request), dataclasses.replace(line, proxy=None))
+
+    def converse(
+        self, request: HttpRequest, talk: Talk, line: Line
+    ) -> AbstractAsyncContextManager[Answer]:
+        line = dataclasses.replace(line, proxy=None)
+        return self._upstream.converse(self._led(request), talk, line)
 
     async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse:
         line = dataclasses.replace(line, proxy=None)
@@ -82,7 +89,12 @@ class Stage:
             spec, body = self.recorded.take(meant)
         except ExchangeError as error:
             return web.json_response({"error": {"message": error.message}}, status=404)
-        return await reply(request, spec.reply, body, timed=False)
+        if spec.reply.frames is None:
+            return await reply(request, spec.reply, body, timed=False)
+        played = SocketStub([spec.reply], self.recorded.matcher, timed=False)
+        response = await played.play(request)
+        self.recorded.complain(played.complaints)
+        return response
 
 
 async def through_sockets(route: Route, fixture: Fixture, observer: Observer) -> list[Seen]:
