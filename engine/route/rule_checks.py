@@ -100,10 +100,11 @@ def _takes_all(rule: RuleSpec) -> bool:
 
 
 def _error_rules(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
+    socket = spec.request is not None and spec.request.websocket is not None
     for at, rule in enumerate(spec.errors.rules):
         way: Way = ("errors", "rules", at)
         for place, code in enumerate(rule.status):
-            if not good_status(str(code)):
+            if not good_status(str(code), socket=socket):
                 message = f"`{code}` is neither a status code nor a family such as `5xx`"
                 yield find(tree, (*way, "status", place)).mark.problem("E509", message)
         for place, source in enumerate(rule.retry_after):

@@ -29,6 +29,14 @@ NO_LENGTH = "FramingError: a frame does not begin with its length"
 TOO_LONG = "FramingError: a frame is longer than its length says"
 
 
+def socket(limit: int = 1000) -> Callable[[Any], Any]:
+    return lambda module: module.websocket_parser(limit=limit)
+
+
+def message(payload: bytes, *, text: bool = True) -> bytes:
+    return connect(payload, 0x81 if text else 0x82)
+
+
 def frames(
     length: Literal["u32be", "u32le", "decimal-line"] = "u32be",
     *,
@@ -47,6 +55,32 @@ def spoiled(frame: bytes, at: int) -> bytes:
 
 
 JSON_A = '{"a":"é好"}'.encode()
+
+SOCKET = [
+    Case(
+        "text and binary",
+        socket(),
+        message(JSON_A) + message(b"") + message(b"\x81\x00", text=False),
+        [rec(JSON_A, "text"), rec(b"", "text"), rec(b"\x81\x00", "binary")],
+        frames=3,
+        arrive=[18, 23, 30],
+    ),
+    Case("cut off", socket(), message(b"ab") + message(b"cd")[:-1], [rec(b"ab", "text")], frames=1),
+    Case(
+        "no frame of a websocket",
+        socket(),
+        message(b"ab") + b"<html>",
+        [rec(b"ab", "text")],
+        fault="FramingError: the upstream did not open a websocket",
+    ),
+    Case(
+        "too large",
+        socket(3),
+        message(b"abc") + message(b"abcd")[:5],
+        [rec(b"abc", "text")],
+        fault=TOO_LARGE.format(3),
+    ),
+]
 
 FRAMES = [
     Case(

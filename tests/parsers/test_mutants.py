@@ -14,7 +14,7 @@ import pytest
 
 import engine.parsers
 from tests.parsers.case import Case
-from tests.parsers.cases_binary import AWS, DECIMAL, FRAMES
+from tests.parsers.cases_binary import AWS, DECIMAL, FRAMES, SOCKET
 from tests.parsers.cases_json import JSON, JSON_ARRAY
 from tests.parsers.cases_lines import LINES, NDJSON, TEXT
 from tests.parsers.cases_sse import SSE
@@ -29,6 +29,7 @@ CASES: dict[str, list[Case]] = {
     "json_array": JSON_ARRAY,
     "frames": FRAMES + DECIMAL,
     "aws_eventstream": AWS,
+    "websocket": SOCKET,
 }
 
 
@@ -41,6 +42,11 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant("a message before its last byte", "websocket", ">= end else", ">= end - 1 else"),
+    Mutant(
+        "a message of the largest size refused", "websocket", "length > limit", "length >= limit"
+    ),
+    Mutant("text taken for binary", "websocket", '0x81: "text"', '0x81: "binary"'),
     Mutant(
         "text decoded per read",
         "text",

@@ -9,7 +9,6 @@ user message, and fields that have no place here are named in `request.dropped`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from engine.chat import (
     ChatRequest,
@@ -28,7 +27,7 @@ from engine.chat import (
     ToolResult,
     text_of,
 )
-from engine.dialects.filetypes import image_type
+from engine.dialects.filetypes import right_type
 from engine.dialects.foreign import (
     foreign_extras,
     native,
@@ -371,7 +370,7 @@ def _part(part: Part) -> object:
 def _url(part: Media) -> Extras:
     url = part.url
     if part.data is not None:
-        url = f"data:{part.mime or 'image/png'};base64,{part.data}"
+        url = f"data:{right_type(part.data, part.mime) or 'image/png'};base64,{part.data}"
     if url is None:
         message = f"{part.kind} by file id cannot be sent to this upstream"
         raise RequestError("unsupported", message, about=part)
@@ -381,8 +380,6 @@ def _url(part: Media) -> Extras:
 
 
 def _image(part: Media) -> tuple[str, Extras]:
-    if part.data is not None:
-        part = replace(part, mime=image_type(part.data, part.mime))
     return "image_url", _url(part)
 
 

@@ -8,7 +8,6 @@ named as dropped.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from engine.chat import (
@@ -24,7 +23,7 @@ from engine.chat import (
     ToolCall,
     ToolResult,
 )
-from engine.dialects.filetypes import image_type
+from engine.dialects.filetypes import right_type
 from engine.dialects.foreign import native, settle_system
 from engine.dialects.profile import PROFILE, Profile
 from engine.errors import RequestError
@@ -117,8 +116,6 @@ def _media(part: Media) -> object:
 
 
 def _image(part: Media) -> Extras:
-    if part.data is not None:
-        part = replace(part, mime=image_type(part.data, part.mime))
     out: Extras = {"type": "input_image", "detail": part.detail or "auto"}
     return out | _place(part, "image_url", "image_url", "image/png")
 
@@ -133,7 +130,8 @@ def _file(part: Media) -> Extras:
 def _place(part: Media, data: str, url: str, mime: str) -> Extras:
     """Where the bytes are."""
     if part.data is not None:
-        return {data: f"data:{part.mime or mime};base64,{part.data}"}
+        said = right_type(part.data, part.mime) or mime
+        return {data: f"data:{said};base64,{part.data}"}
     return {url: part.url} if part.url is not None else {"file_id": part.file_id}
 
 
