@@ -325,6 +325,13 @@ def test_basic_credentials_never_appear() -> None:
     assert "«basic»" in shown
 
 
+def test_a_frame_around_the_body_is_noted() -> None:
+    text = CUSTOM + "request: { path: /x, frames: { flags: true }, json: { a: 1 } }\n"
+    shown = explained(route_of(text, env=ENV))
+    assert shown.steps[-1].request.body == b'{"a":1}'
+    assert [note for note in shown.notes if "length-prefixed frame" in note] != []
+
+
 # ---- websockets ----
 
 SPOKEN = """
