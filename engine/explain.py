@@ -19,6 +19,7 @@ from .dialects import DIALECTS, HERE, Dialect, Target
 from .dialects.losses import why
 from .errors import ExchangeError, RequestError
 from .masks import forms
+from .media import pretended
 from .options import Env, Secret
 from .route.route import Offer, Route, shape
 from .route.template import RenderError
@@ -74,6 +75,7 @@ def _explain(
 ) -> Explanation:
     chat = client.parse(body, Headers(), target)
     offer = _offer(route, chat.model)
+    chat, fetched = pretended(route, offer.profile, chat)
     asked = Asked(f"req_{random.getrandbits(96):024x}", lambda: chat, chat.stream)
     env = route.variables(asked, offer, now, random)
     env["_mask"] = True
@@ -93,7 +95,7 @@ def _explain(
     steps += _cleanup_steps(route, env)
     return Explanation(
         [_masked(step, route) for step in steps],
-        list(_notes(route, offer, streams, spliced is not None, written.dropped)),
+        list(_notes(route, offer, streams, spliced is not None, written.dropped, fetched)),
     )
 
 
@@ -190,7 +192,7 @@ def _without(secret: Secret, step: Step) -> Step:
 
 
 def _notes(
-    route: Route, offer: Offer, streams: bool, passed: bool, dropped: list[str]
+    route: Route, offer: Offer, streams: bool, passed: bool, dropped: list[str], fetched: int
 ) -> list[str]:
     spec = route.spec
     notes = [
@@ -206,6 +208,8 @@ def _notes(
         )
     asks = ((name, spec.values[name].ask) for name in route.wanted if name in spec.values)
     notes += [f"values.{name}: {ask.model} is asked first" for name, ask in asks if ask]
+    if fetched:
+        notes.append(f"media named by URL and fetched first: {fetched}; stand-ins take their place")
     if passed:
         notes.append("passed through: the client's bytes, with the model's name put in")
     if dropped:

@@ -16,6 +16,7 @@ from .chat import JSON, Part, Text
 from .errors import ExchangeError
 from .events import Event, Finish, Usage
 from .options import Secret
+from .route.reach import Reach
 from .wire import HttpRequest, HttpResponse, SocketMessage
 
 
@@ -249,6 +250,37 @@ class NoTools:
         return ToolAnswer([Text(f"there is no server {server}")], "refused")
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a URL of a client led to. kind: its content type as declared, without parameters."""
+
+    body: bytes = field(repr=False)
+    kind: str = ""
+
+
+class Unfetched(Exception):
+    """Nothing was had from a URL of a client: it may not be asked, did not give it, or too much."""
+
+    def __init__(self, why: Literal["refused", "failed", "large"]) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Web(Protocol):
+    """Fetches what a client names by URL, no farther than `reach` goes, with nothing of the
+    engine's or the client's own. Raises Unfetched.
+    """
+
+    async def get(self, url: str, reach: Reach) -> Page: ...
+
+
+class NoWeb:
+    """Where nothing is fetched."""
+
+    async def get(self, url: str, reach: Reach) -> Page:
+        raise Unfetched("refused")
+
+
 class Observer(Protocol):
     """How the exchange reaches log and metrics. Never raises, never blocks."""
 
@@ -308,3 +340,4 @@ class Ports:
     shared: bool = False
     tokens: Tokens = field(default_factory=PassingTokens)
     tools: Tools = NoTools()
+    web: Web = NoWeb()

@@ -24,6 +24,7 @@ from engine.keyring import Keyring
 from engine.options import Secret
 from engine.ports import Line, Ports, Talk
 from engine.recall import Recall
+from engine.recorded import PlayedWeb
 from engine.route.compile import Compiled, Sources, compile_route
 from engine.route.references import Outside
 from engine.route.route import Route
@@ -353,6 +354,7 @@ class World:
             MemoryStore(self.clock.monotonic),
             self.notes,
             random.Random(seed),
+            web=PlayedWeb(self.upstream),
         )
         self.keyring = Keyring(self.ports)
         self.sessions = Sessions(self.ports)

@@ -40,6 +40,7 @@ ELSEWHERE = {
     "parsers/prefixed.py": "tests/parsers/test_frames.py",
     "ports.py": "tests/kit.py",  # protocols only
     "route/answer_spec.py": "tests/route/test_spec.py",
+    "route/media_spec.py": "tests/route/test_spec.py",
     "route/codes.py": "tests/route/test_corpus.py",
     "route/logins.py": "tests/auth/test_granting.py",
     "route/manual.py": "tests/route/test_schema.py",

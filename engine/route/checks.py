@@ -18,6 +18,7 @@ from engine.errors import Problem
 
 from .codes import CODES
 from .extends import stray_inherit
+from .media_checks import check_media
 from .nodes import Node
 from .oauth_checks import oauth_urls
 from .places import Way, dotted, expressions, find, key_mark, mention_mark
@@ -162,6 +163,9 @@ _LEAST: tuple[tuple[tuple[str, ...], float], ...] = (
     (("breaker", "probe"), 0.001),
     (("request", "websocket", "ping"), 0.001),
     (("continuation", "max"), 1),
+    (("media", "most"), 1),
+    (("media", "largest"), 1),
+    (("media", "timeout"), 0.001),
     (("tools", "max_rounds"), 1),
     (("tools", "timeout"), 0.001),
     (("tools", "parallel"), 1),
@@ -433,6 +437,7 @@ _CHECKS: tuple[Check, ...] = (
     _paths,
     _bearer,
     _fallback,
+    check_media,
     *RULE_CHECKS,
     check_sockets,
 )

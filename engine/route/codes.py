@@ -84,6 +84,7 @@ CODES: dict[str, str] = {
     "E533": "a websocket beside a key that only HTTP has, or without what reads it",
     "E534": "a message of a websocket that reads what was not said, or answers everything",
     "E540": "a server of tools that is not declared",
+    "E541": "an entry of `media` that names no host",
     "E599": "the compiler failed, which is a bug of the engine",
     "E601": "no client key, and nothing says that none is wanted",
     "E602": "a key that is too weak to keep anybody out",

@@ -46,6 +46,7 @@ from .offers import offers_of
 from .places import key_mark
 from .placing import placements
 from .profiles import profiles_of
+from .reach import media_of
 from .reactions import policies_of
 from .reader import REFERENCES, WRONG, Reader, did_you_mean
 from .references import Outside, Resolver
@@ -188,9 +189,8 @@ class _Compiler:
         if self._failed():
             return None
         request = spec.request or own_request(dialect)
-        mentions = _mentions(spec, request, stages)
+        mentions, classifier = _mentions(spec, request, stages), Classifier(spec.errors)
         placed, profile_of = placements(spec.auth), profiles_of(spec, self.tree, self.reader)
-        classifier = Classifier(spec.errors)
         return Route(
             name=name,
             file=self.file,
@@ -226,6 +226,7 @@ class _Compiler:
             splitter=splitter(spec, dialect),
             errands=errands_of(spec),
             discovery=discovery_of(name, spec, profile_of),
+            media=media_of(spec.media, int(spec.limits.request)),
             hosts=tuple(host for stage in stages for host in stage.loaded.hosts),
         )
 

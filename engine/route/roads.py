@@ -121,7 +121,7 @@ def passes(spec: RouteSpec, dialect: Dialect | None, stages: tuple[Stage, ...]) 
     """Whether a client of the same dialect may be served on bytes."""
     if dialect is None or dialect.tap is None:
         return False
-    if spec.session or spec.continuation or spec.tools:
+    if spec.session or spec.continuation or spec.tools or spec.media.fetch == "always":
         return False
     if any(stage.has("shape", "feed_record", "feed", "finish") for stage in stages):
         return False

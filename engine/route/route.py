@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from engine.auth.granting import Login
 from engine.auth.pool import Roster
-from engine.chat import ChatRequest
+from engine.chat import ChatRequest, Media
 from engine.dialects import Dialect
 from engine.dialects.profile import PROFILE, Profile
 from engine.dialects.written import write
@@ -27,6 +27,7 @@ from engine.wire import HttpRequest, HttpResponse, dumps, loads
 
 from .classify import Classifier
 from .pipeline import Pipeline, Road
+from .reach import MediaPlan
 from .render import Pairs, Plan
 from .signing import Signer
 from .spec import RouteSpec
@@ -169,6 +170,7 @@ class Route:
     hosts: tuple[str, ...]
     errands: Mapping[str, Plan] = field(default_factory=dict)
     discovery: Discovery | None = None
+    media: MediaPlan | None = None
     warnings: tuple[str, ...] = field(default=())
 
     def __repr__(self) -> str:
@@ -192,6 +194,12 @@ class Route:
         """The parts of the first account, as an example of all; None if each client brings one."""
         accounts = self.roster.accounts
         return None if self.roster.client else accounts[0].parts if accounts else {}
+
+    def by_url(self, part: Media, profile: Profile) -> bool:
+        """Whether the upstream takes this picture or file by its http URL."""
+        if part.kind == "image" and not profile.images.url:
+            return False
+        return self.dialect is None or self.dialect.by_url(part)
 
     # ---- one request ----
 

@@ -30,6 +30,7 @@ from engine.options import (
 from engine.parsers.frames import Frames
 
 from .answer_spec import CLASSES, ErrorsSpec, ResponseSpec, StreamSpec
+from .media_spec import MediaSpec
 from .nodes import Node
 
 _LET = ("=", "req", "model", "vars", "let")
@@ -497,6 +498,7 @@ class RouteSpec:
     discover: DiscoverSpec | None = option(None, "further models: those that the upstream lists")
     vars: dict[str, Any] = option({}, "constants")
     let: dict[str, Tree] = option({}, "computed once per request, top to bottom", roots=_LET)
+    media: MediaSpec = option(MediaSpec(), "pictures and files that a request names by URL")
     auth: AuthSpec = option(AuthSpec(), "credentials and where they are put")
     values: dict[str, ValueSpec] = option({}, "fetched values: nonces, login tokens, ids")
     session: SessionSpec | None = option(None, "conversations over several requests")
