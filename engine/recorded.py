@@ -12,7 +12,7 @@ from typing import Any
 
 from .errors import ExchangeError
 from .fixtures import ExchangeSpec, Fixture, Matcher
-from .ports import Line
+from .ports import Line, pumped
 from .staged import StagedClock
 from .wire import PACKED, HttpRequest, HttpResponse
 
@@ -142,6 +142,9 @@ class Playing:
         if self._end == "stall":
             await self._recorded.clock.stall()
         raise StopAsyncIteration
+
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        return await pumped(self, take)
 
     async def read(self, limit: int) -> bytes:
         return b"".join([chunk async for chunk in self])

@@ -59,7 +59,7 @@ class Tooling:
         gate = asyncio.Semaphore(self.spec.parallel)
         async with asyncio.TaskGroup() as group:
             work = [group.create_task(self._one(call, asked, gate)) for call in calls]
-        await self.sink.shown()
+        self.sink.shown()
         results = [Message("tool", [task.result()]) for task in work]
         chat = asked.chat
         chat = replace(chat, messages=[*chat.messages, turn, *results])
@@ -74,12 +74,12 @@ class Tooling:
     async def _one(self, call: ToolCall, asked: Asked, gate: asyncio.Semaphore) -> ToolResult:
         tool = self._own[call.name]
         async with gate:
-            await self._show(f"Calling {tool.name} of {tool.server}.\n")
+            self._show(f"Calling {tool.name} of {tool.server}.\n")
             begun = self._ports.clock.monotonic()
             answer = await self._answer(tool, call)
             seconds = self._ports.clock.monotonic() - begun
         said = "answered" if answer.outcome == "ok" else f"failed ({answer.outcome})"
-        await self._show(f"{tool.name} {said}.\n")
+        self._show(f"{tool.name} {said}.\n")
         self._ports.observer.saw(
             "tool_call",
             request=asked.id,
@@ -101,9 +101,9 @@ class Tooling:
         limit = float(self.spec.timeout)
         return await self._ports.tools.call(tool.server, tool.name, arguments, limit)
 
-    async def _show(self, text: str) -> None:
+    def _show(self, text: str) -> None:
         if self.spec.show == "reasoning":
-            await self.sink.show(text)
+            self.sink.show(text)
 
 
 def named(taken: Iterable[str], found: Iterable[ServerTool]) -> dict[str, ServerTool]:
