@@ -145,7 +145,8 @@ class Response:
         self.content = content
         self._connection: Connection | None = connection
         self._handler: Any = connection.protocol  # a Handler
-        content.on_eof(self._release)
+        if status != 101:  # else the connection is no longer HTTP's
+            content.on_eof(self._release)
 
     async def chunk(self) -> bytes:
         """What has come of the body; b"" at its end. Raises ExchangeError `truncated`."""
@@ -174,6 +175,12 @@ class Response:
             transport = connection.transport
             unsent = transport is not None and transport.get_write_buffer_size()
             connection.close() if unsent else connection.release()
+
+    def protocol(self) -> ResponseHandler:
+        """What an upgraded connection is read and written by."""
+        assert self._connection is not None
+        assert self._connection.protocol is not None
+        return self._connection.protocol
 
     def close(self) -> None:
         """Break the answer off, unless it came whole."""

@@ -10,7 +10,8 @@ import pytest
 
 from engine.errors import ExchangeError
 from engine.ports import Line
-from engine.shell.upstream import AiohttpUpstream, Open
+from engine.shell.calls import Open
+from engine.shell.upstream import AiohttpUpstream
 from engine.wire import HttpRequest, HttpResponse
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
