@@ -147,6 +147,7 @@ class Dialect:
     headers         names of a client's headers that go on to an upstream of the same dialect
     tap             makes the watcher of a stream that passes through; None: it never does
     check_whole     the same for a whole answer
+    resumable       a request whose answer is sent back as it came, before its client has seen it
     signs           its thinking has signatures, without which a later request may be refused
     embed           a client's request for embeddings, where clients of the dialect ask for some
     limits, schemas  names, ids and JSON Schema of tools, as far as foreign ones must be changed
@@ -188,6 +189,7 @@ class Dialect:
     limits: Limits = Limits()
     schemas: SchemaProfile = "jsonschema"
     signs: bool = False
+    resumable: Callable[[ChatRequest, Profile], ChatRequest] = lambda request, profile: request
 
     def refusal(self, error: RequestError, request_id: str = "") -> tuple[int, bytes]:
         """Status and body for a request that is not served."""
