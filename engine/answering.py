@@ -78,8 +78,9 @@ class Answering:
         if isinstance(decision, Fail) and decision.error is not None:
             outcome.finish, outcome.error = None, decision.error
         if self._tooling is not None:
-            outcome.usage = self._tooling.usage(outcome.usage, self._call.asked)
-            if outcome.finish is not None:
+            asked = None if outcome.finish is None else self._call.asked
+            outcome.usage = self._tooling.usage(outcome.usage, asked)
+            if asked is not None:
                 self._tooling.leave()
         if joined is None or not joined.continues:
             return outcome

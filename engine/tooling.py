@@ -24,6 +24,7 @@ from .chat import (
     ToolResult,
     text_of,
 )
+from .dialects import Dialect
 from .dialects.profile import Profile
 from .dialects.tokens import estimate, estimate_text
 from .errors import RequestError
@@ -82,7 +83,7 @@ class Tooling:
         async with asyncio.TaskGroup() as group:
             work = [group.create_task(self._one(call, asked, gate)) for call in calls]
         await self.sink.shown()
-        results = [self._sayable(Message("tool", [task.result()])) for task in work]
+        results = [sayable(Message("tool", [task.result()]), dialect) for task in work]
         chat = asked.chat
         chat = replace(chat, messages=[*chat.messages, turn, *results])
         return chat if self.sink.rounds < self.spec.max_rounds else self._without(chat)
@@ -100,9 +101,11 @@ class Tooling:
                 others=called.others,
             )
 
-    def usage(self, last: Usage | None, asked: Asked) -> Usage | None:
-        """What all rounds cost. asked: what the last attempt was asked."""
-        return self.sink.usage(self._cost(last, asked)) if self.sink.rounds else last
+    def usage(self, last: Usage | None, asked: Asked | None) -> Usage | None:
+        """What all rounds cost. asked: what the last attempt was asked, None if it failed."""
+        if self.sink.rounds and asked is not None:
+            last = self._cost(last, asked)
+        return self.sink.usage(last)
 
     def _cost(self, told: Usage | None, asked: Asked) -> Usage:
         """What the last attempt cost, by an estimate if need be."""
@@ -110,19 +113,6 @@ class Tooling:
             return told
         said = "".join(map(_wording, self.sink.said()))
         return Usage(estimate(asked.chat), estimate_text(said), estimated=True)
-
-    def _sayable(self, result: Message) -> Message:
-        """The result with words in place of media that the upstream cannot be told."""
-        dialect, (part,) = self._route.dialect, result.parts
-        assert isinstance(part, ToolResult)
-        if dialect is None or not any(isinstance(inner, Media) for inner in part.parts):
-            return result
-        try:
-            dialect.messages([result])
-        except RequestError:
-            parts = [_in_words(inner) for inner in part.parts]
-            return replace(result, parts=[replace(part, parts=parts)])
-        return result
 
     def _without(self, chat: ChatRequest) -> ChatRequest:
         """Enough was run: now the model has to answer, or to call what is the client's."""
@@ -177,6 +167,20 @@ class Tooling:
     async def _show(self, text: str) -> None:
         if self.spec.show == "reasoning":
             await self.sink.show(text)
+
+
+def sayable(result: Message, dialect: Dialect | None) -> Message:
+    """A tool's result with words in place of media that the upstream cannot be told."""
+    (part,) = result.parts
+    assert isinstance(part, ToolResult)
+    if dialect is None or not any(isinstance(inner, Media) for inner in part.parts):
+        return result
+    try:
+        dialect.messages([result])
+    except RequestError:
+        parts = [_in_words(inner) for inner in part.parts]
+        return replace(result, parts=[replace(part, parts=parts)])
+    return result
 
 
 def _in_words(part: Part) -> Part:

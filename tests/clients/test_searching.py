@@ -67,7 +67,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Worl
 
 @dataclass(slots=True)
 class Told:
-    """text; links: (url, title) of its citations; kinds: of what else stood in the answer."""
+    """text; links: (url, title) of its citations; kinds: of what else there was but thoughts."""
 
     text: str
     links: list[tuple[str, str]]
@@ -117,7 +117,7 @@ async def by_messages(on: World, model: str, stream: bool) -> Told:
     return Told(
         "".join(block.text for block in texts),
         [(note.url, note.title) for block in texts for note in block.citations or ()],
-        [block.type for block in answer.content if block.type != "text"],
+        [block.type for block in answer.content if block.type not in ("text", "thinking")],
         "stop" if answer.stop_reason == "end_turn" else answer.stop_reason,
     )
 
@@ -137,7 +137,7 @@ async def by_responses(on: World, model: str, stream: bool) -> Told:
     return Told(
         "".join(part.text for part in said),
         [(note.url, note.title) for part in said for note in part.annotations],
-        [item.type for item in answer.output if item.type != "message"],
+        [item.type for item in answer.output if item.type not in ("message", "reasoning")],
         "stop" if answer.status == "completed" else answer.status,
     )
 

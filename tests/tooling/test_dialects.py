@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from .clients import CLIENTS, ask, then
-from .stage import Stage, odd, stage
+from .stage import GRANTED, Stage, odd, stage
 from .upstream import TONGUES, Heard, Say
 
 pytestmark = [
@@ -26,7 +27,7 @@ ROUTE = """\
 version: 1
 models: [%MODEL%]
 retry: { attempts: 2, backoff: { initial: 10ms, max: 10ms } }
-timeouts: { first_byte: 1s, idle: 1s }
+timeouts: { connect: 1s, first_byte: 1s, idle: 1s }
 tools: { mcp: [odd], max_rounds: 3 }
 """
 
@@ -126,3 +127,36 @@ async def test_a_clients_call_after_rounds_of_ours(
     after = await ask(on, who, model, stream, turns, tools=True)
     assert ([], "") == (on.upstream.refused, after.error)
     assert ("It says: forty", "stop") == (after.text, after.finish)
+
+
+@STREAMS
+async def test_thinking_goes_back_to_an_upstream_whose_client_did_not_ask_for_its_encrypted_form(
+    on: Stage, stream: bool
+) -> None:
+    def script(heard: Heard) -> Say:
+        if heard.results:
+            return Say("Done.")
+        return Say("", echo("one"), thought="Hm.")
+
+    on.upstream.script = script
+    async with on.session.post(
+        f"{on.gateway.url}/v1/responses",
+        json={"model": "responses", "input": "Go.", "stream": stream},
+        headers={"Authorization": f"Bearer {GRANTED}"},
+    ) as answer:
+        assert "Done." in await answer.text()
+    assert [] == on.upstream.refused
+    assert [["reasoning.encrypted_content"]] * 2 == [body["include"] for body in on.upstream.asked]
+
+
+async def test_calls_of_a_providers_tools_that_clients_run_are_the_clients(on: Stage) -> None:
+    """Their names stand in no list: `bash` is that of `bash_20250124`."""
+    on.upstream.script = lambda heard: Say(calls=(("bash", '{"command": "ls"}'),))
+    bash: Any = {"type": "bash_20250124", "name": "bash"}
+    fields: Any = {"model": "messages", "max_tokens": 99, "tools": [bash]}
+    said: Any = [{"role": "user", "content": "Go."}]
+    async with on.anthropic() as client:
+        async with client.messages.stream(messages=said, **fields) as made:
+            answer = await made.get_final_message()
+    assert ["tool_use"] == [block.type for block in answer.content]
+    assert ["bash", "echo"] == sorted(on.upstream.offered())[:2]

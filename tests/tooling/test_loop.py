@@ -148,6 +148,8 @@ async def test_a_clients_tool_keeps_its_name_and_its_calls(on: Stage) -> None:
     assert "tool_calls" == choice.finish_reason
     names = [call.function.name for call in choice.message.tool_calls or []]  # type: ignore[union-attr]
     assert ["echo"] == names  # the engine's own call of that answer is not run
+    left = (await on.lines("tools_left"))[0]
+    assert ("m", 1, True) == (left["route"], left["calls"], left["others"])
     assert 1 == len(on.upstream.asked)
 
 
