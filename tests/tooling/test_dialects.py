@@ -155,8 +155,7 @@ async def test_calls_of_a_providers_tools_that_clients_run_are_the_clients(on: S
     bash: Any = {"type": "bash_20250124", "name": "bash"}
     fields: Any = {"model": "messages", "max_tokens": 99, "tools": [bash]}
     said: Any = [{"role": "user", "content": "Go."}]
-    async with on.anthropic() as client:
-        async with client.messages.stream(messages=said, **fields) as made:
-            answer = await made.get_final_message()
+    async with on.anthropic() as client, client.messages.stream(messages=said, **fields) as made:
+        answer = await made.get_final_message()
     assert ["tool_use"] == [block.type for block in answer.content]
     assert ["bash", "echo"] == sorted(on.upstream.offered())[:2]
