@@ -158,4 +158,4 @@ async def test_calls_of_a_providers_tools_that_clients_run_are_the_clients(on: S
     async with on.anthropic() as client, client.messages.stream(messages=said, **fields) as made:
         answer = await made.get_final_message()
     assert ["tool_use"] == [block.type for block in answer.content]
-    assert ["bash", "echo"] == sorted(on.upstream.offered())[:2]
+    assert {"bash", "echo"} <= set(on.upstream.offered())
