@@ -24,7 +24,7 @@ from .errors import ExchangeError
 from .events import ErrorEvent, Finish, Usage
 from .invariants import Invariants
 from .keyring import Keyring, parts_of
-from .lines import line_of, line_of_request
+from .lines import called, line_of, line_of_request
 from .options import Secret
 from .parsers import FramingError
 from .ports import Answer, Line, Ports, Sink, Watch
@@ -189,7 +189,9 @@ class Attempt:
         watch.allow(float(route.spec.timeouts.first_byte) + line.connect)
         # No name for the request: its body should not be held while an answer lasts.
         line = line_of_request(route, line, env)
-        async with self.ports.upstream.stream(self._render(transforms, streams), line) as answer:
+        talk = route.talk if self.call.errand is None else None
+        upstream = self.ports.upstream
+        async with called(upstream, self._render(transforms, streams), line, talk, env) as answer:
             self.outcome.status = answer.head.status
             if not streams and route.spec.timeouts.body is not None:
                 watch.allow(float(route.spec.timeouts.body))

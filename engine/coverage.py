@@ -34,9 +34,11 @@ class Coverage:
 
     def watched(self, route: Route) -> Route:
         """The same route, noting which rules are hit."""
+        classifier = self._classifier(route.classifier)
         return dataclasses.replace(
             route,
-            classifier=self._classifier(route.classifier),
+            classifier=classifier,
+            talk=route.talk and dataclasses.replace(route.talk, classifier=classifier),
             stream_road=self._road("stream", route.stream_road),
             whole_road=self._road("response", route.whole_road),
         )

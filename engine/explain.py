@@ -19,11 +19,12 @@ from .dialects import DIALECTS, HERE, Dialect, Target
 from .dialects.losses import why
 from .errors import ExchangeError, RequestError
 from .masks import forms
-from .options import Secret
+from .media import pretended
+from .options import Env, Secret
 from .route.route import Offer, Route, shape
 from .route.template import RenderError
 from .route.view import Asked, view
-from .wire import Headers, HttpRequest, loads
+from .wire import Headers, HttpRequest, SocketMessage, loads
 
 _MASK = re.compile(r"«([^«»]+)»")
 _QUOTED_MASK = re.compile(r"%C2%AB([\w.:-]+)%C2%BB")  # as it stands in a form
@@ -31,10 +32,15 @@ _QUOTED_MASK = re.compile(r"%C2%AB([\w.:-]+)%C2%BB")  # as it stands in a form
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One request: `what` is "values.NAME" or "main"."""
+    """One request: `what` is "values.NAME" or "main".
+
+    says    messages that a websocket begins with; later: those that follow, in words
+    """
 
     what: str
     request: HttpRequest
+    says: tuple[SocketMessage, ...] = ()
+    later: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ def _explain(
 ) -> Explanation:
     chat = client.parse(body, Headers(), target)
     offer = _offer(route, chat.model)
+    chat, fetched = pretended(route, offer.profile, chat)
     asked = Asked(f"req_{random.getrandbits(96):024x}", lambda: chat, chat.stream)
     env = route.variables(asked, offer, now, random)
     env["_mask"] = True
@@ -84,12 +91,18 @@ def _explain(
     scan = client.scan(body, target) if passes else None
     spliced = None if scan is None else client.splice(body, scan, offer.model.upstream, streams)
     written = dataclasses.replace(shaped, stream=streams)
-    steps.append(Step("main", route.render(env, written, transforms, spliced)))
+    steps.append(_main_step(route, route.render(env, written, transforms, spliced), env))
     steps += _cleanup_steps(route, env)
     return Explanation(
         [_masked(step, route) for step in steps],
-        list(_notes(route, offer, streams, spliced is not None, written.dropped)),
+        list(_notes(route, offer, streams, spliced is not None, written.dropped, fetched)),
     )
+
+
+def _main_step(route: Route, request: HttpRequest, env: Env) -> Step:
+    if route.talk is None:
+        return Step("main", request)
+    return Step("main", request, tuple(route.talk(env).begin()), tuple(route.talk.told(env)))
 
 
 def _stand_ins(route: Route) -> dict[str, Secret]:
@@ -148,14 +161,13 @@ def _value(name: str, outputs: tuple[str, ...]) -> object:
 
 def _masked(step: Step, route: Route) -> Step:
     """The step without what `vars`, a URL or a transform brought in from outside as plain text."""
-    request = step.request
     for secret in (*route.references.values(), *(route.account or {}).values()):
         if isinstance(secret, Secret):
-            request = _without(secret, request)
-    return Step(step.what, request)
+            step = _without(secret, step)
+    return step
 
 
-def _without(secret: Secret, request: HttpRequest) -> HttpRequest:
+def _without(secret: Secret, step: Step) -> Step:
     found = sorted(forms(secret.reveal()), key=len, reverse=True)
 
     def clean(text: str) -> str:
@@ -163,20 +175,24 @@ def _without(secret: Secret, request: HttpRequest) -> HttpRequest:
             text = text.replace(form.decode(), repr(secret))
         return text
 
-    body = request.body
-    for form in found:
-        body = body.replace(form, repr(secret).encode())
-    return dataclasses.replace(
-        request,
-        url=clean(request.url),
-        headers=tuple((name, clean(value)) for name, value in request.headers),
-        query=tuple((name, clean(value)) for name, value in request.query),
-        body=body,
+    def cleaned(data: bytes) -> bytes:
+        for form in found:
+            data = data.replace(form, repr(secret).encode())
+        return data
+
+    request = dataclasses.replace(
+        step.request,
+        url=clean(step.request.url),
+        headers=tuple((name, clean(value)) for name, value in step.request.headers),
+        query=tuple((name, clean(value)) for name, value in step.request.query),
+        body=cleaned(step.request.body),
     )
+    says = (dataclasses.replace(each, data=cleaned(each.data)) for each in step.says)
+    return Step(step.what, request, tuple(says), tuple(map(clean, step.later)))
 
 
 def _notes(
-    route: Route, offer: Offer, streams: bool, passed: bool, dropped: list[str]
+    route: Route, offer: Offer, streams: bool, passed: bool, dropped: list[str], fetched: int
 ) -> list[str]:
     spec = route.spec
     notes = [
@@ -186,8 +202,14 @@ def _notes(
         f"connect {spec.timeouts.connect:g} s, first event {spec.timeouts.first_byte:g} s",
         f"between events {spec.timeouts.idle:g} s",
     ]
+    if spec.request is not None and spec.request.frames is not None:
+        notes.append(
+            "the body is put into a length-prefixed frame (request.frames), not shown here"
+        )
     asks = ((name, spec.values[name].ask) for name in route.wanted if name in spec.values)
     notes += [f"values.{name}: {ask.model} is asked first" for name, ask in asks if ask]
+    if fetched:
+        notes.append(f"media named by URL and fetched first: {fetched}; stand-ins take their place")
     if passed:
         notes.append("passed through: the client's bytes, with the model's name put in")
     if dropped:
@@ -205,9 +227,15 @@ def as_http(explanation: Explanation) -> str:
         request = step.request
         lines = ["", f"# {step.what}", f"{request.method} {_url(request)}"]
         lines += [f"{name}: {value}" for name, value in request.headers]
-        body = _body(request)
+        body = "\n".join(_spoken(step)) if step.says or step.later else _body(request)
         blocks.append("\n".join(lines) + (f"\n\n{body}" if body else ""))
     return "\n".join(blocks)
+
+
+def _spoken(step: Step) -> list[str]:
+    """What is said on a websocket, a line each."""
+    out = [f"> {message.data.decode('utf-8', 'replace')}" for message in step.says]
+    return out + [f"# {words}" for words in step.later]
 
 
 def as_json(explanation: Explanation) -> str:
@@ -219,6 +247,7 @@ def as_json(explanation: Explanation) -> str:
             "url": _url(step.request),
             "headers": [list(pair) for pair in step.request.headers],
             "body": _parsed(step.request),
+            **_messages(step),
         }
         for step in explanation.steps
     ]
@@ -226,10 +255,20 @@ def as_json(explanation: Explanation) -> str:
     return json.dumps(whole, ensure_ascii=False, indent=2)
 
 
+def _messages(step: Step) -> dict[str, object]:
+    if not step.says and not step.later:
+        return {}
+    says = [message.data.decode("utf-8", "replace") for message in step.says]
+    return {"messages": [_read(text) for text in says], "later": list(step.later)}
+
+
 def as_curl(explanation: Explanation) -> str:
     """Commands to paste; secrets are shell variables, named in the comment above."""
     blocks = [f"# {note}" for note in explanation.notes]
     for step in explanation.steps:
+        if step.says or step.later:
+            blocks.append(_websocat(step))
+            continue
         request = step.request
         parts = ["curl", "-sS", "-X", request.method, _shell(_url(request))]
         for name, value in request.headers:
@@ -239,6 +278,19 @@ def as_curl(explanation: Explanation) -> str:
             parts += ["\\\n  --data-raw", _shell(body)]
         blocks.append(f"\n# {step.what}\n" + " ".join(parts))
     return "\n".join(blocks)
+
+
+def _websocat(step: Step) -> str:
+    """The command of a program that speaks websockets; what follows later is left to the reader."""
+    request = step.request
+    parts = ["websocat", "-n"]
+    for name, value in request.headers:
+        parts += ["\\\n  -H", _shell(f"{name}: {value}")]
+    parts += ["\\\n ", _shell(_url(request))]
+    said = [_shell(message.data.decode("utf-8", "replace")) for message in step.says]
+    lines = [f"\n# {step.what}: curl speaks no websocket", *(f"# {words}" for words in step.later)]
+    feed = [f"printf '%s\\n' {' '.join(said)} |"] if said else []
+    return "\n".join([*lines, " ".join([*feed, *parts])])
 
 
 FORMATS = {"http": as_http, "json": as_json, "curl": as_curl}
@@ -256,8 +308,11 @@ def _body(request: HttpRequest, *, pretty: bool = True) -> str:
 
 
 def _parsed(request: HttpRequest) -> object:
-    text = request.body.decode("utf-8", "replace")
-    return loads(request.body) if text[:1] in ("{", "[") else text
+    return _read(request.body.decode("utf-8", "replace"))
+
+
+def _read(text: str) -> object:
+    return loads(text) if text[:1] in ("{", "[") else text
 
 
 def _shell(text: str) -> str:

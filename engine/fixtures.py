@@ -21,10 +21,13 @@ from urllib.parse import parse_qsl, urlsplit
 from .dialects import DIALECTS, HERE, Target
 from .errors import ConfigError, Problem, RequestError
 from .options import Duration, Tree, option
+from .parsers import FramingError
+from .parsers.frames import Frames, frames_parser, framing
+from .parsers.websocket import encoded
 from .route.nodes import read
 from .route.reader import WRONG, Reader
 from .route.references import Outside, Resolver
-from .wire import Headers, HttpRequest, JsonError, dumps, loads
+from .wire import Headers, HttpRequest, JsonError, SocketMessage, dumps, loads
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.I)
 
@@ -79,12 +82,39 @@ class ExpectRequest:
     json: Any = option(None, "fields of a JSON body")
     form: dict[str, Any] = option({}, "fields of a form")
     body: str | None = option(None, "the body as text, or a pattern")
+    frames: Frames | None = option(
+        None, "the body is one frame of this form; `json` and `body` are about what is in it"
+    )
     exact: bool = option(False, "no other fields may be there")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FrameSpec:
+    """One step of a conversation over a websocket: what we must say, or what the upstream does."""
+
+    ONE_OF: ClassVar[tuple[str, ...]] = ("expect", "json", "text", "base64", "close")
+
+    expect: Any = option(None, "what must be said now: fields of a JSON message, or its text")
+    json: Any = option(None, "the upstream says this, as JSON")
+    text: str | None = option(None, "the upstream says this, as text")
+    base64: str | None = option(None, "the upstream says this, in a binary message")
+    close: int | None = option(None, "the upstream closes, with this code")
+    reason: str = option("", "the reason it gives for that")
+    at: int = option(0, "milliseconds since the upgrade, for `mock`")
+
+    @property
+    def message(self) -> SocketMessage | None:
+        """What the upstream says, if it says something."""
+        if self.base64 is not None:
+            return SocketMessage(base64.b64decode(self.base64), text=False)
+        if self.json is not None:
+            return SocketMessage(dumps(self.json))
+        return None if self.text is None else SocketMessage(self.text.encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplySpec:
-    AT_MOST_ONE: ClassVar[tuple[str, ...]] = ("body", "json", "body_file", "base64")
+    AT_MOST_ONE: ClassVar[tuple[str, ...]] = ("body", "json", "body_file", "base64", "frames")
 
     status: int = option(200, "status")
     headers: dict[str, str] = option({}, "headers")
@@ -92,8 +122,13 @@ class ReplySpec:
     json: Any = option(None, "the body as JSON")
     body_file: str | None = option(None, "the body in a file beside the fixture")
     base64: str | None = option(None, "the body as bytes")
+    frames: list[FrameSpec] | None = option(
+        None, "the websocket is opened (status 101), and this is said on it, in order"
+    )
     cuts: list[list[int]] = option([], "[offset, milliseconds since the request] of each piece")
-    end: Literal["eof", "reset", "stall"] = option("eof", "how the answer ends")
+    end: Literal["eof", "reset", "stall"] = option(
+        "eof", "how the answer ends; `eof` of a websocket: it is closed with code 1000"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +206,9 @@ def _body(reply: ReplySpec, sidecar: Callable[[str], bytes], file: str) -> bytes
         except OSError as error:
             message = f"cannot read `{reply.body_file}`: {error.strerror or error}"
             raise ConfigError([Problem(file, 0, 0, "E203", message)]) from None
+    if reply.frames is not None:
+        said = (frame.message for frame in reply.frames)
+        return b"".join(encoded(message) for message in said if message is not None)
     if reply.base64 is not None:
         return base64.b64decode(reply.base64)
     if reply.json is not None:
@@ -196,15 +234,32 @@ class Matcher:
         wanted = {name.lower(): value for name, value in expect.headers.items()}
         self._within(wanted, headers, "header", out)
         out += [f"header {name} was sent" for name in expect.absent if name.lower() in headers]
-        if expect.json is not None:
-            self._tree(expect.json, _json(request.body), "json", expect.exact, out)
-        if expect.form:
-            pairs = dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
-            self._tree(expect.form, pairs, "form", expect.exact, out)
-        if expect.body is not None:
-            self._same(expect.body, request.body.decode("utf-8", "replace"), "body", out)
+        self._body(expect, request.body, out)
         if out:
             self.names = known
+        return out
+
+    def _body(self, expect: ExpectRequest, body: bytes, out: list[str]) -> None:
+        if expect.frames is not None:
+            body = _inside(expect.frames, body, out)
+        text = body.decode("utf-8", "replace")
+        if expect.json is not None:
+            self._tree(expect.json, _json(body), "json", expect.exact, out)
+        if expect.form:
+            pairs = dict(parse_qsl(text, keep_blank_values=True))
+            self._tree(expect.form, pairs, "form", expect.exact, out)
+        if expect.body is not None:
+            self._same(expect.body, text, "body", out)
+
+    def message(self, expect: Any, message: SocketMessage | None) -> list[str]:
+        """What is not as expected in a message on a websocket; None: there was none."""
+        out: list[str] = []
+        if message is None:
+            return [f"a message should be {expect!r}, none was sent"]
+        if isinstance(expect, str):
+            self._same(expect, message.data.decode("utf-8", "replace"), "a message", out)
+        else:
+            self._tree(expect, _json(message.data), "message", False, out)
         return out
 
     def _url(self, expect: ExpectRequest, request: HttpRequest, out: list[str]) -> None:
@@ -266,6 +321,18 @@ class Matcher:
         if name not in self.names and got not in self.names.values():
             self.names[name] = got
         return self.names.get(name) == got
+
+
+def _inside(frames: Frames, body: bytes, out: list[str]) -> bytes:
+    """What the one frame of a body holds."""
+    try:
+        records = frames_parser(frames).feed(body)
+    except FramingError:
+        records = []
+    if records and framing(frames)(records[0].data) == body:
+        return records[0].data
+    out.append("body should be one frame")
+    return b""
 
 
 def _json(body: bytes) -> Any:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from .errors import ExchangeError
 from .options import Env, Template
-from .ports import Line
+from .ports import Answer, Line, Upstream
 from .route.reader import REFERENCES
 from .route.render import text
 from .route.route import Route
+from .route.talking import TalkPlan
+from .wire import HttpRequest
 
 _LINES: WeakKeyDictionary[Route, Line] = WeakKeyDictionary()
 
@@ -36,6 +39,15 @@ def line_of_request(route: Route, line: Line, env: Env) -> Line:
     """The line of the main request: it may have a proxy of its own."""
     proxy = route.spec.request.proxy if route.spec.request else None
     return line if proxy is None else dataclasses.replace(line, proxy=proxy_of(proxy, env))
+
+
+def called(
+    upstream: Upstream, request: HttpRequest, line: Line, talk: TalkPlan | None, env: Env
+) -> AbstractAsyncContextManager[Answer]:
+    """The call: over HTTP, or by a conversation over a websocket."""
+    if talk is None:
+        return upstream.stream(request, line)
+    return upstream.converse(request, talk(env), line)
 
 
 def _varies(proxy: Template) -> bool:

@@ -16,7 +16,8 @@ from .chat import JSON, Part, Text
 from .errors import ExchangeError
 from .events import Event, Finish, Usage
 from .options import Secret
-from .wire import HttpRequest, HttpResponse
+from .route.reach import Reach
+from .wire import HttpRequest, HttpResponse, SocketMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,45 @@ class Answer(Protocol):
         ...
 
 
+class Talk(Protocol):
+    """Our side of one conversation over a websocket.
+
+    limit   bytes of the largest message that is taken
+    ping    seconds of silence after which the line is tried; None: never
+    """
+
+    limit: int
+    ping: float | None
+
+    def begin(self) -> list[SocketMessage]:
+        """What is said as soon as the websocket is open."""
+        ...
+
+    def hear(self, message: SocketMessage) -> list[SocketMessage]:
+        """What is said to a message. Raises ExchangeError, RenderError."""
+        ...
+
+    def closed(self, code: int, reason: str) -> ExchangeError | None:
+        """What it means that the upstream closed (1006: broke off); None: nothing wrong so far."""
+        ...
+
+
 class Upstream(Protocol):
     """Calls services. Never follows a redirect.
 
     Raises ExchangeError of the classes connect, truncated, retryable, fatal.
     """
+
+    def converse(
+        self, request: HttpRequest, talk: Talk, line: Line
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Open a websocket (RFC 6455) at the request's URL, `ws` or `wss`, with its headers.
+
+        The answer's bytes are the upstream's messages in the form of
+        `engine/parsers/websocket.py`; its status is 101, else it is the refusal. Beside the
+        classes above it raises what `talk` makes of the end.
+        """
+        ...
 
     def stream(self, request: HttpRequest, line: Line) -> AbstractAsyncContextManager[Answer]: ...
     async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse: ...
@@ -215,6 +250,37 @@ class NoTools:
         return ToolAnswer([Text(f"there is no server {server}")], "refused")
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a URL of a client led to. kind: its content type as declared, without parameters."""
+
+    body: bytes = field(repr=False)
+    kind: str = ""
+
+
+class Unfetched(Exception):
+    """Nothing was had from a URL of a client: it may not be asked, did not give it, or too much."""
+
+    def __init__(self, why: Literal["refused", "failed", "large"]) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Web(Protocol):
+    """Fetches what a client names by URL, no farther than `reach` goes, with nothing of the
+    engine's or the client's own. Raises Unfetched.
+    """
+
+    async def get(self, url: str, reach: Reach) -> Page: ...
+
+
+class NoWeb:
+    """Where nothing is fetched."""
+
+    async def get(self, url: str, reach: Reach) -> Page:
+        raise Unfetched("refused")
+
+
 class Observer(Protocol):
     """How the exchange reaches log and metrics. Never raises, never blocks."""
 
@@ -274,3 +340,4 @@ class Ports:
     shared: bool = False
     tokens: Tokens = field(default_factory=PassingTokens)
     tools: Tools = NoTools()
+    web: Web = NoWeb()

@@ -28,7 +28,7 @@ from .options import Secret
 from .parsers import PARSERS
 from .ports import Clock, Observer, PassingTokens, Ports, Store
 from .recall import Recall
-from .recorded import Recorded
+from .recorded import PlayedWeb, Recorded
 from .route.book import make_book
 from .route.route import Route
 from .route.view import Asked
@@ -208,6 +208,7 @@ async def play(
         Random(fixture.spec.seed),
         PlayedAws(),
         tokens=played_tokens(route, fixture),
+        web=PlayedWeb(recorded),
     )
     out: list[Seen] = []
     async with Keyring(ports) as keyring:

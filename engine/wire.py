@@ -74,6 +74,14 @@ class Record:
     value: object = None
 
 
+@dataclass(frozen=True, slots=True)
+class SocketMessage:
+    """A whole message of a websocket, its fragments joined. text: its bytes are UTF-8 text."""
+
+    data: bytes
+    text: bool = True
+
+
 def find_header(headers: Sequence[tuple[str, str]], name: str) -> str | None:
     """The first header of that name, without regard to case, or None."""
     wanted = name.lower()

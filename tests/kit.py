@@ -22,8 +22,9 @@ from engine.events import CONTENT, Event, Finish, Reply, Start, Usage, fold
 from engine.exchange import Exchange
 from engine.keyring import Keyring
 from engine.options import Secret
-from engine.ports import Line, Ports
+from engine.ports import Line, Ports, Talk
 from engine.recall import Recall
+from engine.recorded import PlayedWeb
 from engine.route.compile import Compiled, Sources, compile_route
 from engine.route.references import Outside
 from engine.route.route import Route
@@ -201,6 +202,9 @@ class FakeUpstream:
     def stream(self, request: HttpRequest, line: Line) -> FakeAnswer:
         return FakeAnswer(self, request, line)
 
+    def converse(self, request: HttpRequest, talk: Talk, line: Line) -> FakeAnswer:
+        raise AssertionError("no websocket is played here")
+
     async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse:
         async with self.stream(request, line) as answer:
             return HttpResponse(answer.head.status, answer.head.headers, await answer.read(limit))
@@ -350,6 +354,7 @@ class World:
             MemoryStore(self.clock.monotonic),
             self.notes,
             random.Random(seed),
+            web=PlayedWeb(self.upstream),
         )
         self.keyring = Keyring(self.ports)
         self.sessions = Sessions(self.ports)

@@ -323,3 +323,71 @@ def test_basic_credentials_never_appear() -> None:
     shown = as_http(explained(route_of(text, env=ENV)))
     assert base64.b64encode(f"{USER}:{KEY}".encode()).decode() not in shown
     assert "«basic»" in shown
+
+
+def test_what_would_be_fetched_is_not_and_stands_there_all_the_same() -> None:
+    text = CHAT.replace("openai", "ollama") + "media: { fetch: needed }\n"
+    image = {"type": "image_url", "image_url": {"url": "https://pics.example.com/a.png"}}
+    body = dumps({"model": "m", "messages": [{"role": "user", "content": [image]}]})
+    found = explain(route_of(text), body, now=0.0)
+    assert ["iVBORw0KGgo="] == json.loads(found.steps[0].request.body)["messages"][0]["images"]
+    assert "media named by URL and fetched first: 1; stand-ins take their place" in found.notes
+
+
+def test_a_frame_around_the_body_is_noted() -> None:
+    text = CUSTOM + "request: { path: /x, frames: { flags: true }, json: { a: 1 } }\n"
+    shown = explained(route_of(text, env=ENV))
+    assert shown.steps[-1].request.body == b'{"a":1}'
+    assert [note for note in shown.notes if "length-prefixed frame" in note] != []
+
+
+# ---- websockets ----
+
+SPOKEN = """
+version: 1
+base_url: https://a.example
+models: [m]
+auth: { from: { inline: { key: "${env:KEY}" } }, query: { t: "{{ account.key }}" } }
+vars: { plain: "${env:USER}" }
+request:
+  path: /talk
+  websocket:
+    send:
+      - json: { token: "{{ account.key }}", who: "{{ vars.plain }}" }
+      - { after: { kind: ready }, json: { id: "{{ data.id }}" } }
+      - json: { ask: "{{ req.prompt }}", again: "{{ account.key }}" }
+    reply: [{ match: { kind: ping }, text: "pong ${env:KEY}" }]
+stream: { format: websocket, events: [{ text: $.text, finish: stop }] }
+"""
+
+
+def test_what_is_said_on_a_websocket_is_shown_in_every_form() -> None:
+    (step,) = explained(route_of(SPOKEN, env=ENV)).steps
+    told = as_json(Explanation([step], []))
+    (shown,) = json.loads(told)["requests"]
+    assert (shown["method"], shown["url"].partition("?")[0]) == ("GET", "wss://a.example/talk")
+    assert shown["messages"] == [{"token": "«env:KEY»", "who": "«env:USER»"}]
+    assert shown["later"] == [
+        'after {"kind":"ready"}: {"id":"{{ data.id }}"}',
+        "then: " + dumps({"ask": BODY["messages"][0]["content"], "again": "«env:KEY»"}).decode(),
+        'to any {"kind":"ping"}: pong «env:KEY»',
+    ]
+    wire, shell = as_http(Explanation([step], [])), as_curl(Explanation([step], []))
+    assert '\n> {"token":"«env:KEY»","who":"«env:USER»"}\n# after' in wire
+    assert """printf '%s\\n' '{"token":"'"$KEY"'","who":"'"$USER"'"}' | websocat -n""" in shell
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_no_secret_is_shown_of_what_is_said(form: str) -> None:
+    shown = FORMATS[form](explained(route_of(SPOKEN, env=ENV)))
+    for secret in (KEY, USER):
+        assert [form for form in forms(secret) if form in shown.encode()] == []
+
+
+def test_what_begins_with_a_greeting_says_nothing_by_itself() -> None:
+    text = SPOKEN.replace(
+        "      - json: { token:", "      - after: { kind: hi }\n        json: { token:"
+    )
+    shell = as_curl(explained(route_of(text, env=ENV)))
+    assert "websocat -n" in shell
+    assert "printf" not in shell

@@ -1,10 +1,13 @@
 """Make one user message of the whole conversation, for upstreams with one prompt field.
 
-Too long for `max_chars`, it is written again with fewer turns: the oldest go first, then system
-texts; the newest message never goes.
+Too long for `max_chars`, it is written again with fewer turns: the oldest go first; the newest
+message never goes. System texts stay, but for those that have no room even beside the newest
+message alone. Coding clients put a system text after the user's message: that is none to answer, so
+the newest message is the one before it.
 """
 
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
@@ -51,7 +54,9 @@ class Options:
     too_long: Literal["refuse", "cut"] = option(
         "refuse", "the newest message alone is too long: refuse it, or cut its end"
     )
-    require_last: Role | None = option(None, "role the last message must have")
+    require_last: Role | None = option(
+        None, "role the last message must have; system texts after it do not count"
+    )
 
     def __post_init__(self) -> None:
         if (self.style == "template") != (self.template is not None):
@@ -80,7 +85,7 @@ class Transform:
         if not messages:
             raise Refuse("messages must not be empty")
         required = self.options.require_last
-        if required and messages[-1].role != required:
+        if required and messages[_newest(messages)].role != required:
             raise Refuse(f"the last message must have the role {required}")
         if self.options.style != "last_user":
             return messages
@@ -94,16 +99,19 @@ class Transform:
         prompt = self._write(messages)
         if limit is None or len(prompt) <= limit:
             return prompt
-        units = _units(messages)
+        turns, system = _units(messages)
 
-        def without(count: int) -> str:
-            gone = {index for unit in units[:count] for index in unit}
+        def without(units: list[list[int]]) -> str:
+            gone = {index for unit in units for index in unit}
             return self._write([m for i, m in enumerate(messages) if i not in gone])
 
-        # Halving finds the smallest count in a few renderings; a template may be slow.
-        counts = range(1, len(units) + 1)
-        found = bisect_left(counts, True, key=lambda count: len(without(count)) <= limit)
-        return without(counts[found]) if found < len(counts) else self._shorten(messages[-1], limit)
+        # A system text without room beside the newest message alone is not worth a turn.
+        spared = _least(len(system), limit, lambda count: without(turns + system[:count]))
+        if spared is None:
+            return self._shorten(messages[_newest(messages)], limit)
+        gone = system[:spared]
+        count = _least(len(turns), limit, lambda count: without(gone + turns[:count]))
+        return without(gone + turns[:count])
 
     def _shorten(self, newest: Message, limit: int) -> str:
         text = newest.text.strip()
@@ -134,15 +142,33 @@ class Transform:
         return f"{label}: {message.text}" if label else message.text
 
 
-def _units(messages: list[Message]) -> list[list[int]]:
-    """Indexes in the order they are given up: turns, oldest first, then system texts."""
+def _newest(messages: list[Message]) -> int:
+    """Index of the last message that is no system text; of the last, where all are."""
+    spoken = [index for index, message in enumerate(messages) if message.role not in SYSTEM]
+    return spoken[-1] if spoken else len(messages) - 1
+
+
+def _units(messages: list[Message]) -> tuple[list[list[int]], list[list[int]]]:
+    """Indexes in the order they are given up: of turns, oldest first, and of system texts."""
     turns: list[list[int]] = []
     system: list[list[int]] = []
-    for index, message in enumerate(messages[:-1]):
+    newest = _newest(messages)
+    for index, message in enumerate(messages):
+        if index == newest:
+            continue
         if message.role in SYSTEM:
             system.append([index])
         elif message.role == "user" or not turns:
             turns.append([index])
         else:
             turns[-1].append(index)
-    return turns + system
+    return turns, system
+
+
+def _least(most: int, limit: int, written: Callable[[int], str]) -> int | None:
+    """The smallest count up to `most` with which the prompt keeps to the limit.
+
+    Halving finds it in a few renderings; a template may be slow.
+    """
+    found = bisect_left(range(most + 1), True, key=lambda count: len(written(count)) <= limit)
+    return found if found <= most else None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from engine.chat import ChatRequest, Message, Tool, ToolChoice
+from engine.chat import ChatRequest, Media, Message, Tool, ToolChoice
 from engine.errors import ExchangeError, RequestError
 from engine.events import ErrorEvent, Event, Reply
 from engine.wire import Headers, HttpResponse, Record
@@ -145,6 +145,7 @@ class Dialect:
     scan, splice    a request whose bytes pass through
     key_in_query    query parameter in which its clients may send their key
     headers         names of a client's headers that go on to an upstream of the same dialect
+    by_url          whether it takes this picture or file by its http URL
     tap             makes the watcher of a stream that passes through; None: it never does
     check_whole     the same for a whole answer
     resumable       a request whose answer is sent back as it came, before its client has seen it
@@ -179,6 +180,7 @@ class Dialect:
     failure: Failure
     stream_failure: Callable[[ErrorEvent], bytes]
     error_from: Callable[[HttpResponse], ExchangeError]
+    by_url: Callable[[Media], bool] = lambda media: False
     scan: Scanner
     splice: Callable[[bytes, Scan, str, bool], bytes]
     tap: Callable[..., Tap] | None = None

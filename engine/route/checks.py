@@ -18,15 +18,17 @@ from engine.errors import Problem
 
 from .codes import CODES
 from .extends import stray_inherit
+from .media_checks import check_media
 from .nodes import Node
 from .oauth_checks import oauth_urls
 from .places import Way, dotted, expressions, find, key_mark, mention_mark
 from .reader import did_you_mean
 from .rule_checks import RULE_CHECKS, check_stages
 from .sandbox import PLAIN
+from .socket_checks import check_sockets
 from .sourcing import many
-from .spec import HttpSpec, RouteSpec, ValueSpec
-from .urls import wrong_url
+from .spec import HttpSpec, RequestSpec, RouteSpec, ValueSpec
+from .urls import HTTP, SOCKET, wrong_url
 from .view import FIELDS
 
 Check = Callable[[RouteSpec, Node], Iterator[Problem]]
@@ -91,14 +93,20 @@ def _urls(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
         yield tree.mark.problem("E506", "`base_url` is missing: scheme and host of the upstream")
     for way, request in requests_of(spec):
         if request.url is not None:
-            yield from _url(find(tree, (*way, "url")), dotted((*way, "url")), request.url)
+            node, speaks = find(tree, (*way, "url")), _schemes(request)
+            yield from _url(node, dotted((*way, "url")), request.url, speaks)
         if request.url is not None and request.path is not None:
             message = f"`{dotted(way)}` takes `path` or `url`, not both"
             yield key_mark(tree, (*way, "path")).problem("E518", message)
 
 
-def _url(node: Node, place: str, url: str) -> Iterator[Problem]:
-    wrong = wrong_url(url)
+def _schemes(request: HttpSpec) -> tuple[str, ...]:
+    socket = isinstance(request, RequestSpec) and request.websocket is not None
+    return SOCKET if socket else HTTP
+
+
+def _url(node: Node, place: str, url: str, schemes: tuple[str, ...] = HTTP) -> Iterator[Problem]:
+    wrong = wrong_url(url, schemes)
     if wrong:
         yield node.mark.problem("E506", f"`{place}` {wrong}")
 
@@ -128,7 +136,7 @@ def _complete(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
     if spec.abstract or spec.dialect is not None:
         return
     request = spec.request
-    bodies = ("path", "url", "json", "form", "multipart", "raw")
+    bodies = ("path", "url", "json", "form", "multipart", "raw", "websocket")
     asks = request and any(getattr(request, key) is not None for key in bodies)
     rules = (spec.stream and spec.stream.events) or (spec.response and spec.response.events)
     missing = [
@@ -153,7 +161,11 @@ _LEAST: tuple[tuple[tuple[str, ...], float], ...] = (
     (("retry", "budget", "least"), 0),
     (("breaker", "after"), 1),
     (("breaker", "probe"), 0.001),
+    (("request", "websocket", "ping"), 0.001),
     (("continuation", "max"), 1),
+    (("media", "most"), 1),
+    (("media", "largest"), 1),
+    (("media", "timeout"), 0.001),
     (("tools", "max_rounds"), 1),
     (("tools", "timeout"), 0.001),
     (("tools", "parallel"), 1),
@@ -425,7 +437,9 @@ _CHECKS: tuple[Check, ...] = (
     _paths,
     _bearer,
     _fallback,
+    check_media,
     *RULE_CHECKS,
+    check_sockets,
 )
 _UNRESOLVED = {"E201", "E202", "E203"}
 _ORPHANED = {"E204", "E205"}

@@ -24,6 +24,7 @@ from .pick import PathError, compile_path
 from .reader import compile_regex
 
 _STATUS = re.compile(r"[1-5]xx|[1-5]\d\d")
+_CLOSE = re.compile(r"[1-4]\d\d\d")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 EPOCH = 1e9  # seconds: 2001; no wait is as long
@@ -34,6 +35,14 @@ BY_STATUS = {
     401: "auth_invalid", 402: "quota_exhausted", 403: "auth_invalid", 408: "retryable",
     409: "retryable", 425: "retryable", 429: "rate_limited", 503: "overloaded", 529: "overloaded",
 }  # fmt: skip
+
+# Close codes of websockets: RFC 6455 §7.4.1 and those registered with IANA since.
+BY_CLOSE = {
+    1001: "truncated", 1003: "invalid_request", 1006: "truncated", 1007: "invalid_request",
+    1008: "fatal", 1009: "context_length", 1010: "fatal", 1012: "overloaded", 1013: "overloaded",
+    3000: "auth_invalid", 3003: "auth_invalid",
+}  # fmt: skip
+CLOSED_WELL = (1000, 1005)  # 1005: without a code
 
 _CONTEXT = re.compile(
     r"maximum context length|context_length_exceeded|prompt is too long|context window"
@@ -116,6 +125,17 @@ class Classifier:
                 return self._event(fault, answer)
         return None if good else self._by_status(answer)
 
+    def closed(self, code: int, reason: str, env: Env, now: float) -> ErrorEvent | None:
+        """What it means that a websocket was closed: rules see the code as status, the reason as
+        body. None: it was closed as it should be, which says nothing of the answer."""
+        answer = Answer(HttpResponse(code, (), reason.encode()), now)
+        for fault in self.faults:
+            if fault.fits(answer, env):
+                return self._event(fault, answer)
+        if code in CLOSED_WELL:
+            return None
+        return ErrorEvent(BY_CLOSE.get(code, "retryable"), self.words(answer), code)
+
     def _event(self, fault: Fault, answer: Answer) -> ErrorEvent:
         wait = next((found for find in fault.waits if (found := find(answer)) is not None), None)
         return ErrorEvent(
@@ -148,7 +168,14 @@ class Classifier:
             text = answer.text.strip()
             plain = answer.value is None and "<" not in text[:200] and text.isprintable()
             found = text if plain and len(text) < 300 else ""
-        return shorten(found) or f"the upstream answered with status {answer.status}"
+        return shorten(found) or _said(answer.status)
+
+
+def _said(status: int) -> str:
+    if status == 1006:
+        return "the upstream broke off its answer"
+    done = "closed the websocket with code" if status >= 1000 else "answered with status"
+    return f"the upstream {done} {status}"
 
 
 def _json(body: bytes) -> object:
@@ -221,9 +248,9 @@ def _status_test(codes: list[str]) -> Callable[[Answer, Env], bool]:
     return lambda answer, env: answer.status in exact or answer.status // 100 in families
 
 
-def good_status(code: str) -> bool:
-    """Whether a word of `status:` means something."""
-    return _STATUS.fullmatch(code) is not None
+def good_status(code: str, *, socket: bool = False) -> bool:
+    """Whether a word of `status:` means something; of a websocket also a close code."""
+    return bool(_STATUS.fullmatch(code) or (socket and _CLOSE.fullmatch(code)))
 
 
 def _header_test(name: str, pattern: str) -> Callable[[Answer, Env], bool]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -19,6 +19,7 @@ from engine.auth.pool import Roster
 from engine.dialects import DIALECTS
 from engine.errors import ConfigError, Problem
 from engine.options import OMIT, Condition, Env
+from engine.parsers.frames import framing
 from engine.transform import METHODS
 from engine.wire import HttpRequest, dumps
 
@@ -45,22 +46,25 @@ from .offers import offers_of
 from .places import key_mark
 from .placing import placements
 from .profiles import profiles_of
+from .reach import media_of
 from .reactions import policies_of
 from .reader import REFERENCES, WRONG, Reader, did_you_mean
 from .references import Outside, Resolver
-from .render import Pairs, compile_request, pairs, without_case
+from .render import Pairs, Plan, compile_request, pairs, without_case
 from .roads import no_road, passes, splitter, stream_road, whole_road
 from .route import Route, SessionPlan
 from .signing import Signer, compile_signer
 from .sourcing import Reach, roster_of
 from .spec import (
     HttpSpec,
+    RequestSpec,
     RouteSpec,
     SessionSpec,
     StepSpec,
     ValueSpec,
 )
 from .stages import Stage, context_of, make_transform
+from .talking import TalkPlan, compile_talk, socket_plan
 from .tool_checks import check_tools
 from .transform_lint import NAME
 from .transforms import Loaded, load
@@ -185,9 +189,7 @@ class _Compiler:
         if self._failed():
             return None
         request = spec.request or own_request(dialect)
-        staged = [(stage.options, stage.when) for stage in stages]
-        asked = dataclasses.replace(spec, values=without_cleanups(spec.values))
-        mentions = frozenset(mentioned((asked, request, staged)))
+        mentions, classifier = _mentions(spec, request, stages), Classifier(spec.errors)
         placed, profile_of = placements(spec.auth), profiles_of(spec, self.tree, self.reader)
         return Route(
             name=name,
@@ -198,7 +200,8 @@ class _Compiler:
             spec=spec,
             offers=offers_of(name, spec, profile_of),
             dialect=dialect,
-            plan=compile_request(request, spec.base_url or "", spec.upstream.headers, "POST"),
+            plan=_plan(spec, request),
+            talk=self._talk(request, classifier, int(spec.limits.event)),
             patch=compile_patches(request.patch) if request.patch else None,
             placements=placed,
             fixed=self._fixed(spec, request, placed),
@@ -213,7 +216,7 @@ class _Compiler:
             let=tuple((key, tree.render) for key, tree in spec.let.items()),
             session=self._session(spec.session, any(plan.cleanup for plan in values.values())),
             stages=stages,
-            classifier=Classifier(spec.errors),
+            classifier=classifier,
             policies=policies_of(spec, values | self.fetched),
             stream_road=stream_road(spec, dialect),
             whole_road=whole_road(spec, dialect),
@@ -223,8 +226,18 @@ class _Compiler:
             splitter=splitter(spec, dialect),
             errands=errands_of(spec),
             discovery=discovery_of(name, spec, profile_of),
+            media=media_of(spec.media, int(spec.limits.request)),
             hosts=tuple(host for stage in stages for host in stage.loaded.hosts),
         )
+
+    def _talk(self, request: RequestSpec, classifier: Classifier, limit: int) -> TalkPlan | None:
+        if request.websocket is None:
+            return None
+
+        def step(spec: StepSpec) -> Any:
+            return compile_step(spec, self._extractor("request.websocket.take", spec))
+
+        return compile_talk(request.websocket, step, classifier, limit)
 
     def _digest(self, roster: Roster) -> str:
         parts = [each.digest + each.id for each in roster.accounts]
@@ -369,15 +382,16 @@ class _Compiler:
         return fetch(name, plan, steps, compile_ttl(spec), login=spec.scope == "account")
 
     def _steps(self, name: str, specs: list[StepSpec]) -> list[Any]:
-        return [compile_step(spec, self._extractor(name, spec)) for spec in specs]
+        place = f"values.{name}.extract"
+        return [compile_step(spec, self._extractor(place, spec)) for spec in specs]
 
-    def _extractor(self, name: str, spec: StepSpec) -> Callable[[Env], Any] | None:
+    def _extractor(self, place: str, spec: StepSpec) -> Callable[[Env], Any] | None:
         inner: StepSpec | None = spec
         while inner is not None and inner.transform is None:
             inner = inner.then
         if inner is None or inner.transform is None:
             return None
-        built = self._transform(inner.transform, f"values.{name}.extract")
+        built = self._transform(inner.transform, place)
         return self._maker(built, "extract", inner.transform)
 
     def _maker(
@@ -461,6 +475,20 @@ class _Compiler:
             fingerprint=self._fingerprint("session", "state"),
             touches=touches,
         )
+
+
+def _mentions(spec: RouteSpec, request: RequestSpec, stages: Iterable[Stage]) -> frozenset[str]:
+    """What the templates of a request read."""
+    staged = [(stage.options, stage.when) for stage in stages]
+    asked = dataclasses.replace(spec, values=without_cleanups(spec.values))
+    return frozenset(mentioned((asked, request, staged)))
+
+
+def _plan(spec: RouteSpec, request: RequestSpec) -> Plan:
+    plan = compile_request(request, spec.base_url or "", spec.upstream.headers, "POST")
+    if request.frames is not None:
+        return dataclasses.replace(plan, frame=framing(request.frames))
+    return plan if request.websocket is None else socket_plan(plan)
 
 
 def _without_echoes(problems: list[Problem]) -> Iterator[Problem]:

@@ -24,7 +24,7 @@ from .stages import Stage
 MakeReader = Callable[[dict[str, object], Callable[[], str]], Reader]
 
 # Framings that no JSON document can be mistaken for.
-_UNLIKE_DOCUMENTS = {"sse", "frames", "aws_eventstream"}
+_UNLIKE_DOCUMENTS = {"sse", "frames", "aws_eventstream", "websocket"}
 
 
 def stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
@@ -121,7 +121,7 @@ def passes(spec: RouteSpec, dialect: Dialect | None, stages: tuple[Stage, ...]) 
     """Whether a client of the same dialect may be served on bytes."""
     if dialect is None or dialect.tap is None:
         return False
-    if spec.session or spec.continuation or spec.tools:
+    if spec.session or spec.continuation or spec.tools or spec.media.fetch == "always":
         return False
     if any(stage.has("shape", "feed_record", "feed", "finish") for stage in stages):
         return False

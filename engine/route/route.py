@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from engine.auth.granting import Login
 from engine.auth.pool import Roster
-from engine.chat import ChatRequest
+from engine.chat import ChatRequest, Media
 from engine.dialects import Dialect
 from engine.dialects.profile import PROFILE, Profile
 from engine.dialects.written import write
@@ -27,6 +27,7 @@ from engine.wire import HttpRequest, HttpResponse, dumps, loads
 
 from .classify import Classifier
 from .pipeline import Pipeline, Road
+from .reach import MediaPlan
 from .render import Pairs, Plan
 from .signing import Signer
 from .spec import RouteSpec
@@ -45,6 +46,7 @@ from .stages import (
     shape,
     sign,
 )
+from .talking import TalkPlan
 from .values import ValuePlan
 from .view import FIELDS, Asked, fingerprint, view
 
@@ -142,6 +144,7 @@ class Route:
     offers: Mapping[str, Offer]
     dialect: Dialect | None
     plan: Plan
+    talk: TalkPlan | None
     patch: Patch | None
     placements: Callable[[Env], Pairs]
     fixed: Pairs | None
@@ -167,6 +170,7 @@ class Route:
     hosts: tuple[str, ...]
     errands: Mapping[str, Plan] = field(default_factory=dict)
     discovery: Discovery | None = None
+    media: MediaPlan | None = None
     warnings: tuple[str, ...] = field(default=())
 
     def __repr__(self) -> str:
@@ -191,11 +195,19 @@ class Route:
         accounts = self.roster.accounts
         return None if self.roster.client else accounts[0].parts if accounts else {}
 
+    def by_url(self, part: Media, profile: Profile) -> bool:
+        """Whether the upstream takes this picture or file by its http URL."""
+        if part.kind == "image" and not profile.images.url:
+            return False
+        return self.dialect is None or self.dialect.by_url(part)
+
     # ---- one request ----
 
     def streams(self, asked_stream: bool) -> bool:
         """Whether the upstream is asked to stream when the client asked so."""
         use = self.spec.stream.use if self.spec.stream else "auto"
+        if self.talk is not None:
+            return True
         if self.stream_road is None or use == "never":
             return False
         return use == "always" or self.whole_road is None or asked_stream

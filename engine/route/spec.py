@@ -21,13 +21,16 @@ from engine.options import (
     Duration,
     Path,
     Regex,
+    Selector,
     Size,
     Template,
     Tree,
     option,
 )
+from engine.parsers.frames import Frames
 
 from .answer_spec import CLASSES, ErrorsSpec, ResponseSpec, StreamSpec
+from .media_spec import MediaSpec
 from .nodes import Node
 
 _LET = ("=", "req", "model", "vars", "let")
@@ -125,7 +128,62 @@ class PatchSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendSpec:
+    """A message of ours on a websocket."""
+
+    ONE_OF: ClassVar[tuple[str, ...]] = ("json", "text")
+
+    after: Selector | None = option(
+        None,
+        "it waits for a message of the upstream that fits, and so do those below it",
+        example="{event: connected}",
+    )
+    take: dict[str, StepSpec] = option(
+        {}, "what is found in the message it waited for, for `{{ take.… }}`"
+    )
+    json: Tree | None = option(
+        None, "JSON; `data` is the message it waited for", roots=("data", "take")
+    )
+    text: Template | None = option(None, "text as it is", roots=("data", "take"))
+    binary: bool = option(False, "sent as a binary message")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerSpec:
+    """What is said in answer to any message of the upstream that fits, as often as one comes."""
+
+    ONE_OF: ClassVar[tuple[str, ...]] = ("json", "text")
+
+    match: Selector = option(doc="the messages it answers", example="{event: ping}")
+    take: dict[str, StepSpec] = option({}, "what is found in the message, for `{{ take.… }}`")
+    json: Tree | None = option(None, "JSON; `data` is the message", roots=("data", "take"))
+    text: Template | None = option(None, "text as it is", roots=("data", "take"))
+    binary: bool = option(False, "sent as a binary message")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebsocketSpec:
+    """A websocket in place of a request with a body: what is said on it."""
+
+    send: list[SendSpec] = option([], "messages, one after the other")
+    reply: list[AnswerSpec] = option([], "answers to what the upstream says; first match wins")
+    ping: Duration | None = option(
+        None, "the line is tried after so long a silence, to keep it open", example="20s"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestSpec(HttpSpec):
+    AT_MOST_ONE: ClassVar[tuple[str, ...]] = ("json", "form", "multipart", "raw", "websocket")
+
+    frames: Frames | None = option(
+        None,
+        "the body goes as one length-prefixed frame, as Connect-RPC wants it",
+        example={"flags": True},
+    )
+    websocket: WebsocketSpec | None = option(
+        None, "the call is a conversation over a websocket, opened at `path` or `url`"
+    )
     unknown: Literal["forward", "drop"] = option(
         "forward", "client fields the dialect does not know, towards an upstream of that dialect"
     )
@@ -440,6 +498,7 @@ class RouteSpec:
     discover: DiscoverSpec | None = option(None, "further models: those that the upstream lists")
     vars: dict[str, Any] = option({}, "constants")
     let: dict[str, Tree] = option({}, "computed once per request, top to bottom", roots=_LET)
+    media: MediaSpec = option(MediaSpec(), "pictures and files that a request names by URL")
     auth: AuthSpec = option(AuthSpec(), "credentials and where they are put")
     values: dict[str, ValueSpec] = option({}, "fetched values: nonces, login tokens, ids")
     session: SessionSpec | None = option(None, "conversations over several requests")

@@ -49,6 +49,7 @@ from .tokens import TokenPlaces
 from .tools import ToolsAdmin, open_tools
 from .upstream import AiohttpUpstream
 from .watch import RouteKeeper
+from .web import PublicWeb
 
 
 @dataclass(slots=True)
@@ -149,6 +150,7 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
         stores.shared,
         TokenPlaces(stores.durable, clock, observer, random),
         tools,
+        PublicWeb(),
     )
     keyring = await stack.enter_async_context(Keyring(ports))
     sessions = Sessions(ports)

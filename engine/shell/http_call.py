@@ -126,7 +126,8 @@ class Response:
         self.headers = headers
         self.content = content
         self._connection: Connection | None = connection
-        content.on_eof(self._release)
+        if status != 101:  # else the connection is no longer HTTP's
+            content.on_eof(self._release)
 
     def _release(self) -> None:
         """The answer came whole: the connection is free for another request."""
@@ -135,6 +136,12 @@ class Response:
             transport = connection.transport
             unsent = transport is not None and transport.get_write_buffer_size()
             connection.close() if unsent else connection.release()
+
+    def protocol(self) -> ResponseHandler:
+        """What an upgraded connection is read and written by."""
+        assert self._connection is not None
+        assert self._connection.protocol is not None
+        return self._connection.protocol
 
     def close(self) -> None:
         """Break the answer off, unless it came whole."""

@@ -20,8 +20,8 @@ from engine.dialects import DIALECTS, Dialect
 from engine.errors import ExchangeError
 from engine.fixtures import ClientSpec, Fixture
 from engine.keyring import Keyring
-from engine.ports import Answer, Line, Observer, Ports
-from engine.recorded import Recorded
+from engine.ports import Answer, Line, Observer, Ports, Talk
+from engine.recorded import PlayedWeb, Recorded
 from engine.replay import PlayedAws, Seen, played_tokens, read_answer
 from engine.route.book import make_book
 from engine.route.route import Route
@@ -34,6 +34,7 @@ from .server import Server
 from .settings import Clients, Settings
 from .store_memory import MemoryStore
 from .stub import listening, read_request, reply
+from .stub_socket import SocketStub
 from .upstream import AiohttpUpstream
 
 ORIGIN = "X-Meant-Origin"
@@ -50,6 +51,12 @@ class Detour:
 
     def stream(self, request: HttpRequest, line: Line) -> AbstractAsyncContextManager[Answer]:
         return self._upstream.stream(self._led(request), dataclasses.replace(line, proxy=None))
+
+    def converse(
+        self, request: HttpRequest, talk: Talk, line: Line
+    ) -> AbstractAsyncContextManager[Answer]:
+        line = dataclasses.replace(line, proxy=None)
+        return self._upstream.converse(self._led(request), talk, line)
 
     async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse:
         line = dataclasses.replace(line, proxy=None)
@@ -82,7 +89,12 @@ class Stage:
             spec, body = self.recorded.take(meant)
         except ExchangeError as error:
             return web.json_response({"error": {"message": error.message}}, status=404)
-        return await reply(request, spec.reply, body, timed=False)
+        if spec.reply.frames is None:
+            return await reply(request, spec.reply, body, timed=False)
+        played = SocketStub([spec.reply], self.recorded.matcher, timed=False)
+        response = await played.play(request)
+        self.recorded.complain(played.complaints)
+        return response
 
 
 async def through_sockets(route: Route, fixture: Fixture, observer: Observer) -> list[Seen]:
@@ -98,7 +110,8 @@ async def through_sockets(route: Route, fixture: Fixture, observer: Observer) ->
         store, random = MemoryStore(clock.monotonic), Random(fixture.spec.seed)
         detour, aws = Detour(upstream, stub), PlayedAws()
         tokens = played_tokens(route, fixture)
-        ports = Ports(detour, clock, store, store, observer, random, aws, tokens=tokens)
+        web = PlayedWeb(detour)
+        ports = Ports(detour, clock, store, store, observer, random, aws, tokens=tokens, web=web)
         names = [str(body.get("model")) for body in map(loads, client.bodies())
                  if isinstance(body, dict)]  # fmt: skip
         url = await stack.enter_async_context(_serving(route, ports, names))

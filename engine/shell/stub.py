@@ -27,6 +27,8 @@ from engine.fixtures import (
 )
 from engine.wire import HttpRequest
 
+from .stub_socket import SocketStub
+
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 STALL = 3600.0
@@ -77,13 +79,18 @@ class Stub:
         seen = await read_request(request)
         self.requests.append(seen)
         nearest: list[str] = ["there is no fixture"]
+        spoken: list[ReplySpec] = []  # a websocket: what is said on it decides among these
         for fixture in self._fresh():
             for spec, whole in zip(fixture.spec.exchanges, fixture.bodies, strict=True):
                 differences = Matcher().differences(_pathwise(spec), seen)
-                if not differences:
+                if not differences and spec.reply.frames is not None:
+                    spoken.append(spec.reply)
+                elif not differences and not spoken:
                     return await reply(request, spec.reply, whole)
                 if len(differences) <= len(nearest):
                     nearest = differences
+        if spoken:
+            return await SocketStub(spoken, Matcher(), timed=True).play(request)
         return web.json_response({"error": {"message": "; ".join(nearest)}}, status=404)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import engine.parsers
 from tests.parsers.case import Case
-from tests.parsers.cases_binary import AWS, DECIMAL, FRAMES
+from tests.parsers.cases_binary import AWS, DECIMAL, FRAMES, SOCKET
 from tests.parsers.cases_json import JSON, JSON_ARRAY
 from tests.parsers.cases_lines import LINES, NDJSON, TEXT
 from tests.parsers.cases_sse import SSE
@@ -29,6 +29,7 @@ CASES: dict[str, list[Case]] = {
     "json_array": JSON_ARRAY,
     "frames": FRAMES + DECIMAL,
     "aws_eventstream": AWS,
+    "websocket": SOCKET,
 }
 
 
@@ -41,6 +42,20 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant("the bit of a packed frame is kept", "frames", "flag & ~_COMPRESSED", "flag"),
+    Mutant("packed frames of any size", "frames", "if len(data) > limit:", "if False:"),
+    Mutant("a cut gzip taken for whole", "frames", "if not inflate.eof:", "if False:"),
+    Mutant(
+        "gzip unpacked without its bit",
+        "frames",
+        "flag & _COMPRESSED and payload.startswith(_GZIP)",
+        "payload.startswith(_GZIP)",
+    ),
+    Mutant("a message before its last byte", "websocket", ">= end else", ">= end - 1 else"),
+    Mutant(
+        "a message of the largest size refused", "websocket", "length > limit", "length >= limit"
+    ),
+    Mutant("text taken for binary", "websocket", '0x81: "text"', '0x81: "binary"'),
     Mutant(
         "text decoded per read",
         "text",
@@ -171,7 +186,7 @@ MUTANTS = [
         "zlib.crc32(buffer[body:end])",
     ),
     Mutant("always the big end first", "frames", "_U32[options.length]", '_U32["u32be"]'),
-    Mutant("the flag is lost", "frames", "str(buffer[at]) if self._flags", '"" if self._flags'),
+    Mutant("the flag is lost", "frames", "Record(str(flag), payload)", 'Record("", payload)'),
     Mutant("lengths count characters", "frames", "return singles + doubles", "return singles"),
     Mutant("lengths count bytes", "frames", "return singles + doubles", "return len(text)"),
     Mutant("a payload ends with its first line", "frames", "if units >= size:", "if True:"),

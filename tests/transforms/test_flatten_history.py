@@ -118,6 +118,28 @@ def test_the_system_text_goes_last_of_all() -> None:
     assert flat([SYSTEM, *TALK], max_chars=25) == "User: new"
 
 
+def test_a_system_text_that_never_fits_costs_no_turns() -> None:
+    long = message("system", "x" * 90)
+    talk = [long, SYSTEM, *TALK]
+    assert flat(talk, max_chars=60) == ("System: be brief\nUser: u2\nAssistant: a2\nUser: new")
+    assert flat([long, *TALK], max_chars=60) == flat(TALK)
+
+
+def test_a_system_text_after_the_question_is_not_the_newest_message() -> None:
+    after = [*TALK, message("system", "be quick")]
+    assert flat(after, require_last="user").endswith("User: new\nSystem: be quick")
+    assert flat(after, max_chars=26) == "User: new\nSystem: be quick"
+    assert flat(after, max_chars=25) == "User: new"
+    assert refused(after, max_chars=8)[0] == "context_length"
+    assert refused([*TALK[:4], message("system", "s")], require_last="user") == (
+        "invalid_request", "the last message must have the role user",
+    )  # fmt: skip
+
+
+def test_of_system_texts_alone_the_last_one_stays() -> None:
+    assert flat([SYSTEM, message("system", "new")], max_chars=11) == "System: new"
+
+
 def test_a_newest_message_that_is_too_long_is_refused_as_context_length() -> None:
     cls, said = refused([SYSTEM, *TALK], max_chars=8)
     assert cls == "context_length"

@@ -49,6 +49,8 @@ class Iflow:
     lifetime  seconds of an access token
     busy      refreshes that are refused with status 200; keyless: exchanges that fail
     parts     what the answers of one question say, each but the last cut off for its length
+    call      arguments for the tool `weather`, which streams call; first: (tool, arguments) of the
+              first streams, one each
     next      (status, body) of chats that come first
     asked, heads  chats; refreshed: refresh tokens that were spent
     """
@@ -61,6 +63,7 @@ class Iflow:
     parts: list[str] = field(default_factory=lambda: ["Good day."])
     think: str = "They greet."
     call: dict[str, Any] | None = None
+    first: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     packed: bool = False
     breaks: bool = False
     signs: bool = True
@@ -181,11 +184,13 @@ class Iflow:
     async def _stream(self, request: web.BaseRequest, part: int, finish: str) -> web.StreamResponse:
         deltas: list[dict[str, Any]] = [{"role": "assistant", "reasoning_content": self.think}]
         deltas += [{"content": self.parts[part]}]
-        if self.call is not None:
-            text, finish = json.dumps(self.call), "tool_calls"
+        call = ("weather", self.call) if self.call is not None else None
+        call = self.first.pop(0) if self.first else call
+        if call is not None:
+            text, finish = json.dumps(call[1]), "tool_calls"
             deltas[1:] = [
-                {"tool_calls": [{"index": 0, "id": "c1", "type": "function",
-                                 "function": {"name": "weather", "arguments": text[:4]}}]},
+                {"tool_calls": [{"index": 0, "id": f"c{len(self.asked)}", "type": "function",
+                                 "function": {"name": call[0], "arguments": text[:4]}}]},
                 {"tool_calls": [{"index": 0, "function": {"arguments": text[4:]}}]},
             ]  # fmt: skip
         head = {"id": f"c{part}", "object": "chat.completion.chunk", "created": 1, "model": "x"}

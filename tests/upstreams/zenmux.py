@@ -29,6 +29,7 @@ class Zenmux:
 
     keys     those it takes
     content  what it answers; asked, heads: what it was sent
+    first    what the first answers hold instead, one each
     next     (status, body) of answers that come first; broken: streams that fail in the middle
     """
 
@@ -39,6 +40,7 @@ class Zenmux:
             {"type": "text", "text": "Good day."},
         ]
     )
+    first: list[list[dict[str, Any]]] = field(default_factory=list)
     next: list[tuple[int, Any]] = field(default_factory=list)
     broken: bool = False
     delay: float = 0.0
@@ -58,9 +60,10 @@ class Zenmux:
         refused = self._refused(body)
         if refused is not None:
             return refused
+        content = self.first.pop(0) if self.first else self.content
         if body.get("stream"):
-            return await self._stream(request, body)
-        return web.json_response({**_message(body), "content": self.content, "stop_reason": "x"})
+            return await self._stream(request, _events(body, content))
+        return web.json_response({**_message(body), "content": content, "stop_reason": "x"})
 
     def _refused(self, body: dict[str, Any]) -> web.Response | None:
         heads = self.heads[-1]
@@ -79,10 +82,12 @@ class Zenmux:
             return _refusal(400, "invalid_request_error", f"{words}message at index {at}")
         return None
 
-    async def _stream(self, request: web.BaseRequest, body: dict[str, Any]) -> web.StreamResponse:
+    async def _stream(
+        self, request: web.BaseRequest, events: list[dict[str, Any]]
+    ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        for event in self._events(body):
+        for event in events:
             text = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n"
             await response.write(text.encode())
             if self.broken and event["type"] == "content_block_delta":
@@ -94,17 +99,18 @@ class Zenmux:
         await response.write_eof()
         return response
 
-    def _events(self, body: dict[str, Any]) -> list[dict[str, Any]]:
-        out: list[dict[str, Any]] = [{"type": "message_start", "message": _message(body)}]
-        for index, block in enumerate(self.content):
-            empty, deltas = _block(block)
-            out.append({"type": "content_block_start", "index": index, "content_block": empty})
-            out += [{"type": "content_block_delta", "index": index, "delta": d} for d in deltas]
-            out.append({"type": "content_block_stop", "index": index})
-        reason = "tool_use" if self.content[-1]["type"] == "tool_use" else "end_turn"
-        delta = {"stop_reason": reason, "stop_sequence": None}
-        out.append({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 21}})
-        return [*out, {"type": "message_stop"}]
+
+def _events(body: dict[str, Any], content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    out: list[dict[str, Any]] = [{"type": "message_start", "message": _message(body)}]
+    for index, block in enumerate(content):
+        empty, deltas = _block(block)
+        out.append({"type": "content_block_start", "index": index, "content_block": empty})
+        out += [{"type": "content_block_delta", "index": index, "delta": d} for d in deltas]
+        out.append({"type": "content_block_stop", "index": index})
+    reason = "tool_use" if content[-1]["type"] == "tool_use" else "end_turn"
+    delta = {"stop_reason": reason, "stop_sequence": None}
+    out.append({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 21}})
+    return [*out, {"type": "message_stop"}]
 
 
 def _block(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -27,6 +27,7 @@ from engine.chat import (
     ToolResult,
     text_of,
 )
+from engine.dialects.filetypes import right_type
 from engine.dialects.foreign import (
     foreign_extras,
     native,
@@ -374,7 +375,7 @@ def _part(part: Part) -> object:
 def _url(part: Media) -> Extras:
     url = part.url
     if part.data is not None:
-        url = f"data:{part.mime or 'image/png'};base64,{part.data}"
+        url = f"data:{right_type(part.data, part.mime) or 'image/png'};base64,{part.data}"
     if url is None:
         message = f"{part.kind} by file id cannot be sent to this upstream"
         raise RequestError("unsupported", message, about=part)

@@ -1,0 +1,238 @@
+"""One call of an upstream under way, on a connection of a pool."""
+
+from __future__ import annotations
+
+import zlib
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Protocol
+
+import aiohttp
+from aiohttp import CookieJar
+from aiohttp.client_reqrep import ClientRequest
+from aiohttp.streams import StreamReader
+from yarl import URL
+
+from engine import __version__
+from engine.errors import ExchangeError
+from engine.ports import Line
+from engine.wire import PACKED, HttpRequest, HttpResponse
+
+from .http_call import Connector, Origin, Response, send
+
+MAX_ORIGINS = 64  # of one pool
+MAX_UNPACKED = 16 * 1024**2  # bytes that one read may unpack to
+DEFAULTS = (
+    ("User-Agent", f"penstock/{__version__}"),
+    ("Accept", "*/*"),
+    ("Accept-Encoding", "identity"),
+)
+CLOSE = ("Connection", "close")
+
+
+class Pool:
+    """The connections of one Line, its cookies, and how many of its calls are under way.
+
+    used   the number of the last call of all that was made here
+    """
+
+    __slots__ = ("_origins", "busy", "connector", "jar", "used")
+
+    def __init__(self, connector: Connector, jar: CookieJar | None) -> None:
+        self.connector = connector
+        self.jar = jar
+        self.busy = self.used = 0
+        self._origins: dict[str, Origin] = {}
+
+    def origin(self, url: URL, proxy: str | None) -> Origin:
+        """Raises aiohttp.InvalidURL."""
+        place = f"{url.scheme}://{url.raw_authority}"
+        origin = self._origins.get(place)
+        if origin is None:
+            if len(self._origins) >= MAX_ORIGINS:
+                self._origins.clear()
+            own = DEFAULTS if not self.connector.force_close else (*DEFAULTS, CLOSE)
+            origin = self._origins[place] = Origin(url, proxy, own)
+        return origin
+
+
+class Pools(Protocol):
+    """Where calls get their connections."""
+
+    async def pool(self, line: Line, *, fresh: bool = False) -> Pool:
+        """The connections of a line. fresh: none that an earlier call has left behind."""
+        ...
+
+
+@lru_cache(maxsize=4096)
+def _url(text: str) -> URL:
+    return URL(text, encoded=True)
+
+
+def url_of(request: HttpRequest) -> URL:
+    """The URL with its query; parsing is shared by all requests to the same place."""
+    url = _url(request.url)
+    return url.extend_query(list(request.query)) if request.query else url
+
+
+def cookies(jar: CookieJar, request: HttpRequest, url: URL) -> str:
+    """The value of `Cookie`: what the route says and, before that, what the jar holds."""
+    kept = jar.filter_cookies(url)
+    said = request.header("cookie")
+    merged = ClientRequest("GET", url, headers={"Cookie": said} if said else {}, cookies=kept)
+    return merged.headers.get("Cookie", "")
+
+
+class Open:
+    """One call under way: an async context manager and, inside, the Answer."""
+
+    __slots__ = ("_line", "_pool", "_request", "_response", "_upstream", "head", "reused")
+
+    def __init__(self, upstream: Pools, request: HttpRequest, line: Line) -> None:
+        self._upstream = upstream
+        self._request = request
+        self._line = line
+        self._response: Response | None = None
+        self._pool: Pool | None = None
+        self.reused = False
+
+    async def __aenter__(self) -> Open:
+        try:
+            self._response = await self._send(fresh=False)
+        except aiohttp.ClientError as error:
+            if not (self.reused and _nothing_came(error)):
+                raise _failure(error) from None
+            try:
+                self._response = await self._send(fresh=True)
+            except aiohttp.ClientError as second:
+                raise _failure(second) from None
+        del self._request  # with it goes the body: an answer may last for minutes
+        response = self._response
+        self.head = HttpResponse(response.status, response.headers)
+        return self
+
+    async def _send(self, *, fresh: bool) -> Response:
+        request, line = self._request, self._line
+        pool = await self._upstream.pool(line, fresh=fresh)
+        pool.busy += 1
+        try:
+            response = await self._sent(pool, request, line)
+        except BaseException as error:
+            pool.busy -= 1
+            if isinstance(error, OSError | ValueError) and not isinstance(
+                error, aiohttp.ClientError | TimeoutError
+            ):
+                raise ExchangeError("connect", "no connection to the upstream") from None
+            raise
+        self._pool = pool
+        return response
+
+    async def _sent(self, pool: Pool, request: HttpRequest, line: Line) -> Response:
+        url = url_of(request)
+        origin = pool.origin(url, line.proxy)
+        connection = await pool.connector.pooled(origin)
+        self.reused = connection is not None
+        if connection is None:
+            connection = await pool.connector.opened(origin, line.connect)
+        if pool.jar is None:
+            return await send(connection, request, url, origin)
+        response = await send(connection, request, url, origin, cookies(pool.jar, request, url))
+        found = [value for name, value in response.headers if name.lower() == "set-cookie"]
+        pool.jar.update_cookies_from_headers(found, url)
+        return response
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        response, pool = self._response, self._pool
+        if response is not None:
+            response.close()
+        if pool is not None:
+            pool.busy -= 1
+
+    def __aiter__(self) -> Chunks:
+        assert self._response is not None
+        return Chunks(
+            self._response.content,
+            self._line.sniff and self.head.header("content-encoding") is None,
+        )
+
+    async def read(self, limit: int) -> bytes:
+        assert self._response is not None
+        content, parts, size = self._response.content, list[bytes](), 0
+        async for chunk in self:
+            size += len(chunk)
+            if size > limit:
+                raise ExchangeError(
+                    "retryable", f"the upstream's answer is larger than {limit} bytes"
+                )
+            parts.append(chunk)
+            if content.at_eof():
+                break
+        return b"".join(parts) if len(parts) != 1 else parts[0]
+
+
+class Chunks:
+    """The decoded chunks of an answer, as they arrive."""
+
+    __slots__ = ("_content", "_first", "_inflate", "_sniff")
+
+    def __init__(self, content: StreamReader, sniff: bool) -> None:
+        self._content = content
+        self._sniff = sniff
+        self._inflate: Any = None
+        self._first = True
+
+    def __aiter__(self) -> Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            data = await self._content.readany()
+        except aiohttp.ClientError as error:
+            raise _failure(error, begun=True) from None
+        except zlib.error:
+            raise ExchangeError("truncated", "the upstream's answer cannot be unpacked") from None
+        except OSError:
+            raise ExchangeError("truncated", "the upstream broke off its answer") from None
+        if not data:
+            raise StopAsyncIteration
+        return self._unpack(data) if self._sniff else data
+
+    def _unpack(self, data: bytes) -> bytes:
+        if self._first:
+            self._first = False
+            if data[:2] in PACKED:
+                self._inflate = zlib.decompressobj(47)
+        if self._inflate is None:
+            return data
+        try:
+            data = self._inflate.decompress(data, MAX_UNPACKED)
+        except zlib.error:
+            raise ExchangeError("truncated", "the upstream's answer cannot be unpacked") from None
+        if self._inflate.unconsumed_tail:
+            raise ExchangeError("retryable", "the upstream's answer is packed too tightly")
+        return data
+
+
+def _nothing_came(error: aiohttp.ClientError) -> bool:
+    """No byte of an answer was received: safe to send again on a fresh connection."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return isinstance(error.message, str)  # else it is the part of a head that came
+    return isinstance(error, aiohttp.ClientOSError)
+
+
+def _failure(error: aiohttp.ClientError, *, begun: bool = False) -> ExchangeError:
+    """aiohttp's exceptions as outcome classes. The messages name no address and no secret."""
+    if begun:
+        return ExchangeError("truncated", "the upstream broke off its answer")
+    if isinstance(error, aiohttp.InvalidURL):
+        return ExchangeError("fatal", "the route makes a URL that is not one")
+    if isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError):
+        return ExchangeError("connect", "no connection to the upstream")
+    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
+        return ExchangeError("retryable", "the upstream closed the connection without an answer")
+    return ExchangeError("retryable", "the upstream's answer is not HTTP")
