@@ -33,7 +33,7 @@ from engine.wire import Record, dumps
 
 from .contents import kind_of
 from .names import NAME
-from .signatures import read_signature, standard
+from .signatures import signed, standard
 
 MakeId = Callable[[], str]
 Fields = dict[str, object]
@@ -219,15 +219,13 @@ class StreamDecoder:
     def _think(self, text: str, signature: str, out: list[Event]) -> None:
         if signature:
             self._close(out)
-            own, origin = read_signature(signature)
-            self._whole(Reasoning(text, signature=own, origin=origin), out)
+            self._whole(signed(signature, Reasoning(text)), out)
         elif text:
             self._begin(Reasoning, Reasoning(origin=NAME), out)
             out.append(ReasoningDelta(self._at, text))
 
     def _sign(self, signature: str, alone: bool, out: list[Event]) -> None:
-        own, origin = read_signature(signature)
-        thought = Reasoning(signature=own, origin=origin)
+        thought = signed(signature, Reasoning())
         if alone:
             thought.extras["text"] = ""
         self._whole(thought, out)
