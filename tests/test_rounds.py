@@ -54,6 +54,21 @@ async def test_calls_of_the_clients_tools_are_not() -> None:
     assert rounds.called().others
 
 
+async def test_calls_that_the_model_made_up_stop_here_where_all_names_are_known() -> None:
+    rounds, sink = begun()
+    rounds.theirs = {"own"}
+    made_up = ToolCall("c3", "web_search", "")
+    await rounds.send([*call(0, made_up), *call(1, ToolCall("c2", "own", ""))])
+    assert call(0, ToolCall("c2", "own", "")) == sink.events
+    assert ["web_search"] == [found.name for found in rounds.called().own]
+
+
+async def test_a_blank_text_before_a_call_does_not_go_back() -> None:
+    rounds, _ = begun()
+    await rounds.send([*text("\n\n"), *call(1)])
+    assert Message("assistant", [FILLED]) == rounds.onward(None, "anthropic_messages")
+
+
 async def test_blocks_count_on_through_rounds_and_what_is_shown() -> None:
     rounds, sink = begun()
     await rounds.send([*text("Wait."), *call(1)])
