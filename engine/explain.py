@@ -224,6 +224,10 @@ def _notes(
         f"connect {spec.timeouts.connect:g} s, first event {spec.timeouts.first_byte:g} s",
         f"between events {spec.timeouts.idle:g} s",
     ]
+    if spec.request is not None and spec.request.frames is not None:
+        notes.append(
+            "the body is put into a length-prefixed frame (request.frames), not shown here"
+        )
     asks = ((name, spec.values[name].ask) for name in route.wanted if name in spec.values)
     notes += [f"values.{name}: {ask.model} is asked first" for name, ask in asks if ask]
     if fetched:

@@ -35,7 +35,7 @@ ELSEWHERE = {
     "dialects/openai_responses/items.py": "tests/dialects/openai_responses/test_parse.py",
     "dialects/openai_responses/turns.py": "tests/dialects/openai_responses/test_render.py",
     "dialects/frames.py": "tests/dialects/openai_chat/test_tap.py",
-    "dialects/marks.py": "tests/dialects/test_rows.py",
+    "dialects/marks.py": "tests/dialects/test_row_requests.py",
     "parsers/bounds.py": "tests/parsers/test_parsers.py",
     "parsers/prefixed.py": "tests/parsers/test_frames.py",
     "ports.py": "tests/kit.py",  # protocols only

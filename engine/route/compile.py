@@ -19,6 +19,7 @@ from engine.auth.pool import Roster
 from engine.dialects import DIALECTS
 from engine.errors import ConfigError, Problem
 from engine.options import OMIT, Condition, Env
+from engine.parsers.frames import framing
 from engine.transform import METHODS
 from engine.wire import HttpRequest, dumps
 
@@ -482,6 +483,8 @@ class _Compiler:
 
 def _plan(spec: RouteSpec, request: RequestSpec) -> Plan:
     plan = compile_request(request, spec.base_url or "", spec.upstream.headers, "POST")
+    if request.frames is not None:
+        return dataclasses.replace(plan, frame=framing(request.frames))
     return plan if request.websocket is None else socket_plan(plan)
 
 

@@ -24,7 +24,10 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A request, compiled. `render(env)` gives it; `body` alone may be replaced by the caller."""
+    """A request, compiled. `render(env)` gives it; `body` alone may be replaced by the caller.
+
+    frame   puts the body into a frame; what is only shown stays as it is
+    """
 
     method: str
     url: Callable[[Env], str]
@@ -32,16 +35,17 @@ class Plan:
     headers: Callable[[Env], Pairs]
     body: Callable[[Env], tuple[bytes, str]] | None
     timeout: float | None
+    frame: Callable[[bytes], bytes] | None = None
 
     def render(self, env: Env, body: tuple[bytes, str] | None = None) -> HttpRequest:
         """body: (bytes, content type) instead of the route's own."""
-        content = body or (self.body(env) if self.body else (b"", ""))
+        data, kind = body or (self.body(env) if self.body else (b"", ""))
         headers = self.headers(env)
-        if content[1] and not any(name.lower() == "content-type" for name, _ in headers):
-            headers = (("Content-Type", content[1]), *headers)
-        return HttpRequest(
-            self.method, self.url(env), headers, self.query(env), content[0], self.timeout
-        )
+        if kind and not any(name.lower() == "content-type" for name, _ in headers):
+            headers = (("Content-Type", kind), *headers)
+        if self.frame is not None and "_mask" not in env:
+            data = self.frame(data)
+        return HttpRequest(self.method, self.url(env), headers, self.query(env), data, self.timeout)
 
     def quick(
         self,
@@ -58,6 +62,7 @@ class Plan:
         if cookies:
             headers = (*headers, ("Cookie", "; ".join(f"{n}={v}" for n, v in cookies)))
         query = self.query(env)
+        body = body if self.frame is None else self.frame(body)
         return HttpRequest(self.method, self.url(env), headers, query + queries, body, self.timeout)
 
 

@@ -27,6 +27,7 @@ from engine.options import (
     Tree,
     option,
 )
+from engine.parsers.frames import Frames
 
 from .answer_spec import CLASSES, ErrorsSpec, ResponseSpec, StreamSpec
 from .media_spec import MediaSpec
@@ -177,6 +178,11 @@ class WebsocketSpec:
 class RequestSpec(HttpSpec):
     AT_MOST_ONE: ClassVar[tuple[str, ...]] = ("json", "form", "multipart", "raw", "websocket")
 
+    frames: Frames | None = option(
+        None,
+        "the body goes as one length-prefixed frame, as Connect-RPC wants it",
+        example={"flags": True},
+    )
     websocket: WebsocketSpec | None = option(
         None, "the call is a conversation over a websocket, opened at `path` or `url`"
     )

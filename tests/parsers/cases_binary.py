@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 from collections.abc import Callable
 from typing import Any, Literal
@@ -82,7 +83,45 @@ SOCKET = [
     ),
 ]
 
+PACKED = gzip.compress(JSON_A, mtime=0)
+BAD_GZIP = "FramingError: a compressed frame cannot be unpacked"
+
 FRAMES = [
+    Case(
+        "compressed frames, the last of them too",
+        frames(flags=True),
+        connect(PACKED, 1) + connect(gzip.compress(b"{}", mtime=0), 3),
+        [rec(JSON_A, "0"), rec(b"{}", "2")],
+        frames=2,
+    ),
+    Case(
+        "a flag of the same bit and no gzip",
+        frames(flags=True),
+        connect(b"{}", 1) + connect(PACKED, 2),
+        [rec(b"{}", "1"), rec(PACKED, "2")],
+    ),
+    Case("gzip without flags", frames(), u32(PACKED), [rec(PACKED)]),
+    Case(
+        "gzip that is broken",
+        frames(flags=True),
+        connect(b"{}") + connect(PACKED[:12] + b"\xff\xff" + PACKED[14:], 1),
+        [rec(b"{}", "0")],
+        fault=BAD_GZIP,
+    ),
+    Case("gzip that is cut", frames(flags=True), connect(PACKED[:-9], 1), [], fault=BAD_GZIP),
+    Case(
+        "gzip that is as large as a frame may be",
+        frames(flags=True, limit=100),
+        connect(gzip.compress(b"x" * 100, mtime=0), 1),
+        [rec(b"x" * 100, "0")],
+    ),
+    Case(
+        "gzip that is larger",
+        frames(flags=True, limit=100),
+        connect(gzip.compress(b"x" * 101, mtime=0), 1),
+        [],
+        fault=TOO_LARGE.format(100),
+    ),
     Case(
         "Connect-RPC",
         frames(flags=True),

@@ -160,6 +160,8 @@ def _assistant(turn: Message, lost: list[str]) -> list[object]:
     item: object = None  # what the open message said of itself
     for part in turn.parts:
         if isinstance(part, Text | Refusal):
+            if not part.text and turn.dialect != NAME:
+                continue
             said = part.extras.get("item") if isinstance(part, Text) else item
             if out and item is not None and said is item:
                 out[-1]["content"].append(_said(part))  # type: ignore[index]
