@@ -235,9 +235,6 @@ class Exchange:
         )
         if not outcome.login:
             self.keyring.storms.report(self.route, cls)
-        if error is None and not outcome.passed and outcome.whole is None:
-            asked, model = self.call.asked, self.call.offer.model.upstream
-            self.keyring.factors.learn(self.route.name, model, asked.chat, outcome.usage)
         self.ports.observer.saw(
             "attempt",
             route=self.route.name,
