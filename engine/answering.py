@@ -62,7 +62,7 @@ class Answering:
         else:
             assert self._joined is not None
             assert seen.said is not None
-            await self._joined.onward(outcome.usage)
+            self._joined.onward(outcome.usage)
             self._asked = self._asked or call.asked
             chat = self._asked.chat
             chat = dataclasses.replace(

@@ -91,27 +91,29 @@ class Rounds:
         """Of all rounds: every one was paid for, what it read, too."""
         return summed([*self._spent, last]) if self._spent else last
 
-    async def show(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """A word on what is going on, between two rounds."""
         if self._next == self._before:
             self._next += 1
-            await self._sink.send([Open(self._before, Reasoning())])
-        await self._sink.send([ReasoningDelta(self._before, text)])
+            self._sink.send([Open(self._before, Reasoning())])
+        self._sink.send([ReasoningDelta(self._before, text)])
 
-    async def shown(self) -> None:
+    def shown(self) -> None:
         """Nothing more is shown before the next round."""
         if self._next > self._before:
-            await self._sink.send([Close(self._before)])
+            self._sink.send([Close(self._before)])
         self._before = self._next
 
     # ---- the Sink ----
 
-    async def send(self, events: list[Event]) -> None:
+    def send(self, events: list[Event]) -> bool:
         self._folder.feed(events)
         out = [told for event in events if (told := self._told(event)) is not None]
         self._content = self._content or any(isinstance(event, CONTENT) for event in out)
-        if out:
-            await self._sink.send(out)
+        return bool(out) and self._sink.send(out)
+
+    async def drained(self) -> None:
+        await self._sink.drained()
 
     def _told(self, event: Any) -> Event | None:
         """What the client sees of an event."""
@@ -131,7 +133,7 @@ class Rounds:
         number = self._blocks[block]
         return event if number == block else replace(event, block=number)  # type: ignore[no-any-return]
 
-    async def forward(self, data: bytes, content: bool) -> None:
+    def forward(self, data: bytes, content: bool) -> bool:
         raise AssertionError("what passes through has no rounds")
 
     async def whole(self, body: bytes) -> None:

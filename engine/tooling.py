@@ -82,7 +82,7 @@ class Tooling:
         gate = asyncio.Semaphore(self.spec.parallel)
         async with asyncio.TaskGroup() as group:
             work = [group.create_task(self._one(call, asked, gate)) for call in calls]
-        await self.sink.shown()
+        self.sink.shown()
         results = [sayable(Message("tool", [task.result()]), dialect) for task in work]
         chat = asked.chat
         chat = replace(chat, messages=[*chat.messages, turn, *results])
@@ -123,21 +123,21 @@ class Tooling:
     async def _one(self, call: ToolCall, asked: Asked, gate: asyncio.Semaphore) -> ToolResult:
         tool = self._own.get(call.name)
         if tool is None:
-            return await self._refused(call, asked)
+            return self._refused(call, asked)
         async with gate:
-            await self._show(f"Calling {tool.name} of {tool.server}.\n")
+            self._show(f"Calling {tool.name} of {tool.server}.\n")
             begun = self._ports.clock.monotonic()
             answer = await self._answer(tool, call)
             seconds = self._ports.clock.monotonic() - begun
         said = "answered" if answer.outcome == "ok" else f"failed ({answer.outcome})"
-        await self._show(f"{tool.name} {said}.\n")
+        self._show(f"{tool.name} {said}.\n")
         self._saw(call, asked, answer, tool, seconds)
         return ToolResult(call.id, answer.parts, answer.outcome != "ok", call.name)
 
-    async def _refused(self, call: ToolCall, asked: Asked) -> ToolResult:
+    def _refused(self, call: ToolCall, asked: Asked) -> ToolResult:
         """A tool that nobody offered: the model is told so."""
         answer = ToolAnswer([Text(f"there is no tool `{call.name}` here")], "refused")
-        await self._show(f"{call.name} was called, and there is no such tool.\n")
+        self._show(f"{call.name} was called, and there is no such tool.\n")
         self._saw(call, asked, answer, ServerTool("", call.name, "", None), 0.0)
         return ToolResult(call.id, answer.parts, True, call.name)
 
@@ -164,9 +164,9 @@ class Tooling:
         limit = float(self.spec.timeout)
         return await self._ports.tools.call(tool.server, tool.name, arguments, limit)
 
-    async def _show(self, text: str) -> None:
+    def _show(self, text: str) -> None:
         if self.spec.show == "reasoning":
-            await self.sink.show(text)
+            self.sink.show(text)
 
 
 def sayable(result: Message, dialect: Dialect | None) -> Message:

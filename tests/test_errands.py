@@ -86,9 +86,12 @@ async def test_a_failure_is_told_with_its_class() -> None:
 
 async def test_its_sink_takes_no_chat() -> None:
     sink = Collected()
-    for wrong in (sink.send([]), sink.forward(b"", True), sink.finish(Finish("stop"), None)):
-        with pytest.raises(AssertionError):
-            await wrong
+    with pytest.raises(AssertionError):
+        sink.send([])
+    with pytest.raises(AssertionError):
+        sink.forward(b"", True)
+    with pytest.raises(AssertionError):
+        await sink.finish(Finish("stop"), None)
     with pytest.raises(AssertionError):
         await sink.end()
 

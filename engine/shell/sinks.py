@@ -115,9 +115,13 @@ class PlainSink:
         self._begun = self._now()
         self._spoke: float | None = None
 
-    async def send(self, events: list[Event]) -> None:
+    def send(self, events: list[Event]) -> bool:
         self._spoke = self._spoke or self._now()
         self._folded().feed(events)
+        return False
+
+    async def drained(self) -> None:
+        """Nothing was sent yet."""
 
     def _folded(self) -> Folder:
         if self.folder is None:
@@ -132,7 +136,7 @@ class PlainSink:
         self.client.retries += 1
         self.folder = None
 
-    async def forward(self, data: bytes, content: bool) -> None:
+    def forward(self, data: bytes, content: bool) -> bool:
         raise AssertionError("a whole answer is never forwarded in pieces")
 
     async def whole(self, body: bytes) -> None:
@@ -209,7 +213,7 @@ class StreamSink:
         if self.folder is not None:
             self.folder = Folder()
 
-    async def send(self, events: list[Event]) -> None:
+    def send(self, events: list[Event]) -> bool:
         if self.folder is not None:
             self.folder.feed(events)
         if self._counts:
@@ -219,11 +223,10 @@ class StreamSink:
         if not self.committed:
             self._held += events
             if _CONTENT.isdisjoint(map(type, events)):
-                return
+                return False
             self._commit()
             events = self._beginning()
-        if self._put(self.encoder.feed(events)):
-            await self._drained()
+        return self._put(self.encoder.feed(events))
 
     def _commit(self) -> None:
         self.committed = True
@@ -236,16 +239,15 @@ class StreamSink:
         self._held = []
         return [Start(client.asked.id, client.model, client.created), *held]
 
-    async def forward(self, data: bytes, content: bool) -> None:
+    def forward(self, data: bytes, content: bool) -> bool:
         self._passed = True
         if not self.committed:
             self._waiting.append(data)
             if not content:
-                return
+                return False
             self._commit()
             data, self._waiting = b"".join(self._waiting), []
-        if self._put(data):
-            await self._drained()
+        return self._put(data)
 
     async def whole(self, body: bytes) -> None:
         raise AssertionError("a stream is never sent as one document")
@@ -298,9 +300,9 @@ class StreamSink:
 
     async def _write(self, data: bytes, *, last: bool = False) -> None:
         if self._put(data, last):
-            await self._drained()
+            await self.drained()
 
-    async def _drained(self) -> None:
+    async def drained(self) -> None:
         if self._reply is not None:
             await self._reply.drain()
 
