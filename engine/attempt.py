@@ -326,13 +326,15 @@ class Attempt:
             events = pipeline.finish()
             if events and self.events.tell(events):
                 await self.sink.drained()
-        verdict = pipeline.verdict()
+        verdict, offer = pipeline.verdict(), self.call.offer
+        outcome.usage = counted(pipeline.usage, offer.profile)
         if isinstance(verdict, Finish):
             outcome.finish = verdict
+            name, chat = self.route.name, self.call.asked.chat
+            self.keyring.factors.learn(name, offer.model.upstream, chat, outcome.usage)
         else:
             outcome.error = verdict
         outcome.cause = pipeline.cause or (failure.__cause__ if failure else None)
-        outcome.usage = counted(pipeline.usage, self.call.offer.profile)
         outcome.state = pipeline.state
         outcome.unmatched = dict(pipeline.unmatched)
         self.order.finish(outcome.finish)

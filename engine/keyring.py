@@ -19,6 +19,7 @@ from typing import Any, Self
 from .auth.accounts import NOBODY, Account
 from .cleanups import PREFIX, Cleanups, Job, Try, is_kept
 from .conversing import Driver, no_answer
+from .counting import Factors
 from .errors import ExchangeError
 from .gates import Gates
 from .kept import Place, obtain
@@ -95,6 +96,7 @@ class Keyring:
     tasks: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     flights: set[asyncio.Task[None]] = field(default_factory=set)
     skews: Skews = field(default_factory=Skews)
+    factors: Factors = field(default_factory=Factors)
     storms: Storms = field(init=False)
     logging_in: set[str] = field(default_factory=set)
     answer: Callable[..., Awaitable[str]] = no_answer

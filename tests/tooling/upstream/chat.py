@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .words import INPUT, OUTPUT, Body, Heard, Say, Turn, none_owed, owe, seal, sse
+from .words import OUTPUT, Body, Heard, Say, Turn, none_owed, owe, seal, sse
 
 ROUTE = "dialect: openai_chat\nbase_url: %URL%/v1\n"
 PATH = "/v1/chat/completions"
 HEAD = {"id": "c1", "created": 1, "model": "m"}
-USAGE = {"prompt_tokens": INPUT, "completion_tokens": OUTPUT, "total_tokens": INPUT + OUTPUT}
+
+
+def _usage(say: Say) -> Body | None:
+    counts = {"prompt_tokens": say.read, "completion_tokens": OUTPUT}
+    return {**counts, "total_tokens": say.read + OUTPUT} if say.read else None
 
 
 def hear(body: Body, path: str) -> Heard:
@@ -52,7 +56,7 @@ def whole(say: Say, n: int) -> Body:
     if say.calls:
         message["tool_calls"] = _calls(say, n)
     choice = {"index": 0, "message": message, "finish_reason": say.reason}
-    return {"object": "chat.completion", **HEAD, "choices": [choice], "usage": USAGE}
+    return {"object": "chat.completion", **HEAD, "choices": [choice], "usage": _usage(say)}
 
 
 def frames(say: Say, n: int) -> Iterator[str]:
@@ -70,7 +74,7 @@ def frames(say: Say, n: int) -> Iterator[str]:
         rest = {"arguments": call["function"]["arguments"]}
         yield chunk({"tool_calls": [{"index": at, "function": rest}]})
     yield chunk({}, say.reason)
-    yield chunk({}, usage=USAGE)
+    yield chunk({}, usage=_usage(say))
     yield "data: [DONE]\n\n"
 
 

@@ -20,6 +20,7 @@ class Say:
     cut      the connection breaks off behind the text
     silent   nothing comes at all, until the gateway leaves
     endless  the text never ends
+    read     tokens of the prompt; of 0 Chat Completions say nothing
     """
 
     text: str = ""
@@ -30,6 +31,7 @@ class Say:
     thought: str = ""
     silent: bool = False
     endless: bool = False
+    read: int = INPUT
 
     @property
     def reason(self) -> str:
