@@ -62,12 +62,12 @@ def _inside(spec: Any) -> Iterator[Any]:
     waiting = [spec]
     while waiting:
         value = waiting.pop()
-        kind = type(value)
+        kind: type = type(value)
         if kind is dict:
             waiting += reversed(value.values())
         elif kind is list or kind is tuple:
             waiting += reversed(value)
-        elif (names := _names(kind)) is None:
+        elif (names := _names(kind)) is None:  # type: ignore[arg-type] # types can be hashed
             yield value
         elif names:
             waiting += [getattr(value, name) for name in reversed(names)]
