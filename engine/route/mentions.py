@@ -67,7 +67,7 @@ def _inside(spec: Any) -> Iterator[Any]:
             waiting += reversed(value.values())
         elif kind is list or kind is tuple:
             waiting += reversed(value)
-        elif (names := _names(kind)) is None:  # type: ignore[arg-type] # types can be hashed
+        elif (names := _names(kind)) is None:
             yield value
         elif names:
             waiting += [getattr(value, name) for name in reversed(names)]
