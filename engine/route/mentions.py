@@ -7,16 +7,18 @@ value that nobody reads is not fetched, a field of the request that nobody reads
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
 from engine.options import Condition, Template, Tree
 
 from .nodes import Node
+from .pieces import NAMES
 from .places import Way, find
 from .sourcing import parts_of
-from .spec import ValueSpec
+from .spec import HttpSpec, RouteSpec, ValueSpec
+from .stages import Stage
 from .template import Roots
 from .values import ValuePlan
 from .view import FIELDS
@@ -32,7 +34,9 @@ def roots_of(tree: Node) -> Roots:
     session = tree.get("session")
     state = session.get("state") if session else None
     named = frozenset(state.value) if state is not None and state.kind == "map" else frozenset()
+    media: Roots = {"media": NAMES} if _uploads(tree) else {}
     return {
+        **media,
         "req": frozenset(FIELDS),
         "model": frozenset({"id", "upstream", "max_output"}),
         "account": parts_of(tree),
@@ -48,6 +52,13 @@ def _set(tree: Node, *ways: Way) -> frozenset[str]:
     lists = [node for node in (find(tree, way) for way in ways) if node.kind == "list"]
     sets = [item.get("set") for node in lists for item in node.value]
     return frozenset(name for node in sets if node and node.kind == "map" for name in node.value)
+
+
+def _uploads(tree: Node) -> bool:
+    """Whether some value has one for each picture or file."""
+    values = tree.get("values")
+    items = values.value.values() if values is not None and values.kind == "map" else ()
+    return any(item.kind == "map" and item.get("each") is not None for item in items)
 
 
 def mentioned(spec: Any) -> Iterator[str]:
@@ -86,6 +97,13 @@ def _names(kind: type) -> tuple[str, ...] | None:
 def without_cleanups(values: Mapping[str, ValueSpec]) -> dict[str, ValueSpec]:
     """The values as requests need them: what only a clean-up reads is not fetched for it."""
     return {name: dataclasses.replace(value, cleanup=None) for name, value in values.items()}
+
+
+def asked_for(spec: RouteSpec, request: HttpSpec, stages: Iterable[Stage]) -> frozenset[str]:
+    """Every dotted name that the templates of a request read."""
+    staged = [(stage.options, stage.when) for stage in stages]
+    asked = dataclasses.replace(spec, values=without_cleanups(spec.values))
+    return frozenset(mentioned((asked, request, staged)))
 
 
 def mentioned_templates(spec: Any) -> Iterator[Template]:
