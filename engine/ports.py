@@ -6,7 +6,7 @@ The shell implements them (`engine/shell/`); fixtures implement some of them ane
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from random import Random
@@ -50,9 +50,25 @@ class Answer(Protocol):
     reused: bool
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        """Give each chunk to `take` as it arrives, until it says True. False: the answer is over.
+
+        What `take` raises is raised here. It runs in the callback of the read: no task is woken
+        for a chunk.
+        """
+        ...
+
     async def read(self, limit: int) -> bytes:
         """The rest, whole; at most `limit` bytes, else ExchangeError."""
         ...
+
+
+async def pumped(chunks: AsyncIterator[bytes], take: Callable[[bytes], bool]) -> bool:
+    """`Answer.pump` of an answer that has nothing better than its iterator."""
+    async for data in chunks:
+        if take(data):
+            return True
+    return False
 
 
 class Talk(Protocol):
@@ -300,16 +316,23 @@ class Sink(Protocol):
         """Headers that the upstream's answer brought, for the client's."""
         ...
 
-    async def send(self, events: list[Event]) -> None:
-        """Content events, numbered. The first ones commit. Awaiting it is the back-pressure."""
+    def send(self, events: list[Event]) -> bool:
+        """Content events, numbered. The first ones commit. True: wait for the client, `drained`."""
+        ...
+
+    async def drained(self) -> None:
+        """Wait until the client has read most of what it was sent: the back-pressure."""
         ...
 
     def restart(self) -> None:
         """A new attempt begins: what was held back of the last one is forgotten."""
         ...
 
-    async def forward(self, data: bytes, content: bool) -> None:
-        """Bytes of the same dialect. They wait until some of them hold content, which commits."""
+    def forward(self, data: bytes, content: bool) -> bool:
+        """Bytes of the same dialect. They wait until some of them hold content, which commits.
+
+        True: wait for the client, `drained`.
+        """
         ...
 
     async def whole(self, body: bytes) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from .errors import ExchangeError
 from .fixtures import ExchangeSpec, Fixture, FrameSpec, Matcher
 from .parsers.websocket import encoded
-from .ports import Line, Page, Talk, Unfetched, Upstream
+from .ports import Line, Page, Talk, Unfetched, Upstream, pumped
 from .route.reach import Reach
 from .staged import StagedClock
 from .wire import PACKED, HttpRequest, HttpResponse, SocketMessage
@@ -171,6 +171,9 @@ class Playing:
         if self._end == "stall":
             await self._recorded.clock.stall()
         raise StopAsyncIteration
+
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        return await pumped(self, take)
 
     async def read(self, limit: int) -> bytes:
         return b"".join([chunk async for chunk in self])

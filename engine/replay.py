@@ -93,17 +93,22 @@ class Recorder:
             events = [Start(self.call.asked.id), *events]
         return self.encoder.feed(events)
 
-    async def send(self, events: list[Event]) -> None:
+    def send(self, events: list[Event]) -> bool:
         self.committed = self.committed or (
             self.call.wants_stream and any(isinstance(event, CONTENT) for event in events)
         )
         self.folder.feed(events)
         if self.call.wants_stream:
             self.seen.raw += self._encode(events)
+        return False
 
-    async def forward(self, data: bytes, content: bool) -> None:
+    async def drained(self) -> None:
+        """Nobody is kept waiting."""
+
+    def forward(self, data: bytes, content: bool) -> bool:
         self.passed.append(data)
         self.committed = self.committed or content
+        return False
 
     async def whole(self, body: bytes) -> None:
         self._saw(read_answer(self.call.dialect, 200, body, stream=False))

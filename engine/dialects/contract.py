@@ -148,6 +148,7 @@ class Dialect:
     by_url          whether it takes this picture or file by its http URL
     tap             makes the watcher of a stream that passes through; None: it never does
     check_whole     the same for a whole answer
+    resumable       a request whose answer is sent back as it came, before its client has seen it
     signs           its thinking has signatures, without which a later request may be refused
     embed           a client's request for embeddings, where clients of the dialect ask for some
     limits, schemas  names, ids and JSON Schema of tools, as far as foreign ones must be changed
@@ -190,6 +191,7 @@ class Dialect:
     limits: Limits = Limits()
     schemas: SchemaProfile = "jsonschema"
     signs: bool = False
+    resumable: Callable[[ChatRequest, Profile], ChatRequest] = lambda request, profile: request
 
     def refusal(self, error: RequestError, request_id: str = "") -> tuple[int, bytes]:
         """Status and body for a request that is not served."""

@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from tests.upstreams.connect_chat import ConnectChat, Turn, envelope, running
-from tests.upstreams.front import HELLO, Front, front
+from tests.upstreams.front import HELLO, Front, front, streamed
 
 MODEL = "connect-chat"
 QUICK = "retry: { attempts: 2, backoff: { initial: 10ms } }\n"
@@ -29,27 +29,13 @@ async def chat(
             yield service, made
 
 
-async def streamed(on: Front) -> tuple[str, str]:
-    """Text and finish reason of a streamed answer; what came before an error, and the error."""
-    text, reason = "", ""
-    try:
-        async for chunk in await on.openai.chat.completions.create(
-            model=MODEL, messages=HELLO, stream=True
-        ):
-            text += chunk.choices[0].delta.content or ""
-            reason = chunk.choices[0].finish_reason or reason
-    except openai.APIError as error:
-        reason = f"error: {error.message}"
-    return text, reason
-
-
 @pytest.mark.parametrize("packed", [False, True])
 async def test_chats_streamed_and_not(tmp_path: Path, packed: bool) -> None:
     async with chat(tmp_path, Turn(thought="They greet.", packed=packed)) as (service, on):
         whole = await on.openai.chat.completions.create(
             model="connect-chat-thinking", messages=HELLO
         )
-        assert await streamed(on) == ("Good day.", "stop")
+        assert await streamed(on, MODEL) == ("Good day.", "stop")
     message = whole.choices[0].message
     assert (message.content, whole.choices[0].finish_reason) == ("Good day.", "stop")
     assert (message.model_extra or {})["reasoning_content"] == "They greet."
@@ -83,7 +69,7 @@ async def test_the_trailer_tells_what_failed(tmp_path: Path, code: str, status: 
     async with chat(tmp_path, turn) as (_, on):
         with pytest.raises(openai.APIStatusError) as caught:
             await on.ask(MODEL)
-        assert (await streamed(on))[1].startswith("error: ")
+        assert (await streamed(on, MODEL))[1].startswith("error: ")
     assert caught.value.status_code == status
 
 
@@ -117,7 +103,7 @@ async def test_what_fails_in_the_midst_is_an_error_behind_the_text(
     tmp_path: Path, turn: Turn, words: str
 ) -> None:
     async with chat(tmp_path, turn) as (_, on):
-        text, reason = await streamed(on)
+        text, reason = await streamed(on, MODEL)
     assert text == "Good day."
     assert words in reason
 

@@ -164,10 +164,15 @@ class StreamDecoder:
     # ---- a candidate ----
 
     def _candidate(self, candidate: Fields, out: list[Event]) -> None:
-        for part in _list(_fields(candidate.get("content")).get("parts")):
-            if isinstance(part, dict):
-                self._part(part, out)
-        self._cite(candidate, out)
+        parts = [part for part in _list(_fields(candidate.get("content")).get("parts"))
+                 if isinstance(part, dict)]  # fmt: skip
+        last = max((at for at, part in enumerate(parts) if _speaks(part)), default=-1)
+        if last < 0:  # the sources belong to the text before: nothing of it follows any more
+            self._cite(candidate, out)
+        for at, part in enumerate(parts):
+            self._part(part, out)
+            if at == last:
+                self._cite(candidate, out)
         raw = _text(candidate.get("finishReason"))
         if not raw or raw == "FINISH_REASON_UNSPECIFIED":
             return
@@ -258,6 +263,10 @@ class StreamDecoder:
             notes = [*_grounding(_fields(candidate.get("groundingMetadata"))),
                      *_sources(_fields(candidate.get("citationMetadata")))]  # fmt: skip
             out += [CitationDelta(self._at, note) for note in notes]
+
+
+def _speaks(part: Fields) -> bool:
+    return bool(part.get("text")) and part.get("thought") is not True
 
 
 def _media(data: Fields) -> Media:

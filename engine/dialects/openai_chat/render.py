@@ -35,6 +35,7 @@ from engine.dialects.foreign import (
     settle_system,
 )
 from engine.dialects.profile import PROFILE, Profile
+from engine.dialects.searching import OPTIONS
 from engine.errors import RequestError
 
 from .parse import SPELLINGS, read_format
@@ -57,8 +58,12 @@ def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict
         body |= {k: v for k, v in request.extras.items() if k not in SPELLINGS}
     else:
         body |= foreign_extras(request, profile, dropped)
-    if request.tools:
-        body["tools"] = tools(request.tools)
+    search = [tool for tool in request.tools if tool.name == OPTIONS and tool.kind == "hosted"]
+    if search:
+        body[OPTIONS] = search[0].raw
+    offered = [tool for tool in request.tools if tool not in search]
+    if offered:
+        body["tools"] = tools(offered)
         _set(body, "tool_choice", request.tool_choice and tool_choice(request.tool_choice))
         _set(body, "parallel_tool_calls", request.parallel)
     _sampling(body, request, own or "top_k" in profile.forward_extras, dropped)

@@ -92,4 +92,5 @@ DIALECT = Dialect(
     headers=("openai-beta",),
     limits=Limits(ids=Rule(most=64)),
     signs=True,
+    resumable=render.resumable,
 )
