@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from engine.options import Condition, Template, Tree
@@ -60,19 +61,37 @@ def _uploads(tree: Node) -> bool:
     return any(item.kind == "map" and item.get("each") is not None for item in items)
 
 
-def mentioned(value: Any) -> Iterator[str]:
+def mentioned(spec: Any) -> Iterator[str]:
     """Every dotted name that templates and conditions inside a spec read."""
-    if isinstance(value, Template | Condition | Tree):
-        yield from value.mentions
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from mentioned(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from mentioned(item)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Node):
-        for item in dataclasses.fields(value):
-            yield from mentioned(getattr(value, item.name))
+    for value in _inside(spec):
+        if isinstance(value, Template | Condition | Tree):
+            yield from value.mentions
+
+
+def _inside(spec: Any) -> Iterator[Any]:
+    """What is compiled of a spec: its templates, conditions and trees, in order."""
+    waiting = [spec]
+    while waiting:
+        value = waiting.pop()
+        kind: type = type(value)
+        if kind is dict:
+            waiting += reversed(value.values())
+        elif kind is list or kind is tuple:
+            waiting += reversed(value)
+        elif (names := _names(kind)) is None:
+            yield value
+        elif names:
+            waiting += [getattr(value, name) for name in reversed(names)]
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...] | None:
+    """The fields of a dataclass to look into; None: values of this kind are what is looked for."""
+    if issubclass(kind, Template | Condition | Tree):
+        return None
+    if not dataclasses.is_dataclass(kind) or issubclass(kind, Node):
+        return ()
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def without_cleanups(values: Mapping[str, ValueSpec]) -> dict[str, ValueSpec]:
@@ -87,16 +106,9 @@ def asked_for(spec: RouteSpec, request: HttpSpec, stages: Iterable[Stage]) -> fr
     return frozenset(mentioned((asked, request, staged)))
 
 
-def mentioned_templates(value: Any) -> Iterator[Template]:
+def mentioned_templates(spec: Any) -> Iterator[Template]:
     """Every template inside a spec."""
-    if isinstance(value, Template):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from mentioned_templates(item)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Node):
-        for field_ in dataclasses.fields(value):
-            yield from mentioned_templates(getattr(value, field_.name))
+    return (value for value in _inside(spec) if isinstance(value, Template))
 
 
 def value_names(mentions: Iterator[str] | frozenset[str]) -> Iterator[str]:
