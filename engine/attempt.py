@@ -36,6 +36,7 @@ from .route.signing import Signer
 from .route.sniff import sniff
 from .route.template import RenderError
 from .route.view import Asked, view
+from .uploads import UploadError
 from .wire import HttpRequest, HttpResponse, JsonError, loads
 
 ERROR_BODY = 1024**2  # bytes of an error answer that are read
@@ -73,7 +74,7 @@ class Call:
     def turn_to(self, chat: ChatRequest, env: dict[str, object], names: frozenset[str]) -> None:
         """What follows is about this conversation; templates see it so."""
         self.asked = self.asked.with_chat(chat)
-        env["req"] = view(self.asked, names)
+        env["req"], env["_asked"] = view(self.asked, names), self.asked
 
     def release(self) -> None:
         """The answer has begun: what only another attempt would need is let go."""
@@ -243,8 +244,11 @@ class Attempt:
         if name:
             used[name] = await self.keyring.value(route, name, env, line, self.scopes)
             env["account"] = {**self.account.parts, **parts_of(used[name])}
-        if route.wanted:
+        try:
             used |= await self.keyring.values(route, env, line, self.scopes)
+        except UploadError as error:
+            self.outcome.used, self.outcome.login = {**used, **error.used}, False
+            raise
         self.outcome.used = used
         self.outcome.login = False
 

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 from urllib.parse import urlencode
@@ -20,10 +21,12 @@ from .dialects.losses import why
 from .errors import ExchangeError, RequestError
 from .masks import forms
 from .media import pretended
-from .options import Env, Secret
+from .options import OMIT, Blob, Env, Secret
 from .route.route import Offer, Route, shape
 from .route.template import RenderError
+from .route.values import ValuePlan
 from .route.view import Asked, view
+from .uploads import pieces_of
 from .wire import Headers, HttpRequest, SocketMessage, loads
 
 _MASK = re.compile(r"«([^«»]+)»")
@@ -127,7 +130,7 @@ def _offer(route: Route, model: str) -> Offer:
 
 def _value_steps(route: Route, env: dict[str, object]) -> list[Step]:
     """The first request of each value that would be fetched; stand-ins take their place."""
-    steps = []
+    steps: list[Step] = []
     values: dict[str, object] = {}
     env["values"] = values
     for name in route.wanted:
@@ -137,9 +140,28 @@ def _value_steps(route: Route, env: dict[str, object]) -> list[Step]:
         with contextlib.suppress(StopIteration, ExchangeError):
             if plan.asks:
                 continue
+            if plan.each:
+                values[name] = list(_uploads(plan, env, steps))
+                continue
             steps.append(Step(f"values.{name}", next(plan.flow(env))))
         values[name] = _value(f"values.{name}", plan.outputs)
     return steps
+
+
+def _uploads(plan: ValuePlan, env: dict[str, object], steps: list[Step]) -> Iterator[object]:
+    """One request for each picture or file; what its bytes are is told in words."""
+    asked, name = env["_asked"], f"values.{plan.name}"
+    assert isinstance(asked, Asked)
+    for number, piece in enumerate(pieces_of(asked, plan.each).values()):
+        content = piece.view["content"]
+        assert isinstance(content, Blob)
+        told = Blob(repr(content).encode(), content.name, content.mime)
+        own = {**env, "media": {**piece.view, "content": told}}
+        own["found"] = found = _value(f"{name}[{number}]", plan.outputs)
+        steps.append(Step(f"{name}[{number}]", next(plan.flow(own))))
+        made = found if plan.item is None else plan.item.render(own)
+        if made is not OMIT:
+            yield made
 
 
 def _cleanup_steps(route: Route, env: dict[str, object]) -> list[Step]:

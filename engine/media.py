@@ -7,41 +7,34 @@ led. What a thing is, its first bytes say.
 
 from __future__ import annotations
 
-import asyncio
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from .attempt import Call
-from .chat import ChatRequest, Media, Message, Part, ToolResult
+from .chat import ChatRequest, Media, Message, Part, ToolResult, media_parts
 from .dialects.filetypes import heard_type, type_of
 from .dialects.profile import Profile
 from .errors import ExchangeError
 from .ports import Page, Ports, Unfetched
-from .route.reach import MediaPlan
+from .route.reach import FetchPlan
 from .route.route import Route
+from .together import together
 
 AT_ONCE = 4  # fetches of one request
 
 
-def parts_of(messages: Iterable[Message]) -> Iterator[Media]:
-    """All media of a conversation, those in results of tools too."""
-    for message in messages:
-        for part in message.parts:
-            inner = part.parts if isinstance(part, ToolResult) else [part]
-            yield from (each for each in inner if isinstance(each, Media))
-
-
 def wanted(route: Route, profile: Profile, chat: ChatRequest) -> list[Media]:
     """What is to be fetched of a conversation, each URL once."""
-    plan, found = route.media, dict[str, Media]()
+    plan, found = route.media.fetch, dict[str, Media]()
     if plan is None:
         return []
-    for part in parts_of(chat.messages):
+    uploaded = {kind for name in route.wanted for kind in route.values[name].each}
+    for part in media_parts(chat.messages):
         url = part.url if part.data is None else None
         if url is None or not url.lower().startswith(_HTTP):
             continue
-        if plan.always or not route.by_url(part, profile):
+        if plan.always or part.kind in uploaded or not route.by_url(part, profile):
             found.setdefault(url, part)
     return list(found.values())
 
@@ -71,7 +64,7 @@ async def bring_media(route: Route, call: Call, env: dict[str, object], ports: P
 
     Raises ExchangeError (invalid_request) for what is not to be had.
     """
-    plan = route.media
+    plan = route.media.fetch
     if plan is None or call.errand is not None:
         return
     parts = wanted(route, call.offer.profile, call.asked.chat)
@@ -84,7 +77,7 @@ async def bring_media(route: Route, call: Call, env: dict[str, object], ports: P
 
 
 async def _brought(
-    route: Route, plan: MediaPlan, parts: list[Media], ports: Ports
+    route: Route, plan: FetchPlan, parts: list[Media], ports: Ports
 ) -> dict[str, Media]:
     begun = ports.clock.monotonic()
     try:
@@ -112,30 +105,24 @@ def _tell(route: Route, ports: Ports, begun: float, parts: list[Media], outcome:
     )
 
 
-async def _all(parts: list[Media], plan: MediaPlan, ports: Ports) -> dict[str, Media]:
+async def _all(parts: list[Media], plan: FetchPlan, ports: Ports) -> dict[str, Media]:
     """The media by their URLs. The first failure ends it."""
-    places, left, had = asyncio.Semaphore(AT_ONCE), plan.together, dict[str, Media]()
+    left = plan.together
 
-    async def one(number: int, part: Media) -> None:
+    async def one(number: int, part: Media) -> Media:
         nonlocal left
-        async with places:
-            assert part.url is not None
-            try:
-                page = await ports.web.get(part.url, plan.reach)
-                left -= len(page.body)
-                if left < 0:
-                    raise Unfetched("large")
-            except Unfetched as error:
-                raise _refused(error, part, number) from None
-            had[part.url] = _made(part, page, number)
+        try:
+            page = await ports.web.get(part.url or "", plan.reach)
+            left -= len(page.body)
+            if left < 0:
+                raise Unfetched("large")
+        except Unfetched as error:
+            raise _error(error.why, part, number) from None
+        return _made(part, page, number)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for number, part in enumerate(parts, 1):
-                group.create_task(one(number, part))
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-    return had
+    jobs = [partial(one, number, part) for number, part in enumerate(parts, 1)]
+    made = await together(jobs, AT_ONCE)
+    return {part.url or "": each for part, each in zip(parts, made, strict=True)}
 
 
 # Codes of the OpenAI API for pictures by URL (its specification, ResponseErrorCode).
@@ -151,10 +138,6 @@ _WORDS = {
     "large": "it is too large to be fetched",
     "type": "its URL leads to something else",
 }
-
-
-def _refused(error: Unfetched, part: Media, number: int) -> ExchangeError:
-    return _error(error.why, part, number)
 
 
 def _error(why: str, part: Media, number: int) -> ExchangeError:

@@ -226,9 +226,9 @@ class FakeAnswer:
 
     async def __aenter__(self) -> Self:
         self.say = say = self.upstream.next(self.request, self.line)
-        self.upstream.open += 1
         if say.gate is not None:
             await say.gate.wait()
+        self.upstream.open += 1
         if say.error is not None:
             self.upstream.open -= 1
             raise say.error

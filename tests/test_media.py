@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from engine.chat import Media, Message, Text, ToolResult
+from engine.chat import Media, Message, Text, ToolResult, media_parts
 from engine.errors import RequestError
-from engine.media import AT_ONCE, parts_of
+from engine.media import AT_ONCE
 from engine.ports import Page
 from engine.route.reach import Reach
 from engine.route.route import Route
@@ -216,7 +216,7 @@ async def test_a_file_is_what_its_first_bytes_say() -> None:
 def test_media_of_tools_count_too() -> None:
     inner, outer = Media("image", url="b"), Media("file", url="a")
     turns = [Message("user", [Text("x"), outer]), Message("tool", [ToolResult("1", [inner])])]
-    assert [outer, inner] == list(parts_of(turns))
+    assert [outer, inner] == list(media_parts(turns))
 
 
 async def test_a_few_are_fetched_at_once() -> None:

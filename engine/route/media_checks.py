@@ -1,16 +1,18 @@
-"""What a route's `media` means, checked: its hosts are hosts, and what is needed can be told."""
+"""What a route says of media, checked: hosts are hosts, what is needed can be told, and uploads are
+values of a kind that can be kept."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from engine.dialects.profile import PROFILE
 from engine.errors import Problem
 
 from .nodes import Node
-from .places import find, key_mark
+from .places import expressions, find, key_mark, mention_mark
 from .reach import literal, place_of
-from .spec import RouteSpec
+from .spec import RouteSpec, ValueSpec
 
 
 def check_media(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
@@ -42,3 +44,26 @@ def _tells(spec: RouteSpec) -> bool:
     """Whether the dialect, or the profile of some model, says what goes by URL."""
     profiles = (spec.profile, *spec.profiles.values())
     return spec.dialect is not None or any(p.images != PROFILE.images for p in profiles)
+
+
+def wrong_upload(value: ValueSpec) -> str | None:
+    """What is wrong with a value that has `each`, or `item` without it."""
+    if not value.each:
+        return "has an `item` without `each`: there is no list for it"
+    if value.scope == "request":
+        return "is kept for other requests: `each` takes `scope: account`, `session` or `route`"
+    for key in ("refresh_after", "prefetch", "cleanup"):
+        if getattr(value, key):
+            return f"takes `each` or `{key}`, not both"
+    return None
+
+
+def misplaced_media(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
+    """`media` is one picture or file, and only a value with `each` has one."""
+    bare = {name: replace(value, request=None, item=None) if value.each else value
+            for name, value in spec.values.items()}  # fmt: skip
+    for way, mentions in expressions(replace(spec, values=bare)):
+        name = next((m for m in sorted(mentions) if m.partition(".")[0] == "media"), None)
+        if name is not None:
+            message = f"`{name}` is only known in the request and the item of a value with `each`"
+            yield mention_mark(tree, way, name).problem("E302", message)

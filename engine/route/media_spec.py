@@ -14,7 +14,8 @@ class MediaSpec:
 
     fetch: Literal["never", "needed", "always"] = option(
         "never",
-        "whether the engine fetches them; needed: those that the upstream cannot take by URL",
+        "whether the engine fetches them; needed: those that the upstream cannot take by URL, or "
+        "that are uploaded",
     )
     hosts: list[str] = option(
         ["*"],

@@ -117,7 +117,7 @@ def literal(host: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class MediaPlan:
+class FetchPlan:
     """What a route does with media by URL. together: bytes of all that one request has fetched."""
 
     always: bool
@@ -127,11 +127,11 @@ class MediaPlan:
     reach: Reach
 
 
-def media_of(spec: MediaSpec, together: int) -> MediaPlan | None:
+def fetch_of(spec: MediaSpec, together: int) -> FetchPlan | None:
     """None where nothing is ever fetched."""
     if spec.fetch == "never":
         return None
     hosts = tuple(place for text in spec.hosts if (place := place_of(text)))
     internal = tuple(place for text in spec.internal if (place := place_of(text)))
     reach = Reach(hosts, internal, int(spec.largest))
-    return MediaPlan(spec.fetch == "always", spec.most, together, float(spec.timeout), reach)
+    return FetchPlan(spec.fetch == "always", spec.most, together, float(spec.timeout), reach)

@@ -27,7 +27,6 @@ from engine.wire import HttpRequest, HttpResponse, dumps, loads
 
 from .classify import Classifier
 from .pipeline import Pipeline, Road
-from .reach import MediaPlan
 from .render import Pairs, Plan
 from .signing import Signer
 from .spec import RouteSpec
@@ -47,6 +46,7 @@ from .stages import (
     sign,
 )
 from .talking import TalkPlan
+from .unseen import MediaPlan, name_unseen
 from .values import ValuePlan
 from .view import FIELDS, Asked, fingerprint, view
 
@@ -168,9 +168,9 @@ class Route:
     passthrough: bool
     splitter: Callable[[], Splitter] | None
     hosts: tuple[str, ...]
+    media: MediaPlan
     errands: Mapping[str, Plan] = field(default_factory=dict)
     discovery: Discovery | None = None
-    media: MediaPlan | None = None
     warnings: tuple[str, ...] = field(default=())
 
     def __repr__(self) -> str:
@@ -226,6 +226,7 @@ class Route:
             "_ref": self.references,
             "_route": self.name,
             "_profile": offer.profile,
+            "_asked": asked,
             "_now": now,
             "_random": random,
         }
@@ -295,6 +296,8 @@ class Route:
         self, env: dict[str, object], chat: ChatRequest | None, body: bytes | None
     ) -> tuple[bytes, str] | None:
         if self.dialect is None or self.plan.body is not None:
+            if self.media.text_only and chat is not None:
+                name_unseen(chat, self.values, env["values"], _profile(env, self.spec))
             return self._patched(env)
         if body is not None:
             if self.patch is None:
@@ -304,9 +307,7 @@ class Route:
             model = env["model"]
             assert isinstance(model, dict)
             assert chat is not None
-            profile = env.get("_profile", self.spec.profile)
-            assert isinstance(profile, Profile)
-            written = write(self.dialect, chat, model["upstream"], profile)
+            written = write(self.dialect, chat, model["upstream"], _profile(env, self.spec))
             tree = written.body
             env["_undo"] = written.undo
         return dumps(self.patch(tree, env) if self.patch else tree), "application/json"
@@ -373,6 +374,12 @@ def undone(env: Mapping[str, object]) -> list[tuple[Step, None]]:
     undo = env.get("_undo", ())
     assert isinstance(undo, tuple)
     return [(step, None) for step in undo]
+
+
+def _profile(env: Env, spec: RouteSpec) -> Profile:
+    profile = env.get("_profile", spec.profile)
+    assert isinstance(profile, Profile)
+    return profile
 
 
 def _now(env: Env) -> float:

@@ -17,7 +17,7 @@ _PLACE: Way = ("request", "websocket")
 def check_sockets(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
     """Checks of `request.websocket` and of what a route has beside it."""
     socket = spec.request.websocket if spec.request else None
-    framing = spec.stream.format.word if spec.stream and spec.stream.format else None
+    framing = spec.stream.format.name if spec.stream and spec.stream.format else None
     if socket is None:
         if framing == "websocket" and not spec.abstract:
             message = "`stream.format: websocket` reads a websocket: `request.websocket` is missing"

@@ -101,7 +101,9 @@ class HttpSpec:
     headers: dict[str, Template] = option({}, "headers; they win over what a client sent")
     json: Tree | None = option(None, "a JSON body: a tree with templates in it")
     form: dict[str, Template] | None = option(None, "an urlencoded form")
-    multipart: dict[str, Template] | None = option(None, "a multipart form of text fields")
+    multipart: dict[str, Template] | None = option(
+        None, "a multipart form of text fields and files (`media.content`)"
+    )
     raw: Template | None = option(None, "a body of text, as it is")
     timeout: Duration | None = option(None, "limit for this request alone")
     proxy: Template | None = option(
@@ -224,6 +226,14 @@ class ValueSpec:
     on_error: Literal["fail", "skip"] = option(
         "fail", "when it cannot be had: the request fails, or goes on with the value undefined"
     )
+    each: list[Literal["image", "file", "audio", "video"]] = option(
+        [], "kinds of media: each one of the request has a value of its own, as `media` in the "
+        "request, and the value is their list", lone=True,
+    )  # fmt: skip
+    item: Tree | None = option(
+        None, "with `each`: what stands in the list; default: what was found", roots=("found",),
+        example={"type": "file", "id": "{{ found }}"},
+    )  # fmt: skip
     ttl: Duration | TtlSpec | None = option(None, "how long the value is good; default: for ever")
     refresh_before: Duration = option(Duration(0.0), "renewed this long before it expires")
     prefetch: bool = option(False, "fetched when the route is loaded, not at the first request")

@@ -93,7 +93,8 @@ class Conversation(Open):
         if transport is None:
             raise self._talk.closed(ABNORMAL, "") or _broken_off()
         self._queue = WebSocketDataQueue(protocol, BUFFER, loop=asyncio.get_running_loop())
-        self._reader = WebSocketReader(self._queue, self._talk.limit, False, True)
+        most = self._talk.limit + 1  # of what aiohttp refuses already
+        self._reader = WebSocketReader(self._queue, most, False, True)
         protocol.set_parser(self._reader, self._queue)
         self._writer = WebSocketWriter(protocol, transport, use_mask=True)
 

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from engine.parsers.aws_eventstream import AwsEventstream
 from engine.parsers.frames import Frames
+from engine.parsers.websocket import Websocket
+from engine.wire import Record
 from tests.parsers.case import TOO_LARGE, Case, rec
 from tests.parsers.wire_forms import (
     ALL_TYPES,
@@ -30,8 +32,8 @@ NO_LENGTH = "FramingError: a frame does not begin with its length"
 TOO_LONG = "FramingError: a frame is longer than its length says"
 
 
-def socket(limit: int = 1000) -> Callable[[Any], Any]:
-    return lambda module: module.websocket_parser(limit=limit)
+def socket(limit: int = 1000, *, text: bool = False) -> Callable[[Any], Any]:
+    return lambda module: module.websocket_parser(Websocket(text=text), limit=limit)
 
 
 def message(payload: bytes, *, text: bool = True) -> bytes:
@@ -65,6 +67,12 @@ SOCKET = [
         [rec(JSON_A, "text"), rec(b"", "text"), rec(b"\x81\x00", "binary")],
         frames=3,
         arrive=[18, 23, 30],
+    ),
+    Case(
+        "text that is not opened",
+        socket(text=True),
+        message(JSON_A) + message(b"42[]"),
+        [Record("text", JSON_A, JSON_A.decode()), Record("text", b"42[]", "42[]")],
     ),
     Case("cut off", socket(), message(b"ab") + message(b"cd")[:-1], [rec(b"ab", "text")], frames=1),
     Case(

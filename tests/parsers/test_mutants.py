@@ -51,7 +51,12 @@ MUTANTS = [
         "flag & _COMPRESSED and payload.startswith(_GZIP)",
         "payload.startswith(_GZIP)",
     ),
-    Mutant("a message before its last byte", "websocket", ">= end else", ">= end - 1 else"),
+    Mutant(
+        "a message before its last byte",
+        "websocket",
+        "len(buffer) < end:",
+        "len(buffer) < end - 1:",
+    ),
     Mutant(
         "a message of the largest size refused", "websocket", "length > limit", "length >= limit"
     ),

@@ -3,17 +3,17 @@ from __future__ import annotations
 import pytest
 
 from engine.route.media_spec import MediaSpec
-from engine.route.reach import Reach, allowed, literal, media_of, place_of
+from engine.route.reach import Reach, allowed, fetch_of, literal, place_of
 
 
 def reach(hosts: list[str], internal: list[str] | None = None) -> Reach:
-    plan = media_of(MediaSpec(fetch="always", hosts=hosts, internal=internal or []), 100)
+    plan = fetch_of(MediaSpec(fetch="always", hosts=hosts, internal=internal or []), 100)
     assert plan is not None
     return plan.reach
 
 
 def test_nothing_is_fetched_unless_the_route_says_so() -> None:
-    assert media_of(MediaSpec(), 100) is None
+    assert fetch_of(MediaSpec(), 100) is None
 
 
 @pytest.mark.parametrize(

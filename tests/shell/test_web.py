@@ -10,14 +10,14 @@ from aiohttp import web
 
 from engine.ports import Page, Unfetched
 from engine.route.media_spec import MediaSpec
-from engine.route.reach import Reach, media_of
+from engine.route.reach import Reach, fetch_of
 from engine.shell.web import PublicWeb, system_lookup
 from tests.shell.gallery import JPEG, PNG, evil, gallery
 
 
 def reach(*internal: str, hosts: tuple[str, ...] = ("*:*",), largest: int = 1000) -> Reach:
     spec = MediaSpec(fetch="always", hosts=[*hosts], internal=[*internal])
-    plan = media_of(spec, 100)
+    plan = fetch_of(spec, 100)
     assert plan is not None
     return Reach(plan.reach.hosts, plan.reach.internal, largest)
 
