@@ -9,7 +9,6 @@ is down is not stormed. What is kept in a store, and shared there: engine/kept.p
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -33,10 +32,9 @@ from .route.values import MAX_BODY, Found, ValuePlan
 from .skew import Skews
 from .storms import Storms
 from .uploads import Listed, each_part
-from .wishes import Slot, Wish, again, key_of
+from .wishes import Slot, Slots, Wish, again, key_of
 
 SPREAD, MOST_SPREAD = 0.1, 600.0  # of an account's time, at most seconds: not all end at once
-MAX_SLOTS = 16_384  # values kept; the least recently used go first
 NO_SCOPES = {"route": "", "account": "", "session": "", "request": ""}
 NO_ANSWER = ("connect", "timeout", "retryable", "truncated", "overloaded", "rate_limited")
 
@@ -46,7 +44,8 @@ class Keyring:
     """Use it as an async context manager: it owns the tasks that fetch."""
 
     ports: Ports
-    slots: OrderedDict[str, Slot] = field(default_factory=OrderedDict)
+    slots: Slots = field(default_factory=Slots)
+    uploads: Slots = field(default_factory=Slots)
     tasks: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     flights: set[asyncio.Task[None]] = field(default_factory=set)
     skews: Skews = field(default_factory=Skews)
@@ -141,7 +140,7 @@ class Keyring:
         return _masked(await self._value(wish), plan)
 
     async def _value(self, wish: Wish) -> Found:
-        slot = self._slot(wish.key)
+        slot = self._slot(wish)
         now = self.ports.clock.monotonic()
         found = slot.good(now)
         resting = now < slot.wait_until  # after a fetch that failed
@@ -156,7 +155,7 @@ class Keyring:
 
     async def _flown(self, wish: Wish) -> Found:
         """The result of a flight, the one under way or a new one."""
-        slot = self._slot(wish.key)
+        slot = self._slot(wish)
         flight = self._start(slot, wish)
         slot.waiting += 1
         try:
@@ -175,7 +174,7 @@ class Keyring:
             plan = route.values[name]
             if plan.scope == "route":
                 wish = Wish(route, plan, env, line, NO_SCOPES)
-                slot = self._slot(wish.key)
+                slot = self._slot(wish)
                 if slot.good(self.ports.clock.monotonic()) is None:
                     self._start(slot, wish)
 
@@ -218,7 +217,7 @@ class Keyring:
             if plan.when is not None and not plan.when.test(env):
                 continue
             wish = Wish(route, plan, env, line, scopes)
-            slot = self._slot(wish.key)
+            slot = self._slot(wish)
             if plan.place and slot.found is not None and not missing:
                 slot.refused = slot.found.content
             have = self._value if missing or plan.scope == "route" else self._flown
@@ -233,14 +232,9 @@ class Keyring:
         slot = self.slots.get(key_of(route, plan, account.digest))
         return slot.dead if slot is not None else None
 
-    def _slot(self, key: str) -> Slot:
-        slot = self.slots.setdefault(key, Slot())
-        self.slots.move_to_end(key)
-        if len(self.slots) > MAX_SLOTS:
-            oldest = next(iter(self.slots))
-            if self.slots[oldest].flight is None:
-                del self.slots[oldest]
-        return slot
+    def _slot(self, wish: Wish) -> Slot:
+        """Uploads are many, and never take the place of a login."""
+        return (self.uploads if wish.part else self.slots).of(wish.key)
 
     # ---- flights ----
 
@@ -440,7 +434,8 @@ class Keyring:
     def _drop(self, route: Route, plan: ValuePlan, used: object, scopes: Mapping[str, str]) -> None:
         parts = used.parts if isinstance(used, Listed) else {"": used}
         for part, had in parts.items():
-            slot = self.slots.get(key_of(route, plan, scopes[plan.scope], part))
+            slots, key = self.slots, key_of(route, plan, scopes[plan.scope], part)
+            slot = (self.uploads if part else slots).get(key)
             if slot is not None and slot.found is not None and _masked(slot.found, plan) == had:
                 slot.drop()
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from .chat import media_parts
-from .errors import ExchangeError
+from .errors import ExchangeError, RequestError
 from .options import OMIT
 from .route.pieces import Piece, piece_of
 from .route.values import Found
@@ -49,17 +49,20 @@ def pieces_of(asked: Asked, kinds: frozenset[str]) -> dict[str, Piece]:
 
 
 async def each_part(wish: Wish, have: Callable[[Wish], Awaitable[Found]]) -> Listed:
-    """The value of each piece. Raises UploadError, RequestError, RenderError."""
-    asked, plan = wish.env["_asked"], wish.plan
+    """The value of each piece. Raises UploadError, RenderError."""
+    asked, plan, used = wish.env["_asked"], wish.plan, wish.env["values"]
     assert isinstance(asked, Asked)
-    pieces = pieces_of(asked, plan.each)
+    assert isinstance(used, dict)
+    try:
+        pieces = pieces_of(asked, plan.each)
+    except RequestError as error:
+        refused = ExchangeError("invalid_request", error.message, code="unsupported_parameter")
+        raise UploadError(refused, dict(used)) from None
     envs = {key: {**wish.env, "media": piece.view} for key, piece in pieces.items()}
     jobs = [partial(have, replace(wish, env=env, part=key)) for key, env in envs.items()]
     try:
         found = await together(jobs, plan.parallel)
     except ExchangeError as error:
-        used = wish.env["values"]
-        assert isinstance(used, dict)
         raise UploadError(error, dict(used)) from error
     parts = {key: plan.masked(each.content) for key, each in zip(pieces, found, strict=True)}
     return Listed(parts, items_of(wish, envs, parts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from .route.values import Found, ValuePlan
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0  # seconds between fetches that fail
 LONGEST_ASKED = 600.0  # seconds that a service may ask to be left alone
+MAX_SLOTS = 16_384  # values kept
 
 
 @dataclass(slots=True)
@@ -65,6 +67,19 @@ class Slot:
         if self.task is not None:
             self.task.cancel()
         self.flight = self.task = None
+
+
+class Slots(OrderedDict[str, Slot]):
+    """Slots by the names of their values; the least recently used go first, unless one is busy."""
+
+    def of(self, key: str) -> Slot:
+        slot = self.setdefault(key, Slot())
+        self.move_to_end(key)
+        if len(self) > MAX_SLOTS:
+            oldest = next(iter(self))
+            if self[oldest].flight is None:
+                del self[oldest]
+        return slot
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine import keyring as module
+from engine import wishes
 from engine.errors import ExchangeError
 from engine.lines import line_of
 from engine.options import Secret
@@ -535,7 +535,7 @@ async def test_a_value_that_was_dropped_is_not_taken_from_the_store_again() -> N
 
 
 async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_SLOTS", 3)
+    monkeypatch.setattr(wishes, "MAX_SLOTS", 3)
     async with World(lambda request: said("x")) as world:
         of = route("scope: session")
         for name in ("a", "b", "c", "a", "d"):

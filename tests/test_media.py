@@ -85,6 +85,7 @@ def encoded(data: bytes) -> str:
     return b64encode(data).decode()
 
 
+@pytest.mark.rows("KT-16")
 async def test_what_the_upstream_cannot_take_is_fetched_once_for_all_attempts() -> None:
     site = Site(Say(b"{}", 503))
     await ask(route(), site, image("a.png"), image("a.png"), image("b.jpg"))

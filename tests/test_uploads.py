@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from engine.errors import RequestError
 from engine.explain import as_http, explain
 from engine.route.route import Route
 from engine.uploads import Listed
@@ -264,8 +263,10 @@ async def test_a_request_may_go_on_without() -> None:
 )
 async def test_what_has_no_bytes_is_refused(part: dict[str, Any]) -> None:
     async with World(shelf := Shelf()) as world:
-        with pytest.raises(RequestError, match="cannot be sent"):
-            await world.ask(route(), [{"role": "user", "content": [part]}])
+        sink = await world.ask(route(), [{"role": "user", "content": [part]}])
+        assert sink.error is not None
+        assert ("invalid_request", "unsupported_parameter") == (sink.error.cls, sink.error.code)
+        assert "cannot be sent to the upstream" in sink.error.message
         assert [] == shelf.paths
 
 

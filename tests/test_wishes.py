@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
+from engine import wishes
 from engine.errors import ExchangeError
-from engine.wishes import FIRST_WAIT, LONGEST_ASKED, LONGEST_WAIT, Slot, again, key_of
+from engine.wishes import FIRST_WAIT, LONGEST_ASKED, LONGEST_WAIT, Slot, Slots, again, key_of
 from tests.kit import route_of
 
 ROUTE = """
@@ -20,6 +25,22 @@ def test_each_scope_and_part_has_a_name_of_its_own() -> None:
     keys = {key_of(route, plan, *more) for more in (("",), ("a",), ("b",), ("a", "p"), ("", "p"))}
     assert 5 == len(keys)
     assert all(key.startswith(f"sample/v/{plan.fingerprint}/") for key in keys)
+
+
+def test_the_least_recently_used_goes_first_unless_it_is_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wishes, "MAX_SLOTS", 2)
+    slots = Slots()
+    first, second = slots.of("a"), slots.of("b")
+    assert slots.of("a") is first
+    slots.of("c")
+    assert ["a", "c"] == list(slots)
+    loop = asyncio.new_event_loop()
+    first.flight = loop.create_future()
+    slots.of("b")
+    assert (["a", "c", "b"], False) == (list(slots), slots["b"] is second)
+    loop.close()
 
 
 def test_waits_grow_up_to_a_bound() -> None:

@@ -14,6 +14,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,7 @@ from engine.route.reach import Circle, Reach, allowed, literal
 
 REDIRECTS = 3
 CONNECT = 5.0  # seconds
+LOOKUPS = 8  # names that are resolved at once
 LONGEST_URL = 8192
 HEADERS = {
     "User-Agent": f"penstock/{__version__}",
@@ -40,11 +42,19 @@ Lookup = Callable[[str], Awaitable[list[str]]]
 Entry = tuple[int, int, int, str, tuple[Any, ...]]  # of getaddrinfo
 
 
-async def system_lookup(host: str) -> list[str]:
-    """All addresses of a name, as the machine knows them. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
+class SystemLookup:
+    """All addresses of a name, as the machine knows them. Raises OSError.
+
+    It has threads of its own: names that take long to resolve keep nobody else waiting.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(LOOKUPS, "names")
+
+    async def __call__(self, host: str) -> list[str]:
+        loop = asyncio.get_running_loop()
+        ask = partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+        return [str(entry[4][0]) for entry in await loop.run_in_executor(self._threads, ask)]
 
 
 class Resolver(AbstractResolver):
@@ -86,10 +96,10 @@ def _socket(circle: Circle, entry: Entry) -> socket.socket:
 
 
 class PublicWeb:
-    """The port. lookup: how names become addresses."""
+    """The port. lookup: how names become addresses; default: as the machine does it."""
 
-    def __init__(self, lookup: Lookup = system_lookup) -> None:
-        self._lookup = lookup
+    def __init__(self, lookup: Lookup | None = None) -> None:
+        self._lookup = lookup or SystemLookup()
 
     async def get(self, url: str, reach: Reach) -> Page:
         at = _read(url)

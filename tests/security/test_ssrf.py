@@ -190,3 +190,35 @@ async def test_what_the_operator_allows_is_fetched_and_goes_as_bytes(
         assert "/api/chat" == asked.target
         assert [b64encode(PNG).decode()] == asked.json["messages"][-1]["images"]
         assert (["/x.png"], 0) == (pictures.asked, bad.hits)
+
+
+async def test_a_file_of_gemini_that_is_a_picture_becomes_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gemini's clients need not say what a URL leads to."""
+    async with stage(tmp_path, monkeypatch) as (on, _, pictures):
+        asked = body(GEMINI, f"{pictures.url}/x")
+        del asked["contents"][0]["parts"][1]["fileData"]["mimeType"]
+        await on.call("POST", GEMINI, json.dumps(asked).encode(), HEADERS)
+        assert [b64encode(PNG).decode()] == on.echo.asked[0].json["messages"][-1]["images"]
+
+
+async def test_the_next_route_has_what_was_fetched_for_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ROUTE + "fallback: [two]\nerrors: { rules: [{ match: { id: x }, as: overloaded }] }\n"
+    second = ROUTE.replace("ollama", "openai_chat").replace("%URL%", "%URL%/v1")
+    second = second.replace("media: { fetch: needed", "media: { fetch: never")
+    async with gallery() as pictures:
+        routes = {
+            "one": first.replace("PLACE", pictures.place),
+            "two": second.replace("PLACE", pictures.place).replace("[m]", "[n]")
+            + "profile: { stop_max: 4 }\n",
+        }
+        async with staged(tmp_path, monkeypatch, routes) as on:
+            sent = json.dumps(body(CHAT, f"{pictures.url}/x.png")).encode()
+            status, _ = await on.call("POST", CHAT, sent, HEADERS)
+            assert (200, ["/x.png"]) == (status, pictures.asked)
+            assert ["/api/chat", "/v1/chat/completions"] == [each.target for each in on.echo.asked]
+            held = on.echo.asked[1].json["messages"][0]["content"][1]["image_url"]["url"]
+            assert f"data:image/png;base64,{b64encode(PNG).decode()}" == held

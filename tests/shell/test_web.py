@@ -11,7 +11,7 @@ from aiohttp import web
 from engine.ports import Page, Unfetched
 from engine.route.media_spec import MediaSpec
 from engine.route.reach import Reach, fetch_of
-from engine.shell.web import PublicWeb, system_lookup
+from engine.shell.web import PublicWeb, SystemLookup
 from tests.shell.gallery import JPEG, PNG, evil, gallery
 
 
@@ -138,7 +138,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_connected_to() ->
 
 
 async def test_the_machines_own_names_are_looked_up() -> None:
-    assert "127.0.0.1" in await system_lookup("localhost")
+    assert "127.0.0.1" in await SystemLookup()("localhost")
 
 
 @pytest.mark.parametrize(
