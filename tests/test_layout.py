@@ -44,7 +44,6 @@ ELSEWHERE = {
     "route/codes.py": "tests/route/test_corpus.py",
     "route/logins.py": "tests/auth/test_granting.py",
     "route/manual.py": "tests/route/test_schema.py",
-    "route/oauth_checks.py": "tests/route/test_corpus.py",
     "route/rule_checks.py": "tests/route/test_checks.py",
     "shell/continued.py": "tests/clients/test_responses.py",
     "route/socket_checks.py": "tests/route/test_corpus.py",

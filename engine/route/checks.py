@@ -20,7 +20,7 @@ from .codes import CODES
 from .extends import stray_inherit
 from .media_checks import check_media, misplaced_media, wrong_upload
 from .nodes import Node
-from .oauth_checks import oauth_urls
+from .oauth_checks import oauth_keys, oauth_urls
 from .places import Way, dotted, expressions, find, key_mark, mention_mark
 from .reader import did_you_mean
 from .rule_checks import RULE_CHECKS, check_stages
@@ -431,6 +431,7 @@ def _fallback(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
 _CHECKS: tuple[Check, ...] = (
     _name,
     _urls,
+    oauth_keys,
     oauth_urls,
     _models,
     _complete,

@@ -77,6 +77,7 @@ CODES: dict[str, str] = {
     "E521": "a header, query parameter, cookie or path that does not fit on one line",
     "E522": "accounts that cannot be had this way",
     "E523": "`pick: sticky` without a session to stick to",
+    "E524": "a key with which nothing can be signed",
     "E525": "a clean-up that never runs, or that needs what is gone by then",
     "E526": "a fall-back that leads back to its own route, or to one that is named twice",
     "E530": "a route signs twice, or two of its keys write the same header",
