@@ -43,6 +43,18 @@ def build() -> None:
             subprocess.run([compiler, *COMPILER, "-o", target, sources[0]], check=True)
 
 
+CORES = sorted(os.sched_getaffinity(0))
+
+
+def leave_a_core() -> None:
+    """Keep this process, and so mock and load generator, off the core that the gateways get.
+
+    One that moves between cores loses its caches, and how often it does is chance.
+    """
+    if len(CORES) > 1:
+        os.sched_setaffinity(0, CORES[1:])
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -106,11 +118,16 @@ class Process:
 
 @dataclass
 class Gateway(Process):
-    """A gateway under load on `port`; `first_answer` is seconds from its start."""
+    """A gateway under load on `port`, on a core of its own; `first_answer`: s from its start."""
 
     port: int = 0
     paths: tuple[str, str, str] = (CHAT_PATH, CHAT_PATH, MESSAGES_PATH)  # chat, custom, pair
     first_answer: float = 0.0
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        os.sched_setaffinity(self.child.pid, CORES[:1])
+        return self
 
     def path(self, case: Case) -> str:
         return self.paths[2 if case.pair else case.custom]

@@ -17,16 +17,29 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from cases import CASES, NAMES, SLOW, Case, request_bytes
-from gateway import BIN, STARTERS, Failure, Gateway, build, free_port, gateway, mock
+from gateway import (
+    BIN,
+    STARTERS,
+    Failure,
+    Gateway,
+    build,
+    free_port,
+    gateway,
+    leave_a_core,
+    mock,
+)
 from report import Record, markdown
 
 RESULTS = Path(__file__).parent / "results"
 WARM_EVENTS = 20
+SLICES = 4  # of a closed loop: what else the machine does changes within seconds
 SETTLE = 0.3  # for what a gateway still does after the last byte
 LIMIT = 30.0  # seconds that a load may take beyond what it takes by itself
 SLOWEST = 0.01  # and for each answer of a fixed number: a first use may compile its route
@@ -40,6 +53,11 @@ class Bench:
     upstream: int
     seconds: float
     quick: bool
+
+    @property
+    def slice(self) -> float:
+        """Seconds of a closed loop at a time, where gateways take turns."""
+        return self.seconds if self.quick else self.seconds / SLICES
 
     def load(
         self, target: Gateway, case: Case, *, seconds: float, answers: int, events: int
@@ -68,7 +86,7 @@ class Bench:
         idle = target.rss_kb()
         before = target.cpu()
         answers = min(case.answers, case.conns) if self.quick else case.answers
-        seconds = 0 if answers else self.seconds
+        seconds = 0 if answers else self.slice if not case.fresh else self.seconds
         running = self.load(target, case, seconds=seconds, answers=answers, events=case.events)
         middle = None
         if case.memory:
@@ -103,8 +121,9 @@ class Bench:
                 self.warm_up(target, case)
             return self.measure(target, case) | start
 
-    def shared(self, target: Gateway, case: Case) -> Record:
-        self.warm_up(target, case)
+    def shared(self, target: Gateway, case: Case, *, warm: bool) -> Record:
+        if not warm:
+            self.warm_up(target, case)
         return self.measure(target, case)
 
 
@@ -124,7 +143,7 @@ def _result(running: subprocess.Popen[str]) -> Record:
 
 
 def one_run(bench: Bench, run: int, names: list[str], cases: list[Case]) -> Iterator[Record]:
-    """All cases of one run. Gateways take turns case by case; who is first alternates."""
+    """All cases of one run. Gateways take turns slice by slice; who is first alternates."""
     order = names if run % 2 else names[::-1]
     together = [case for case in cases if not case.fresh]
     with ExitStack() as stack:
@@ -136,12 +155,33 @@ def one_run(bench: Bench, run: int, names: list[str], cases: list[Case]) -> Iter
             except Failure as failure:
                 broken[name] = {"error": str(failure)}
         for case in together:
+            slices: dict[str, list[Record]] = {name: [] for name in order}
+            for at in range(1 if case.answers or bench.quick else SLICES):
+                for name in order[:: -1 if at % 2 else 1]:
+                    measure = partial(bench.shared, warm=at > 0)
+                    found = broken.get(name) or _tried(measure, targets[name], case)
+                    slices[name].append(found)
             for name in order:
-                figures = broken.get(name) or _tried(bench.shared, targets[name], case)
-                yield _record(run, case, name, figures)
+                yield _record(run, case, name, summed(slices[name], case))
     for case in cases:
         for name in order if case.fresh else ():
             yield _record(run, case, name, _tried(bench.fresh, name, case, run))
+
+
+def summed(slices: list[Record], case: Case) -> Record:
+    """One record of a load that was put on in slices: counts in all, the median of the rest."""
+    failed = next((found for found in slices if found["error"]), None)
+    if failed is not None or len(slices) == 1:
+        return failed or slices[0]
+    whole: Record = {"error": ""}
+    for name in slices[0].keys() - whole.keys():
+        values = [found[name] for found in slices]
+        if name in ("requests", "events", "errors", "seconds", "cpu_s"):
+            whole[name] = sum(values)
+        else:
+            whole[name] = None if None in values else median(values)
+    units = whole["events"] if case.events else whole["requests"]
+    return whole | {"cpu_us": whole["cpu_s"] * 1e6 / units}
 
 
 def _tried(measure: Callable[..., Record], *arguments: object) -> Record:
@@ -207,6 +247,7 @@ def main(arguments: list[str]) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 16384)), hard))
     build()
+    leave_a_core()
     RESULTS.mkdir(exist_ok=True)
     about = machine()
     cases = [case for case in CASES if case.name in chosen.cases]

@@ -39,7 +39,7 @@ class Answering:
     async def prepare(self, env: dict[str, object]) -> None:
         """Offer the tools of the operator's servers, where there are any."""
         if self._tooling is not None:
-            chat = await self._tooling.offer(self._call.asked)
+            chat = await self._tooling.offer(self._call.asked, self._call.offer.profile)
             self._call.turn_to(chat, env, self._route.names)
 
     def said(self, outcome: Outcome) -> Said | None:
@@ -62,7 +62,7 @@ class Answering:
         else:
             assert self._joined is not None
             assert seen.said is not None
-            await self._joined.onward(outcome.usage)
+            self._joined.onward(outcome.usage)
             self._asked = self._asked or call.asked
             chat = self._asked.chat
             chat = dataclasses.replace(
@@ -78,7 +78,10 @@ class Answering:
         if isinstance(decision, Fail) and decision.error is not None:
             outcome.finish, outcome.error = None, decision.error
         if self._tooling is not None:
-            outcome.usage = self._tooling.sink.usage(outcome.usage)
+            asked = None if outcome.finish is None else self._call.asked
+            outcome.usage = self._tooling.usage(outcome.usage, asked)
+            if asked is not None:
+                self._tooling.leave()
         if joined is None or not joined.continues:
             return outcome
         if outcome.error is not None and not self.sink.committed:

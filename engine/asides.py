@@ -40,13 +40,17 @@ class Gathered:
     def tell(self, headers: dict[str, str]) -> None:
         """Nobody is told."""
 
-    async def send(self, events: list[Event]) -> None:
+    def send(self, events: list[Event]) -> bool:
         self.folder.feed(events)
+        return False
+
+    async def drained(self) -> None:
+        """Nobody is kept waiting."""
 
     def restart(self) -> None:
         self.folder = Folder()
 
-    async def forward(self, data: bytes, content: bool) -> None:
+    def forward(self, data: bytes, content: bool) -> bool:
         raise AssertionError("a question has no bytes to pass on")
 
     async def whole(self, body: bytes) -> None:

@@ -28,6 +28,7 @@ from .lines import called, line_of, line_of_request
 from .options import Secret
 from .parsers import FramingError
 from .ports import Answer, Line, Ports, Sink, Watch
+from .reading import Events, Frames, pour
 from .recall import Keeper
 from .route.pipeline import Pipeline
 from .route.route import Budget, Offer, Route, Splitter, Stage, shape
@@ -35,10 +36,10 @@ from .route.signing import Signer
 from .route.sniff import sniff
 from .route.template import RenderError
 from .route.view import Asked, view
+from .uploads import UploadError
 from .wire import HttpRequest, HttpResponse, JsonError, loads
 
 ERROR_BODY = 1024**2  # bytes of an error answer that are read
-LINGER = 1.0  # seconds to wait for usage after the finish
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ class Call:
     def turn_to(self, chat: ChatRequest, env: dict[str, object], names: frozenset[str]) -> None:
         """What follows is about this conversation; templates see it so."""
         self.asked = self.asked.with_chat(chat)
-        env["req"] = view(self.asked, names)
+        env["req"], env["_asked"] = view(self.asked, names), self.asked
 
     def release(self) -> None:
         """The answer has begun: what only another attempt would need is let go."""
@@ -131,6 +132,7 @@ class Attempt:
         self.account = account
         self.outcome = Outcome()
         self.pipeline: Pipeline | None = None
+        self.events: Events
         self.order = Invariants()
         self.tap: Tap | None = None
         self.keeper: Keeper | None = None
@@ -242,8 +244,11 @@ class Attempt:
         if name:
             used[name] = await self.keyring.value(route, name, env, line, self.scopes)
             env["account"] = {**self.account.parts, **parts_of(used[name])}
-        if route.wanted:
+        try:
             used |= await self.keyring.values(route, env, line, self.scopes)
+        except UploadError as error:
+            self.outcome.used, self.outcome.login = {**used, **error.used}, False
+            raise
         self.outcome.used = used
         self.outcome.login = False
 
@@ -310,28 +315,9 @@ class Attempt:
         self.pipeline = pipeline = route.pipeline(
             self.env, transforms, answer.head, stream=streams, new_id=self._new_id
         )
-        idle, life, over = float(route.spec.timeouts.idle), 0, False
-        async for data in answer:
-            events = pipeline.feed(data)
-            if events:
-                if self.keeper is not None:
-                    self.keeper.feed(events)
-                self.order.feed(events)
-                watch.paused = True
-                await self.sink.send(events)
-                watch.paused = False
-            if pipeline.ended or pipeline.error is not None:
-                return
-            if over:
-                continue
-            if pipeline.over:
-                over = True
-                watch.allow(LINGER)  # usage and the end marker may follow, but not for long
-            elif pipeline.life != life:
-                if life == 0:
-                    watch.allow(idle)
-                life = pipeline.life
-                watch.beat()
+        idle = float(route.spec.timeouts.idle)
+        self.events = Events(pipeline, self.order, self.keeper, self.sink, watch, idle)
+        await pour(answer, self.events, self.sink, watch)
 
     def _new_id(self) -> str:
         return f"call_{self.ports.random.getrandbits(96):024x}"
@@ -342,18 +328,17 @@ class Attempt:
             pipeline.error = pipeline.error or ErrorEvent.of(failure)
         if failure is None or pipeline.over or self.sink.committed:
             events = pipeline.finish()
-            if events:
-                if self.keeper is not None:
-                    self.keeper.feed(events)
-                self.order.feed(events)
-                await self.sink.send(events)
-        verdict = pipeline.verdict()
+            if events and self.events.tell(events):
+                await self.sink.drained()
+        verdict, offer = pipeline.verdict(), self.call.offer
+        outcome.usage = counted(pipeline.usage, offer.profile)
         if isinstance(verdict, Finish):
             outcome.finish = verdict
+            name, chat = self.route.name, self.call.asked.chat
+            self.keyring.factors.learn(name, offer.model.upstream, chat, outcome.usage)
         else:
             outcome.error = verdict
         outcome.cause = pipeline.cause or (failure.__cause__ if failure else None)
-        outcome.usage = counted(pipeline.usage, self.call.offer.profile)
         outcome.state = pipeline.state
         outcome.unmatched = dict(pipeline.unmatched)
         self.order.finish(outcome.finish)
@@ -365,48 +350,23 @@ class Attempt:
         self, answer: Answer, transforms: list[tuple[Stage, Any]], watch: Watch
     ) -> None:
         """Frames of the same dialect, relayed as they came, watched by a tap."""
-        chunks, head = aiter(answer), b""
-        async for data in chunks:
+        head = b""
+        async for data in answer:
             head += data
             if sniff(head) is not None:
                 break
         road = self.route.stream_road
         assert road is not None
+        begun = Begun(answer, head)
         if road.unlike and sniff(head) == road.unlike:
-            await self._translate(Begun(answer.head, head, chunks), transforms, True, watch)
+            await self._translate(begun, transforms, True, watch)
         else:
             self.tap, self.splitter = self._tap()
             self.outcome.passed = True
             refused = partial(self._refused_frame, answer.head, transforms)
-            await self._relay(head, chunks, refused, watch)
-
-    async def _relay(
-        self,
-        first: bytes,
-        chunks: AsyncIterator[bytes],
-        refused: Callable[[bytes], bool],
-        watch: Watch,
-    ) -> None:
-        tap, splitter, forward = self.tap, self.splitter, self.sink.forward
-        assert tap is not None
-        idle, over, judged = float(self.route.spec.timeouts.idle), None, False
-        data: bytes | None = first
-        while data is not None:
-            frames = splitter.feed(data)
-            judged = judged or any(map(refused, frames))
-            out = tap.feed(frames) if frames else b""
-            if out:
-                watch.paused = True
-                await forward(out, tap.content)
-                watch.paused = False
-            if tap.done or tap.error is not None:
-                return
-            if frames and over is not (tap.finish is not None):
-                over = tap.finish is not None
-                watch.allow(LINGER if over else idle)
-            elif frames and not over:
-                watch.beat()
-            data = await anext(chunks, None)
+            idle = float(self.route.spec.timeouts.idle)
+            frames = Frames(self.tap, self.splitter, refused, self.sink, watch, idle)
+            await pour(begun, frames, self.sink, watch)
 
     def _refused_frame(
         self, head: HttpResponse, transforms: list[tuple[Stage, Any]], frame: bytes
@@ -436,8 +396,8 @@ class Attempt:
         if failure is None or tap.finish is not None:
             left = self.splitter.finish() if failure is None else []
             out = tap.feed(left) + tap.end()
-            if out:
-                await self.sink.forward(out, tap.content)
+            if out and self.sink.forward(out, tap.content):
+                await self.sink.drained()
             outcome.error, outcome.failure = tap.error, tap.failure
         else:
             outcome.error = tap.error or ErrorEvent.of(failure)
@@ -461,7 +421,7 @@ class Attempt:
         assert dialect.check_whole is not None
         body = await answer.read(int(self.route.spec.limits.answer))
         if sniff(body) == "stream":
-            await self._translate(Begun(answer.head, body, aiter(answer)), transforms, False, watch)
+            await self._translate(Begun(answer, body), transforms, False, watch)
             return
         refused = None
         if transforms or self.route.classifier.good:
@@ -478,19 +438,21 @@ class Attempt:
 class Begun:
     """An answer whose first bytes were read: they come again, then the rest."""
 
-    reused = False
-
-    def __init__(self, head: HttpResponse, first: bytes, rest: AsyncIterator[bytes]) -> None:
-        self.head = head
+    def __init__(self, answer: Answer, first: bytes) -> None:
+        self.head, self.reused = answer.head, answer.reused
         self._first = first
-        self._rest = rest
+        self._rest = answer
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
         first, self._first = self._first, b""
-        return first or await anext(self._rest)
+        return first or await anext(aiter(self._rest))
+
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        first, self._first = self._first, b""
+        return (bool(first) and take(first)) or await self._rest.pump(take)
 
     async def read(self, limit: int) -> bytes:
         """The rest, whole; the first bytes were bounded by who read them."""

@@ -7,6 +7,7 @@ exception is `ChatRequest.dropped`, which `render` fills).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -123,6 +124,14 @@ def text_of(parts: list[Part]) -> str:
         elif isinstance(part, ToolResult):
             out.append(text_of(part.parts))
     return "".join(out)
+
+
+def media_parts(messages: Iterable[Message]) -> Iterator[Media]:
+    """All media of a conversation, those in results of tools too."""
+    for message in messages:
+        for part in message.parts:
+            inner = part.parts if isinstance(part, ToolResult) else [part]
+            yield from (each for each in inner if isinstance(each, Media))
 
 
 @dataclass(slots=True)

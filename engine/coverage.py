@@ -1,4 +1,5 @@
-"""Which parts of a route its fixtures have reached: error rules, event rules, transforms.
+"""Which parts of a route its fixtures have reached: error rules, event rules, what is said on a
+websocket, transforms.
 
 A watched route does what the route does and notes it. Of a route that extends another only what
 stands in its own file counts: the rest has fixtures of its own.
@@ -13,16 +14,19 @@ from contextlib import contextmanager
 from typing import Any
 
 from .events import Event
+from .options import Env
 from .route.classify import Classifier, Fault
 from .route.compile import Compiled
 from .route.pipeline import Reader, Road
 from .route.places import find
 from .route.route import Route
 from .route.rules import Rule, RuleReader, Rules
+from .route.talking import Part, TalkPlan
 from .route.transforms import Loaded
 
 Hit = tuple[str, int]
 Way = tuple[str | int, ...]
+_SEND, _REPLY = "request.websocket.send", "request.websocket.reply"
 
 
 class Coverage:
@@ -38,7 +42,7 @@ class Coverage:
         return dataclasses.replace(
             route,
             classifier=classifier,
-            talk=route.talk and dataclasses.replace(route.talk, classifier=classifier),
+            talk=route.talk and self._talk(route.talk, classifier),
             stream_road=self._road("stream", route.stream_road),
             whole_road=self._road("response", route.whole_road),
         )
@@ -56,6 +60,21 @@ class Coverage:
             return True  # asked last, when all other tests hold
 
         return dataclasses.replace(fault, tests=(*fault.tests, note))
+
+    def _talk(self, talk: TalkPlan, classifier: Classifier) -> TalkPlan:
+        return dataclasses.replace(
+            talk,
+            classifier=classifier,
+            send=tuple(self._part(_SEND, at, part) for at, part in enumerate(talk.send)),
+            reply=tuple(self._part(_REPLY, at, part) for at, part in enumerate(talk.reply)),
+        )
+
+    def _part(self, place: str, at: int, part: Part) -> Part:
+        def make(env: Env) -> bytes | None:
+            self.hits.add((place, at))
+            return part.make(env)
+
+        return dataclasses.replace(part, make=make)
 
     def _road(self, place: str, road: Road | None) -> Road | None:
         if road is None:
@@ -131,6 +150,9 @@ class Coverage:
 def _places(route: Route) -> Iterator[Hit]:
     """The lists of rules a route has, and their lengths."""
     spec = route.spec
+    if route.talk is not None:
+        yield _SEND, len(route.talk.send)
+        yield _REPLY, len(route.talk.reply)
     yield "errors.rules", len(spec.errors.rules)
     if spec.stream is not None:
         yield "stream.events", len(spec.stream.events or [])

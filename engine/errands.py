@@ -36,10 +36,13 @@ class Collected:
         self.body = b""
         self.error: ExchangeError | None = None
 
-    async def send(self, events: list[Event]) -> None:
+    def send(self, events: list[Event]) -> bool:
         raise AssertionError("an errand is no chat")
 
-    async def forward(self, data: bytes, content: bool) -> None:
+    async def drained(self) -> None:
+        """Nobody is kept waiting."""
+
+    def forward(self, data: bytes, content: bool) -> bool:
         raise AssertionError("an errand is no stream")
 
     def tell(self, headers: dict[str, str]) -> None:

@@ -37,9 +37,12 @@ class Usage:
 
 @dataclass(slots=True)
 class Start:
+    """factor: for an estimate of what was read (dialects/tokens.py), 0 where none was learned."""
+
     id: str = ""
     model: str = ""
     created: int = 0
+    factor: float = 0.0
 
 
 @dataclass(slots=True)

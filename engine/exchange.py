@@ -19,6 +19,7 @@ from .cleanups import Try
 from .errors import OUTCOMES, ExchangeError
 from .events import ErrorEvent
 from .keyring import Keyring
+from .media import bring_media
 from .memory import Memory
 from .policies import Attempt as Seen
 from .policies import Call as Run
@@ -151,10 +152,10 @@ class Exchange:
 
     async def _prepare(self, env: dict[str, object]) -> None:
         """What the route wants to know beside the request itself."""
-        route = self.route
-        if route.values and any(plan.asks for plan in route.values.values()):
+        if any(plan.asks for plan in self.route.values.values()):
             env |= {"_asker": self.call, "_answers": {}}
         await self.memory.prepare(env)
+        await bring_media(self.route, self.call, env, self.ports)
         await self.answering.prepare(env)
 
     def _let_go(self) -> None:

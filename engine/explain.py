@@ -11,6 +11,7 @@ import dataclasses
 import json
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 from urllib.parse import urlencode
@@ -19,10 +20,13 @@ from .dialects import DIALECTS, HERE, Dialect, Target
 from .dialects.losses import why
 from .errors import ExchangeError, RequestError
 from .masks import forms
-from .options import Env, Secret
+from .media import pretended
+from .options import OMIT, Blob, Env, Secret
 from .route.route import Offer, Route, shape
 from .route.template import RenderError
+from .route.values import ValuePlan
 from .route.view import Asked, view
+from .uploads import pieces_of
 from .wire import Headers, HttpRequest, SocketMessage, loads
 
 _MASK = re.compile(r"«([^«»]+)»")
@@ -74,6 +78,7 @@ def _explain(
 ) -> Explanation:
     chat = client.parse(body, Headers(), target)
     offer = _offer(route, chat.model)
+    chat, fetched = pretended(route, offer.profile, chat)
     asked = Asked(f"req_{random.getrandbits(96):024x}", lambda: chat, chat.stream)
     env = route.variables(asked, offer, now, random)
     env["_mask"] = True
@@ -93,7 +98,7 @@ def _explain(
     steps += _cleanup_steps(route, env)
     return Explanation(
         [_masked(step, route) for step in steps],
-        list(_notes(route, offer, streams, spliced is not None, written.dropped)),
+        list(_notes(route, offer, streams, spliced is not None, written.dropped, fetched)),
     )
 
 
@@ -125,7 +130,7 @@ def _offer(route: Route, model: str) -> Offer:
 
 def _value_steps(route: Route, env: dict[str, object]) -> list[Step]:
     """The first request of each value that would be fetched; stand-ins take their place."""
-    steps = []
+    steps: list[Step] = []
     values: dict[str, object] = {}
     env["values"] = values
     for name in route.wanted:
@@ -135,9 +140,28 @@ def _value_steps(route: Route, env: dict[str, object]) -> list[Step]:
         with contextlib.suppress(StopIteration, ExchangeError):
             if plan.asks:
                 continue
+            if plan.each:
+                values[name] = list(_uploads(plan, env, steps))
+                continue
             steps.append(Step(f"values.{name}", next(plan.flow(env))))
         values[name] = _value(f"values.{name}", plan.outputs)
     return steps
+
+
+def _uploads(plan: ValuePlan, env: dict[str, object], steps: list[Step]) -> Iterator[object]:
+    """One request for each picture or file; what its bytes are is told in words."""
+    asked, name = env["_asked"], f"values.{plan.name}"
+    assert isinstance(asked, Asked)
+    for number, piece in enumerate(pieces_of(asked, plan.each).values()):
+        content = piece.view["content"]
+        assert isinstance(content, Blob)
+        told = Blob(repr(content).encode(), content.name, content.mime)
+        own = {**env, "media": {**piece.view, "content": told}}
+        own["found"] = found = _value(f"{name}[{number}]", plan.outputs)
+        steps.append(Step(f"{name}[{number}]", next(plan.flow(own))))
+        made = found if plan.item is None else plan.item.render(own)
+        if made is not OMIT:
+            yield made
 
 
 def _cleanup_steps(route: Route, env: dict[str, object]) -> list[Step]:
@@ -190,7 +214,7 @@ def _without(secret: Secret, step: Step) -> Step:
 
 
 def _notes(
-    route: Route, offer: Offer, streams: bool, passed: bool, dropped: list[str]
+    route: Route, offer: Offer, streams: bool, passed: bool, dropped: list[str], fetched: int
 ) -> list[str]:
     spec = route.spec
     notes = [
@@ -200,8 +224,14 @@ def _notes(
         f"connect {spec.timeouts.connect:g} s, first event {spec.timeouts.first_byte:g} s",
         f"between events {spec.timeouts.idle:g} s",
     ]
+    if spec.request is not None and spec.request.frames is not None:
+        notes.append(
+            "the body is put into a length-prefixed frame (request.frames), not shown here"
+        )
     asks = ((name, spec.values[name].ask) for name in route.wanted if name in spec.values)
     notes += [f"values.{name}: {ask.model} is asked first" for name, ask in asks if ask]
+    if fetched:
+        notes.append(f"media named by URL and fetched first: {fetched}; stand-ins take their place")
     if passed:
         notes.append("passed through: the client's bytes, with the model's name put in")
     if dropped:

@@ -21,6 +21,8 @@ from urllib.parse import parse_qsl, urlsplit
 from .dialects import DIALECTS, HERE, Target
 from .errors import ConfigError, Problem, RequestError
 from .options import Duration, Tree, option
+from .parsers import FramingError
+from .parsers.frames import Frames, frames_parser, framing
 from .parsers.websocket import encoded
 from .route.nodes import read
 from .route.reader import WRONG, Reader
@@ -80,6 +82,9 @@ class ExpectRequest:
     json: Any = option(None, "fields of a JSON body")
     form: dict[str, Any] = option({}, "fields of a form")
     body: str | None = option(None, "the body as text, or a pattern")
+    frames: Frames | None = option(
+        None, "the body is one frame of this form; `json` and `body` are about what is in it"
+    )
     exact: bool = option(False, "no other fields may be there")
 
 
@@ -229,16 +234,22 @@ class Matcher:
         wanted = {name.lower(): value for name, value in expect.headers.items()}
         self._within(wanted, headers, "header", out)
         out += [f"header {name} was sent" for name in expect.absent if name.lower() in headers]
-        if expect.json is not None:
-            self._tree(expect.json, _json(request.body), "json", expect.exact, out)
-        if expect.form:
-            pairs = dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
-            self._tree(expect.form, pairs, "form", expect.exact, out)
-        if expect.body is not None:
-            self._same(expect.body, request.body.decode("utf-8", "replace"), "body", out)
+        self._body(expect, request.body, out)
         if out:
             self.names = known
         return out
+
+    def _body(self, expect: ExpectRequest, body: bytes, out: list[str]) -> None:
+        if expect.frames is not None:
+            body = _inside(expect.frames, body, out)
+        text = body.decode("utf-8", "replace")
+        if expect.json is not None:
+            self._tree(expect.json, _json(body), "json", expect.exact, out)
+        if expect.form:
+            pairs = dict(parse_qsl(text, keep_blank_values=True))
+            self._tree(expect.form, pairs, "form", expect.exact, out)
+        if expect.body is not None:
+            self._same(expect.body, text, "body", out)
 
     def message(self, expect: Any, message: SocketMessage | None) -> list[str]:
         """What is not as expected in a message on a websocket; None: there was none."""
@@ -310,6 +321,18 @@ class Matcher:
         if name not in self.names and got not in self.names.values():
             self.names[name] = got
         return self.names.get(name) == got
+
+
+def _inside(frames: Frames, body: bytes, out: list[str]) -> bytes:
+    """What the one frame of a body holds."""
+    try:
+        records = frames_parser(frames).feed(body)
+    except FramingError:
+        records = []
+    if records and framing(frames)(records[0].data) == body:
+        return records[0].data
+    out.append("body should be one frame")
+    return b""
 
 
 def _json(body: bytes) -> Any:

@@ -108,7 +108,7 @@ def _framing(route: Route, streamed: bool) -> str:
         return ""
     stream = route.spec.stream
     if stream is not None and stream.format is not None:
-        return stream.format.word or "frames"
+        return stream.format.name
     return route.dialect.framing if route.dialect else "sse"
 
 

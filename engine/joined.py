@@ -86,9 +86,9 @@ class Joined:
             return fresh
         return fresh + self._seam[overlap(self._text, self._seam) :]
 
-    async def onward(self, usage: Usage | None) -> None:
+    def onward(self, usage: Usage | None) -> None:
         """The attempt is over and another one goes on with the answer."""
-        await self._end_seam()
+        self._end_seam()
         fresh = "".join(self._pieces)
         self._text, self._before, self._pieces = self._text + fresh, fresh, []
         self._usage = summed(self._usage, usage)
@@ -106,13 +106,15 @@ class Joined:
 
     # ---- the Sink ----
 
-    async def send(self, events: list[Event]) -> None:
+    def send(self, events: list[Event]) -> bool:
         out: list[Event] = []
         for event in events:
             self._content = self._content or isinstance(event, CONTENT)
             self._one(event, out)
-        if out:
-            await self._sink.send(out)
+        return bool(out) and self._sink.send(out)
+
+    async def drained(self) -> None:
+        await self._sink.drained()
 
     def _one(self, event: Event, out: list[Event]) -> None:
         if isinstance(event, Open):
@@ -172,20 +174,20 @@ class Joined:
             out.append(Close(self._left))
             self._left = None
 
-    async def _end_seam(self) -> None:
+    def _end_seam(self) -> None:
         out: list[Event] = []
         self._flush(out)
         if out:
-            await self._sink.send(out)
+            self._sink.send(out)
 
-    async def _over(self) -> None:
+    def _over(self) -> None:
         out: list[Event] = []
         self._flush(out)
         self._shut(out)
         if out:
-            await self._sink.send(out)
+            self._sink.send(out)
 
-    async def forward(self, data: bytes, content: bool) -> None:
+    def forward(self, data: bytes, content: bool) -> bool:
         raise AssertionError("what passes through cannot be continued")
 
     async def whole(self, body: bytes) -> None:
@@ -195,11 +197,11 @@ class Joined:
         raise AssertionError("what passes through cannot be continued")
 
     async def finish(self, finish: Finish, usage: Usage | None) -> None:
-        await self._over()
+        self._over()
         await self._sink.finish(finish, usage)
 
     async def fail(self, error: ExchangeError, frames: bytes = b"") -> None:
-        await self._end_seam()
+        self._end_seam()
         await self._sink.fail(error, frames)
 
 
@@ -221,22 +223,27 @@ class Held:
         self._bytes.clear()
         self._sink.restart()
 
-    async def send(self, events: list[Event]) -> None:
+    def send(self, events: list[Event]) -> bool:
         self._events += events
+        return False
 
-    async def forward(self, data: bytes, content: bool) -> None:
+    async def drained(self) -> None:
+        """Nothing was sent yet."""
+
+    def forward(self, data: bytes, content: bool) -> bool:
         self._bytes.append(data)
+        return False
 
     async def whole(self, body: bytes) -> None:
         await self._sink.whole(body)
 
     async def finish(self, finish: Finish, usage: Usage | None) -> None:
         if self._events:
-            await self._sink.send(self._events)
+            self._sink.send(self._events)
         await self._sink.finish(finish, usage)
 
     async def end(self) -> None:
-        await self._sink.forward(b"".join(self._bytes), True)
+        self._sink.forward(b"".join(self._bytes), True)
         await self._sink.end()
 
     async def fail(self, error: ExchangeError, frames: bytes = b"") -> None:

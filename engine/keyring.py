@@ -9,16 +9,15 @@ is down is not stormed. What is kept in a store, and shared there: engine/kept.p
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
 
-from .auth.accounts import NOBODY, Account
-from .cleanups import PREFIX, Cleanups, Job, Try, is_kept
+from .auth.accounts import Account
+from .cleanups import PREFIX, Cleanups, Job, is_kept
 from .conversing import Driver, no_answer
+from .counting import Factors
 from .errors import ExchangeError
 from .gates import Gates
 from .kept import Place, obtain
@@ -32,58 +31,12 @@ from .route.template import RenderError
 from .route.values import MAX_BODY, Found, ValuePlan
 from .skew import Skews
 from .storms import Storms
+from .uploads import Listed, each_part
+from .wishes import Slot, Slots, Wish, again, key_of
 
-FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0  # seconds between fetches that fail
 SPREAD, MOST_SPREAD = 0.1, 600.0  # of an account's time, at most seconds: not all end at once
-LONGEST_ASKED = 600.0  # seconds that a service may ask to be left alone
-MAX_SLOTS = 16_384  # values kept; the least recently used go first
 NO_SCOPES = {"route": "", "account": "", "session": "", "request": ""}
 NO_ANSWER = ("connect", "timeout", "retryable", "truncated", "overloaded", "rate_limited")
-
-
-@dataclass(slots=True)
-class Slot:
-    """One value in one scope. expires is monotonic; failures and misses count in a row.
-
-    kept      what was fetched last, even if it is no longer good
-    refused   what a request found to be no longer good: the store may still hold it
-    due       when it is fetched anew, monotonic
-    dead      tokens with which nothing was to be had
-    """
-
-    found: Found | None = None
-    kept: str | dict[str, str] | None = field(default=None, repr=False)
-    refused: str | dict[str, str] | None = field(default=None, repr=False)
-    dead: Mapping[str, object] | None = field(default=None, repr=False)
-    expires: float | None = None
-    due: float | None = None
-    flight: asyncio.Future[Found | ExchangeError] | None = None
-    error: ExchangeError | None = None
-    wait_until: float = 0.0
-    failures: int = 0
-    misses: int = 0
-
-    def good(self, now: float) -> Found | None:
-        return self.found if self.expires is None or now < self.expires else None
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """A value that somebody wants: what it is, and what its requests are made with."""
-
-    route: Route
-    plan: ValuePlan
-    env: dict[str, object] = field(repr=False)
-    line: Line
-    scopes: Mapping[str, str]
-
-    @property
-    def key(self) -> str:
-        return _key(self.route, self.plan, self.scopes[self.plan.scope])
-
-    @property
-    def attempt(self) -> Try:
-        return Try(self.env, self.scopes, NOBODY)
 
 
 @dataclass(slots=True)
@@ -91,10 +44,12 @@ class Keyring:
     """Use it as an async context manager: it owns the tasks that fetch."""
 
     ports: Ports
-    slots: OrderedDict[str, Slot] = field(default_factory=OrderedDict)
+    slots: Slots = field(default_factory=Slots)
+    uploads: Slots = field(default_factory=Slots)
     tasks: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     flights: set[asyncio.Task[None]] = field(default_factory=set)
     skews: Skews = field(default_factory=Skews)
+    factors: Factors = field(default_factory=Factors)
     storms: Storms = field(init=False)
     logging_in: set[str] = field(default_factory=set)
     answer: Callable[..., Awaitable[str]] = no_answer
@@ -138,11 +93,16 @@ class Keyring:
                 continue
             wish = Wish(route, plan, env, line, scopes)
             try:
-                found[name] = _masked(await self._one(wish), plan)
+                found[name] = await self._wanted(wish)
             except ExchangeError as error:
                 if not plan.skips or error.cls == "fatal":
                     raise
         return found
+
+    async def _wanted(self, wish: Wish) -> object:
+        if wish.plan.each:
+            return await each_part(wish, self._value)
+        return _masked(await self._one(wish), wish.plan)
 
     async def _one(self, wish: Wish) -> Found:
         plan = wish.plan
@@ -163,7 +123,7 @@ class Keyring:
                 answers[name] = error
         told: Found | ExchangeError = answers[name]
         if isinstance(told, ExchangeError):
-            raise _again(told)
+            raise again(told)
         return told
 
     async def value(
@@ -180,7 +140,7 @@ class Keyring:
         return _masked(await self._value(wish), plan)
 
     async def _value(self, wish: Wish) -> Found:
-        slot = self._slot(wish.key)
+        slot = self._slot(wish)
         now = self.ports.clock.monotonic()
         found = slot.good(now)
         resting = now < slot.wait_until  # after a fetch that failed
@@ -190,14 +150,22 @@ class Keyring:
                 self._start(slot, wish)
             return found
         if slot.flight is None and slot.error is not None and resting:
-            raise _again(slot.error)
+            raise again(slot.error)
         return await self._flown(wish)
 
     async def _flown(self, wish: Wish) -> Found:
         """The result of a flight, the one under way or a new one."""
-        outcome = await asyncio.shield(self._start(self._slot(wish.key), wish))
+        slot = self._slot(wish)
+        flight = self._start(slot, wish)
+        slot.waiting += 1
+        try:
+            outcome = await asyncio.shield(flight)
+        finally:
+            slot.waiting -= 1
+            if wish.plan.each and not slot.waiting and not flight.done():
+                slot.abandon()
         if isinstance(outcome, ExchangeError):
-            raise _again(outcome)
+            raise again(outcome)
         return outcome
 
     def ahead(self, route: Route, names: list[str], env: dict[str, object], line: Line) -> None:
@@ -206,7 +174,7 @@ class Keyring:
             plan = route.values[name]
             if plan.scope == "route":
                 wish = Wish(route, plan, env, line, NO_SCOPES)
-                slot = self._slot(wish.key)
+                slot = self._slot(wish)
                 if slot.good(self.ports.clock.monotonic()) is None:
                     self._start(slot, wish)
 
@@ -249,7 +217,7 @@ class Keyring:
             if plan.when is not None and not plan.when.test(env):
                 continue
             wish = Wish(route, plan, env, line, scopes)
-            slot = self._slot(wish.key)
+            slot = self._slot(wish)
             if plan.place and slot.found is not None and not missing:
                 slot.refused = slot.found.content
             have = self._value if missing or plan.scope == "route" else self._flown
@@ -261,24 +229,19 @@ class Keyring:
     def given_up(self, route: Route, account: Account) -> Mapping[str, object] | None:
         """The tokens with which an account could not be logged in."""
         plan = route.values[account.fetched]
-        slot = self.slots.get(_key(route, plan, account.digest))
+        slot = self.slots.get(key_of(route, plan, account.digest))
         return slot.dead if slot is not None else None
 
-    def _slot(self, key: str) -> Slot:
-        slot = self.slots.setdefault(key, Slot())
-        self.slots.move_to_end(key)
-        if len(self.slots) > MAX_SLOTS:
-            oldest = next(iter(self.slots))
-            if self.slots[oldest].flight is None:
-                del self.slots[oldest]
-        return slot
+    def _slot(self, wish: Wish) -> Slot:
+        """Uploads are many, and never take the place of a login."""
+        return (self.uploads if wish.part else self.slots).of(wish.key)
 
     # ---- flights ----
 
     def _start(self, slot: Slot, wish: Wish) -> asyncio.Future[Found | ExchangeError]:
         if slot.flight is None:
             slot.flight = asyncio.get_running_loop().create_future()
-            self._go(self._fly(slot, wish))
+            slot.task = self._go(self._fly(slot, wish, slot.flight))
         return slot.flight
 
     def _go(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -287,20 +250,21 @@ class Keyring:
         task.add_done_callback(self.flights.discard)
         return task
 
-    async def _fly(self, slot: Slot, wish: Wish) -> None:
+    async def _fly(
+        self, slot: Slot, wish: Wish, flight: asyncio.Future[Found | ExchangeError]
+    ) -> None:
         """Fetch once, for all who wait. Never raises: it would take every other flight down."""
         outcome: Found | ExchangeError = ExchangeError("unavailable", "the engine is stopping")
         try:
             outcome = await self._had(slot, wish)
         except ExchangeError as error:
             outcome = error
-            wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(slot.failures, 10))
-            wait = max(wait, min(error.retry_after or 0.0, LONGEST_ASKED))
-            slot.error, slot.failures = error, slot.failures + 1
-            slot.wait_until = self.ports.clock.monotonic() + wait
+            if not wish.plan.each:  # whether a file may be sent again the next attempt decides
+                slot.failed(error, self.ports.clock.monotonic())
         finally:
-            flight, slot.flight = slot.flight, None
-            if flight is not None and not flight.done():
+            if slot.flight is flight:
+                slot.flight = None
+            if not flight.done():
                 flight.set_result(outcome)
 
     async def _had(self, slot: Slot, wish: Wish) -> Found:
@@ -383,7 +347,7 @@ class Keyring:
 
     async def _through(self, wish: Wish, kept: str | dict[str, str] | None, slot: Slot) -> Found:
         """Fetch; logins of many accounts go through a gate."""
-        if wish.plan.scope != "account":
+        if wish.plan.scope != "account" or wish.plan.each:
             return await self._fetch(wish, kept, slot)
         gate = f"{wish.route.name}/{wish.plan.name}/{wish.plan.fingerprint}"
         async with self.gates.through(gate, wish.plan.parallel):
@@ -399,7 +363,8 @@ class Keyring:
             result, secrets = "ok", _secrets(found, plan)
             return found
         except ExchangeError as error:
-            cls = "unavailable" if error.cls in NO_ANSWER else error.cls
+            hides = error.cls in NO_ANSWER and not plan.each
+            cls = "unavailable" if hides else error.cls
             raise ExchangeError(
                 cls, error.message, status=error.status, retry_after=error.retry_after
             ) from error
@@ -429,7 +394,7 @@ class Keyring:
         flow = plan.flow(env)
         if slot.dead is not None and slot.error is not None:
             if await self.ports.tokens.load(plan.place) == slot.dead:
-                raise _again(slot.error)
+                raise again(slot.error)
             slot.dead = None
         try:
             found: Found = await driver.run(flow)
@@ -459,7 +424,7 @@ class Keyring:
         for name, plan in route.values.items():
             if plan.refresh_after is None or plan.scope == "request" or name not in used:
                 continue
-            slot = self.slots.get(_key(route, plan, scopes[plan.scope]))
+            slot = self.slots.get(key_of(route, plan, scopes[plan.scope]))
             if slot is None:
                 continue
             slot.misses = slot.misses + 1 if failed else 0
@@ -467,12 +432,12 @@ class Keyring:
                 self._drop(route, plan, used[name], scopes)
 
     def _drop(self, route: Route, plan: ValuePlan, used: object, scopes: Mapping[str, str]) -> None:
-        slot = self.slots.get(_key(route, plan, scopes[plan.scope]))
-        if slot is None or slot.found is None or _masked(slot.found, plan) != used:
-            return
-        slot.refused, slot.found, slot.misses = slot.found.content, None, 0
-        if slot.flight is None:
-            slot.error, slot.wait_until = None, 0.0
+        parts = used.parts if isinstance(used, Listed) else {"": used}
+        for part, had in parts.items():
+            slots, key = self.slots, key_of(route, plan, scopes[plan.scope], part)
+            slot = (self.uploads if part else slots).get(key)
+            if slot is not None and slot.found is not None and _masked(slot.found, plan) == had:
+                slot.drop()
 
 
 def _logins(route: Route, account: Account) -> list[str]:
@@ -489,19 +454,6 @@ def parts_of(value: object) -> Mapping[str, Secret]:
     if isinstance(value, Secret):
         return {"key": value}
     return value if isinstance(value, dict) else {}
-
-
-def _key(route: Route, plan: ValuePlan, scope: str) -> str:
-    scoped = hashlib.sha256(scope.encode()).hexdigest()[:16] if scope else ""
-    return f"{route.name}/{plan.name}/{plan.fingerprint}/{scoped}"
-
-
-def _again(error: ExchangeError) -> ExchangeError:
-    """The error of a fetch, to be raised once more: exceptions gather the frames they pass."""
-    after = error.retry_after
-    told = ExchangeError(error.cls, error.message, status=error.status, retry_after=after)
-    told.__cause__ = error.__cause__
-    return told
 
 
 def _secrets(found: Found, plan: ValuePlan) -> list[Secret]:

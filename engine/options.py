@@ -85,6 +85,23 @@ class Secret:
         raise TypeError(f"{self!r} is not pickled: its text would lie open")
 
 
+class Blob:
+    """Bytes that a template hands on whole, into a multipart form or a raw body; they are no text.
+
+    name, mime: what a form says of them
+    """
+
+    __slots__ = ("data", "mime", "name")
+
+    def __init__(self, data: bytes, name: str, mime: str) -> None:
+        self.data = data
+        self.name = name
+        self.mime = mime
+
+    def __repr__(self) -> str:
+        return f"«{self.name}, {len(self.data)} bytes»"
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """A compiled template. `render(env)` gives a native value, str, or OMIT.

@@ -6,7 +6,7 @@ The shell implements them (`engine/shell/`); fixtures implement some of them ane
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from random import Random
@@ -16,6 +16,7 @@ from .chat import JSON, Part, Text
 from .errors import ExchangeError
 from .events import Event, Finish, Usage
 from .options import Secret
+from .route.reach import Reach
 from .wire import HttpRequest, HttpResponse, SocketMessage
 
 
@@ -49,9 +50,25 @@ class Answer(Protocol):
     reused: bool
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        """Give each chunk to `take` as it arrives, until it says True. False: the answer is over.
+
+        What `take` raises is raised here. It runs in the callback of the read: no task is woken
+        for a chunk.
+        """
+        ...
+
     async def read(self, limit: int) -> bytes:
         """The rest, whole; at most `limit` bytes, else ExchangeError."""
         ...
+
+
+async def pumped(chunks: AsyncIterator[bytes], take: Callable[[bytes], bool]) -> bool:
+    """`Answer.pump` of an answer that has nothing better than its iterator."""
+    async for data in chunks:
+        if take(data):
+            return True
+    return False
 
 
 class Talk(Protocol):
@@ -249,6 +266,37 @@ class NoTools:
         return ToolAnswer([Text(f"there is no server {server}")], "refused")
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a URL of a client led to. kind: its content type as declared, without parameters."""
+
+    body: bytes = field(repr=False)
+    kind: str = ""
+
+
+class Unfetched(Exception):
+    """Nothing was had from a URL of a client: it may not be asked, did not give it, or too much."""
+
+    def __init__(self, why: Literal["refused", "failed", "large"]) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Web(Protocol):
+    """Fetches what a client names by URL, no farther than `reach` goes, with nothing of the
+    engine's or the client's own. Raises Unfetched.
+    """
+
+    async def get(self, url: str, reach: Reach) -> Page: ...
+
+
+class NoWeb:
+    """Where nothing is fetched."""
+
+    async def get(self, url: str, reach: Reach) -> Page:
+        raise Unfetched("refused")
+
+
 class Observer(Protocol):
     """How the exchange reaches log and metrics. Never raises, never blocks."""
 
@@ -268,16 +316,23 @@ class Sink(Protocol):
         """Headers that the upstream's answer brought, for the client's."""
         ...
 
-    async def send(self, events: list[Event]) -> None:
-        """Content events, numbered. The first ones commit. Awaiting it is the back-pressure."""
+    def send(self, events: list[Event]) -> bool:
+        """Content events, numbered. The first ones commit. True: wait for the client, `drained`."""
+        ...
+
+    async def drained(self) -> None:
+        """Wait until the client has read most of what it was sent: the back-pressure."""
         ...
 
     def restart(self) -> None:
         """A new attempt begins: what was held back of the last one is forgotten."""
         ...
 
-    async def forward(self, data: bytes, content: bool) -> None:
-        """Bytes of the same dialect. They wait until some of them hold content, which commits."""
+    def forward(self, data: bytes, content: bool) -> bool:
+        """Bytes of the same dialect. They wait until some of them hold content, which commits.
+
+        True: wait for the client, `drained`.
+        """
         ...
 
     async def whole(self, body: bytes) -> None:
@@ -308,3 +363,4 @@ class Ports:
     shared: bool = False
     tokens: Tokens = field(default_factory=PassingTokens)
     tools: Tools = NoTools()
+    web: Web = NoWeb()

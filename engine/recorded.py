@@ -13,12 +13,26 @@ from typing import Any
 from .errors import ExchangeError
 from .fixtures import ExchangeSpec, Fixture, FrameSpec, Matcher
 from .parsers.websocket import encoded
-from .ports import Line, Talk
+from .ports import Line, Page, Talk, Unfetched, Upstream, pumped
+from .route.reach import Reach
 from .staged import StagedClock
 from .wire import PACKED, HttpRequest, HttpResponse, SocketMessage
 
 Cut = Callable[[bytes], list[bytes]]
 Rewrite = Callable[[bytes], bytes]
+
+
+class PlayedWeb:
+    """The Web port over an upstream that is played: what is fetched stands in the fixture, too."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+
+    async def get(self, url: str, reach: Reach) -> Page:
+        answer = await self._upstream.fetch(HttpRequest("GET", url), Line(), reach.largest)
+        if answer.status != 200:
+            raise Unfetched("failed")
+        return Page(answer.body, (answer.header("content-type") or "").partition(";")[0])
 
 
 def whole(body: bytes) -> list[bytes]:
@@ -157,6 +171,9 @@ class Playing:
         if self._end == "stall":
             await self._recorded.clock.stall()
         raise StopAsyncIteration
+
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        return await pumped(self, take)
 
     async def read(self, limit: int) -> bytes:
         return b"".join([chunk async for chunk in self])

@@ -11,7 +11,7 @@ from collections.abc import Container
 from dataclasses import replace
 from typing import Any
 
-from .chat import Message, Reasoning, ToolCall
+from .chat import Message, Part, Reasoning, Text, ToolCall
 from .errors import ExchangeError
 from .events import CONTENT, Close, Event, Finish, Folder, Open, ReasoningDelta, Usage
 from .policies import Called
@@ -21,11 +21,14 @@ from .ports import Sink
 class Rounds:
     """The Sink of an answer whose model may call tools of the engine. `onward` begins a round.
 
-    own   the names of those tools, as the model knows them
+    own     the names of those tools, as the model knows them
+    theirs  names of the client's tools, None where they cannot be told; all other names are made
+            up by the model, and its calls of them stop here, too
     """
 
     def __init__(self, sink: Sink) -> None:
         self.own: Container[str] = ()
+        self.theirs: Container[str] | None = None
         self.rounds = 0
         self._sink = sink
         self._next = 0  # number of the client's next block
@@ -60,15 +63,24 @@ class Rounds:
     def called(self) -> Called:
         """What the last attempt called."""
         calls = self._folder.done().calls
-        own = tuple(call for call in calls if call.name in self.own)
+        own = tuple(call for call in calls if self._stops(call.name))
         return Called(own, self._others, self.rounds)
+
+    def _stops(self, name: str) -> bool:
+        """Whether calls of this tool are kept from the client."""
+        return name in self.own or (self.theirs is not None and name not in self.theirs)
+
+    def said(self) -> list[Part]:
+        """The parts of the last attempt's answer."""
+        return self._folder.done().parts
 
     def onward(self, usage: Usage | None, dialect: str) -> Message:
         """The attempt's turn, calls and thinking in it; what follows is another round.
 
         usage: what the attempt cost; dialect: the upstream's
         """
-        turn = Message("assistant", list(self._folder.done().parts), dialect=dialect)
+        parts = [part for part in self.said() if not _blank(part)]
+        turn = Message("assistant", parts, dialect=dialect)
         self._spent.append(usage)
         self.rounds += 1
         self._before = self._next
@@ -79,27 +91,29 @@ class Rounds:
         """Of all rounds: every one was paid for, what it read, too."""
         return summed([*self._spent, last]) if self._spent else last
 
-    async def show(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """A word on what is going on, between two rounds."""
         if self._next == self._before:
             self._next += 1
-            await self._sink.send([Open(self._before, Reasoning())])
-        await self._sink.send([ReasoningDelta(self._before, text)])
+            self._sink.send([Open(self._before, Reasoning())])
+        self._sink.send([ReasoningDelta(self._before, text)])
 
-    async def shown(self) -> None:
+    def shown(self) -> None:
         """Nothing more is shown before the next round."""
         if self._next > self._before:
-            await self._sink.send([Close(self._before)])
+            self._sink.send([Close(self._before)])
         self._before = self._next
 
     # ---- the Sink ----
 
-    async def send(self, events: list[Event]) -> None:
+    def send(self, events: list[Event]) -> bool:
         self._folder.feed(events)
         out = [told for event in events if (told := self._told(event)) is not None]
         self._content = self._content or any(isinstance(event, CONTENT) for event in out)
-        if out:
-            await self._sink.send(out)
+        return bool(out) and self._sink.send(out)
+
+    async def drained(self) -> None:
+        await self._sink.drained()
 
     def _told(self, event: Any) -> Event | None:
         """What the client sees of an event."""
@@ -108,7 +122,7 @@ class Rounds:
             return event  # type: ignore[no-any-return]
         if isinstance(event, Open):
             if isinstance(event.part, ToolCall):
-                if event.part.name in self.own:
+                if self._stops(event.part.name):
                     self._hidden.add(block)
                     return None
                 self._others = True
@@ -119,7 +133,7 @@ class Rounds:
         number = self._blocks[block]
         return event if number == block else replace(event, block=number)  # type: ignore[no-any-return]
 
-    async def forward(self, data: bytes, content: bool) -> None:
+    def forward(self, data: bytes, content: bool) -> bool:
         raise AssertionError("what passes through has no rounds")
 
     async def whole(self, body: bytes) -> None:
@@ -133,6 +147,11 @@ class Rounds:
 
     async def fail(self, error: ExchangeError, frames: bytes = b"") -> None:
         await self._sink.fail(error, frames)
+
+
+def _blank(part: Part) -> bool:
+    """A text of white space before a call: some services give one, and refuse to have it back."""
+    return isinstance(part, Text) and not part.text.strip()
 
 
 _COUNTS = ("input", "output", "cache_read", "cache_write", "reasoning", "cache_write_1h")

@@ -43,6 +43,7 @@ from .chat import (
     ToolCall,
     ToolChoice,
     ToolResult,
+    media_parts,
     text_of,
 )
 from .errors import Refuse
@@ -151,6 +152,6 @@ __all__ = [
     "ReasoningDelta", "Record", "Refusal", "RefusalDelta", "Refuse", "Regex", "Role",
     "Sampling", "Secret", "SignatureDelta", "Size", "SpokenCall", "SpokenCalls", "Stage",
     "Start", "Template", "Text", "TextDelta", "Think", "Tool", "ToolCall", "ToolChoice",
-    "ToolResult", "Usage", "UsageEvent", "Value", "dumps", "loads", "option", "repair_json",
-    "text_of", "written",
+    "ToolResult", "Usage", "UsageEvent", "Value", "dumps", "loads", "media_parts", "option",
+    "repair_json", "text_of", "written",
 ]  # fmt: skip

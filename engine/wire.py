@@ -95,16 +95,19 @@ class JsonError(ValueError):
     """The bytes are not JSON."""
 
 
-def loads(data: bytes | str) -> object:
+def loads(data: bytes | str, *, torn: bool = False) -> object:
     """Decode JSON. Integers keep their value, lone surrogate escapes become U+FFFD.
 
     Raises JsonError. orjson is used where it is exact; the standard library takes over for
-    integers beyond 64 bits and for surrogates, which orjson refuses.
+    integers beyond 64 bits and for surrogates, which orjson refuses. torn: it is a frame of
+    several; raises TornText where a text ends in the first half of a surrogate pair.
     """
     raw = _utf8(data) if isinstance(data, str) else data
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:
+        if torn and _HALF.search(raw):
+            raise TornText("a text ends in half a character") from None
         return _loads_slowly(raw)
     if type(value) is float or (_RUN in raw.translate(_DIGITS) and _LONG_INTEGER.search(raw)):
         return _loads_slowly(raw)

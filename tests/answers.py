@@ -71,12 +71,29 @@ def check_chunk(value: Fields) -> None:
     if "error" in value:
         check_openai_error(value)
         return
-    _typed("ChatCompletionChunk", value)
     for choice in value["choices"]:
         assert {"index", "delta", "finish_reason"} <= set(choice)
-    # The document forbids the `usage: null` that OpenAI itself sends.
+    # The document forbids the `usage: null` that OpenAI itself sends, and knows no custom calls.
     told = {name: item for name, item in value.items() if (name, item) != ("usage", None)}
+    told["choices"] = [{**choice, "delta": _functions(choice["delta"])}
+                       for choice in value["choices"]]  # fmt: skip
+    _typed("ChatCompletionChunk", told)
     published("openai.json", "CreateChatCompletionStreamResponse", told)
+
+
+def _functions(delta: Fields) -> Fields:
+    """A delta whose custom calls are functions: the types know no others in a stream."""
+    if "tool_calls" not in delta:
+        return delta
+    return {**delta, "tool_calls": [_function(dict(call)) for call in delta["tool_calls"]]}
+
+
+def _function(call: Fields) -> Fields:
+    inner = call.pop("custom", None)
+    if inner is None:
+        return call
+    named = {"arguments" if name == "input" else name: value for name, value in inner.items()}
+    return {**call, "function": named, **({"type": "function"} if "type" in call else {})}
 
 
 def check_openai_error(value: Fields) -> None:
@@ -125,7 +142,17 @@ def _gemini(path: str, asked: Fields, status: int, data: bytes) -> None:
     elif path.endswith(":streamGenerateContent") and data.startswith(b"data"):
         check_gemini_stream(data)
     elif path.endswith(":generateContent"):
-        _typed("GenerateContentResponse", json.loads(data))
+        check_content(json.loads(data))
+
+
+def check_content(value: Fields) -> None:
+    """A whole answer of generateContent."""
+    counts = dict(value["usageMetadata"])
+    counts.pop("penstockEstimated", None)  # the SDK leaves unknown fields of an answer out
+    _typed("GenerateContentResponse", {**value, "usageMetadata": counts})
+    (candidate,) = value["candidates"]
+    assert (0, "model") == (candidate["index"], candidate["content"]["role"])
+    assert candidate["finishReason"]
 
 
 def _ollama(path: str, asked: Fields, status: int, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """An authorization server of authlib's parts, which know the standards and none of our code.
 
-Codes with PKCE (RFC 7636), device codes (RFC 8628) and refresh tokens that are single-use. authlib
-brings the rules; here are only the tables it asks for, and HTTP.
+Codes with PKCE (RFC 7636), device codes (RFC 8628), assertions (RFC 7523) and refresh tokens that
+are single-use. authlib brings the rules; here are only the tables it asks for, and HTTP.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
-from authlib.oauth2 import rfc8628  # type: ignore[import-untyped]
+from authlib.oauth2 import rfc7523, rfc8628  # type: ignore[import-untyped]
 from authlib.oauth2.rfc6749 import AuthorizationServer, ClientMixin, grants  # type: ignore[import-untyped]
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload, OAuth2Request  # type: ignore[import-untyped]
 from authlib.oauth2.rfc6750 import BearerTokenGenerator  # type: ignore[import-untyped]
@@ -90,13 +90,14 @@ class Row:
 
 @dataclass
 class Tables:
-    """agreed: user codes a person has typed; fast: polls that were answered with slow_down."""
+    """agreed: user codes a person has typed; keys: public ones, by who signs assertions."""
 
     codes: dict[str, Row] = field(default_factory=dict)
     devices: dict[str, Row] = field(default_factory=dict)
     refreshers: dict[str, Row] = field(default_factory=dict)
     good: set[str] = field(default_factory=set)
     agreed: set[str] = field(default_factory=set)
+    keys: dict[str, Any] = field(default_factory=dict)
     answers: list[tuple[str, int, str]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     interval: float = 0.5
@@ -153,6 +154,24 @@ class Device(rfc8628.DeviceCodeGrant):  # type: ignore[misc]
         return fast
 
 
+class Bearer(rfc7523.JWTBearerGrant):  # type: ignore[misc]
+    def resolve_issuer_client(self, issuer: str) -> Client | None:
+        return Client() if issuer in self.server.tables.keys else None
+
+    def resolve_client_public_key(self, client: Client) -> Any:
+        issuer = self.extract_assertion(self.request.form["assertion"])[1]["iss"]
+        return self.server.tables.keys[issuer]
+
+    def get_audiences(self) -> list[str]:
+        return [f"{self.server.tables.url}/token"]
+
+    def authenticate_user(self, subject: str) -> str | None:
+        return subject if subject == "ann" else None
+
+    def has_granted_permission(self, client: Client, user: str) -> bool:
+        return True
+
+
 class DeviceEndpoint(rfc8628.DeviceAuthorizationEndpoint):  # type: ignore[misc]
     INTERVAL = 1
 
@@ -176,6 +195,7 @@ class Server(AuthorizationServer):  # type: ignore[misc]
         self.register_grant(Code, [CodeChallenge(required=True)])
         self.register_grant(Refresh)
         self.register_grant(Device)
+        self.register_grant(Bearer)
         self.register_endpoint(DeviceEndpoint)
 
     def query_client(self, client_id: str) -> Client | None:

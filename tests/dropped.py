@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.dialects import DIALECTS
-from engine.dialects.profile import PROFILE
+from engine.dialects.profile import PROFILE, Profile
 from engine.dialects.written import write
 from engine.errors import RequestError
 from tests.dialects.crossing import parsed
@@ -100,6 +100,51 @@ MESSAGES: dict[str, dict[str, Any]] = {
 }
 
 
+PLACE = {"type": "approximate", "city": "Bern"}
+# Searches of the web: the bare one of a client, and with each field beside it.
+SEARCHES: dict[str, tuple[str, dict[str, Any]]] = {
+    "openai_chat": (
+        "web_search_options",
+        {
+            "search_context_size": "low",
+            "user_location": {"type": "approximate", "approximate": {"city": "Bern"}},
+        },
+    ),
+    "openai_responses": (
+        "web_search",
+        {
+            "filters": {"allowed_domains": ["a.example"]},
+            "search_context_size": "low",
+            "user_location": PLACE,
+        },
+    ),
+    "anthropic_messages": (
+        "web_search_20250305",
+        {
+            "allowed_domains": ["a.example"],
+            "blocked_domains": ["a.example"],
+            "max_uses": 3,
+            "user_location": PLACE,
+        },
+    ),
+    "gemini": (
+        "googleSearch",
+        {"excludeDomains": ["a.example"], "timeRangeFilter": {"startTime": "2025-01-01T00:00:00Z"}},
+    ),
+}
+
+
+def _search(client: str, **fields: object) -> dict[str, Any]:
+    """A request for a search of the web."""
+    name = SEARCHES[client][0]
+    if client == "openai_chat":
+        return {name: fields}
+    if client == "gemini":
+        return {"tools": [{name: fields}]}
+    called = {"name": "web_search"} if client == "anthropic_messages" else {}
+    return {"tools": [{"type": name, **called, **fields}]}
+
+
 def _fields(client: str, holder: str, *skipped: str) -> dict[str, dict[str, Any]]:
     """The fields of the maximal request, those of one object in it one by one."""
     body = MAXIMAL[client]
@@ -138,15 +183,22 @@ hints.
 """
 
 
-def fate(client: str, fields: dict[str, Any], target: str) -> str:
-    """One of sent, named, hint, refused."""
-    base = _asked() if "messages" in fields else {}
-    if "tools" in fields and len(fields) > 1:
-        base = {"tools": fields["tools"]}
-    plain = write(DIALECTS[target], parsed(client, base), "m", PROFILE).body
+def fate(
+    client: str,
+    fields: dict[str, Any],
+    target: str,
+    base: dict[str, Any] | None = None,
+    profile: Profile = PROFILE,
+) -> str:
+    """One of sent, named, hint, refused. base: the request that the field is added to."""
+    if base is None:
+        base = _asked() if "messages" in fields else {}
+        if "tools" in fields and len(fields) > 1:
+            base = {"tools": fields["tools"]}
     request = parsed(client, fields)
     try:
-        body = write(DIALECTS[target], request, "m", PROFILE).body
+        plain = write(DIALECTS[target], parsed(client, base), "m", profile).body
+        body = write(DIALECTS[target], request, "m", profile).body
     except RequestError:
         return "refused"
     if request.dropped:
@@ -164,6 +216,32 @@ def page() -> str:
         for name, sample in fields.items():
             cells = " | ".join(fate(client, sample, target) for target in targets)
             out.append(f"| {name} | {cells} |\n")
+    return "".join(out) + searches()
+
+
+SEARCH_HEAD = """
+## Searches of the web
+
+Where the profile of the upstream's model says `web_search: with_tools`; Ollama has none. What was
+found comes as citations.
+"""
+
+
+def searches() -> str:
+    profile, out = Profile(web_search="with_tools"), [SEARCH_HEAD]
+    for client, (search, fields) in SEARCHES.items():
+        targets = [name for name in SEARCHES if name != client]
+        columns = " | ".join(NAMES[name] for name in targets)
+        out.append(f"\n| of {NAMES[client]} | {columns} |\n")
+        out.append("|---|" + "---|" * len(targets) + "\n")
+        rows: list[tuple[str, dict[str, Any], dict[str, Any]]] = [(search, {}, _search(client))]
+        rows += [
+            (name, _search(client), _search(client, **{name: value}))
+            for name, value in fields.items()
+        ]
+        for name, base, sample in rows:
+            cells = [fate(client, sample, target, base, profile) for target in targets]
+            out.append(f"| {name} | {' | '.join(cells)} |\n")
     return "".join(out)
 
 

@@ -22,8 +22,9 @@ from engine.events import CONTENT, Event, Finish, Reply, Start, Usage, fold
 from engine.exchange import Exchange
 from engine.keyring import Keyring
 from engine.options import Secret
-from engine.ports import Line, Ports, Talk
+from engine.ports import Line, Ports, Talk, pumped
 from engine.recall import Recall
+from engine.recorded import PlayedWeb
 from engine.route.compile import Compiled, Sources, compile_route
 from engine.route.references import Outside
 from engine.route.route import Route
@@ -225,9 +226,9 @@ class FakeAnswer:
 
     async def __aenter__(self) -> Self:
         self.say = say = self.upstream.next(self.request, self.line)
-        self.upstream.open += 1
         if say.gate is not None:
             await say.gate.wait()
+        self.upstream.open += 1
         if say.error is not None:
             self.upstream.open -= 1
             raise say.error
@@ -251,6 +252,9 @@ class FakeAnswer:
         if self.say.end == "stall":
             await self.upstream.clock.stall()
         raise StopAsyncIteration
+
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        return await pumped(self, take)
 
     async def read(self, limit: int) -> bytes:
         return b"".join([chunk async for chunk in self])
@@ -288,12 +292,16 @@ class FakeSink:
         self.told: dict[str, str] = {}
         self.document: bytes | None = None
 
-    async def send(self, events: list[Event]) -> None:
+    def send(self, events: list[Event]) -> bool:
         assert not self.ends, "something after the end"
         self.events += events
         self.committed = self.committed or (
             self.stream and any(isinstance(event, CONTENT) for event in events)
         )
+        return False
+
+    async def drained(self) -> None:
+        """This client reads at once."""
 
     def tell(self, headers: dict[str, str]) -> None:
         self.told |= headers
@@ -304,10 +312,11 @@ class FakeSink:
         self.events.clear()
         self.bytes = b""
 
-    async def forward(self, data: bytes, content: bool) -> None:
+    def forward(self, data: bytes, content: bool) -> bool:
         assert not self.ends, "something after the end"
         self.bytes += data
         self.committed = self.committed or content
+        return False
 
     async def whole(self, body: bytes) -> None:
         self._end()
@@ -353,6 +362,7 @@ class World:
             MemoryStore(self.clock.monotonic),
             self.notes,
             random.Random(seed),
+            web=PlayedWeb(self.upstream),
         )
         self.keyring = Keyring(self.ports)
         self.sessions = Sessions(self.ports)

@@ -51,8 +51,8 @@ def made(text: str = TEXT) -> tuple[Compiled, list[Loaded]]:
     return compiled, loaded
 
 
-async def gaps_after(*exchanges: dict[str, Any], **client: object) -> list[str]:
-    compiled, loaded = made()
+async def gaps_after(*exchanges: dict[str, Any], text: str = TEXT, **client: object) -> list[str]:
+    compiled, loaded = made(text)
     coverage = Coverage()
     assert compiled.route is not None
     asked = fixture(*exchanges, client={**ASKS, **client, "times": len(exchanges)})
@@ -116,3 +116,39 @@ errors:
     compiled = compile_route(text.encode(), "made.yaml", sources)
     assert compiled.route is not None, compiled.problems
     assert Coverage().gaps(compiled, []) == ["made.yaml:7: errors.rules[0] was never hit"]
+
+
+SPEAKS = """\
+version: 1
+base_url: https://made.example
+models: [m]
+request:
+  path: /talk
+  websocket:
+    send:
+      - json: 1
+      - { after: { kind: more }, json: 2 }
+    reply:
+      - { match: { kind: ping }, json: 3 }
+      - { match: { kind: pang }, json: 4 }
+stream:
+  format: websocket
+  events:
+    - { match: { kind: bye }, finish: stop, end: true }
+    - { ignore: true }
+errors:
+  rules:
+    - { status: 4001, as: fatal }
+    - { status: 4002, as: invalid_request }
+"""
+
+
+async def test_messages_and_close_codes_of_a_websocket_count_as_well() -> None:
+    frames = [{"expect": 1}, {"json": {"kind": "ping"}}, {"expect": 3}, {"close": 4001}]
+    gaps = await gaps_after({"reply": {"frames": frames}}, text=SPEAKS)
+    assert [gap for gap in gaps if "transform" not in gap] == [
+        "9: request.websocket.send[1] was never hit",
+        "12: request.websocket.reply[1] was never hit",
+        "21: errors.rules[1] was never hit",
+        "16: stream.events[0] was never hit",
+    ]

@@ -35,8 +35,10 @@ def read(body: bytes) -> tuple[bytes, Usage | None]:
     return body.upper(), Usage(3)
 
 
-async def run(answers: Sequence[Say | bytes], more: str = "") -> tuple[Collected, Report, World]:
-    world, route, sink = World(answers), route_of(ROUTE + more), Collected()
+async def run(
+    answers: Sequence[Say | bytes], more: str = "", *, text: str = ROUTE
+) -> tuple[Collected, Report, World]:
+    world, route, sink = World(answers), route_of(text + more), Collected()
     errand = Errand(
         route.errands["embeddings"],
         lambda offer: (offer.model.upstream.encode(), "application/json"),
@@ -84,8 +86,29 @@ async def test_a_failure_is_told_with_its_class() -> None:
 
 async def test_its_sink_takes_no_chat() -> None:
     sink = Collected()
-    for wrong in (sink.send([]), sink.forward(b"", True), sink.finish(Finish("stop"), None)):
-        with pytest.raises(AssertionError):
-            await wrong
+    with pytest.raises(AssertionError):
+        sink.send([])
+    with pytest.raises(AssertionError):
+        sink.forward(b"", True)
+    with pytest.raises(AssertionError):
+        await sink.finish(Finish("stop"), None)
     with pytest.raises(AssertionError):
         await sink.end()
+
+
+SPEAKS = """
+version: 1
+base_url: https://a.example
+models: [ { id: m, upstream: up } ]
+passthrough: { embeddings: /embed }
+request: { path: /chat, websocket: { send: [ { json: 1 } ] } }
+stream: { format: websocket, events: [ { text: $.text, finish: stop } ] }
+"""
+
+
+async def test_beside_chats_over_a_websocket_it_goes_over_http() -> None:
+    sink, _, world = await run([b"vectors"], text=SPEAKS)
+    assert sink.body == b"VECTORS"
+    assert [(each.method, each.url) for each in world.upstream.requests] == [
+        ("POST", "https://a.example/embed")
+    ]

@@ -325,6 +325,22 @@ def test_basic_credentials_never_appear() -> None:
     assert "«basic»" in shown
 
 
+def test_what_would_be_fetched_is_not_and_stands_there_all_the_same() -> None:
+    text = CHAT.replace("openai", "ollama") + "media: { fetch: needed }\n"
+    image = {"type": "image_url", "image_url": {"url": "https://pics.example.com/a.png"}}
+    body = dumps({"model": "m", "messages": [{"role": "user", "content": [image]}]})
+    found = explain(route_of(text), body, now=0.0)
+    assert ["iVBORw0KGgo="] == json.loads(found.steps[0].request.body)["messages"][0]["images"]
+    assert "media named by URL and fetched first: 1; stand-ins take their place" in found.notes
+
+
+def test_a_frame_around_the_body_is_noted() -> None:
+    text = CUSTOM + "request: { path: /x, frames: { flags: true }, json: { a: 1 } }\n"
+    shown = explained(route_of(text, env=ENV))
+    assert shown.steps[-1].request.body == b'{"a":1}'
+    assert [note for note in shown.notes if "length-prefixed frame" in note] != []
+
+
 # ---- websockets ----
 
 SPOKEN = """

@@ -9,6 +9,7 @@ import pytest
 from engine.dialects import Target
 from engine.errors import ConfigError
 from engine.fixtures import ExpectRequest, Matcher, read_fixture
+from engine.parsers.frames import Frames
 from engine.shell.testing import Bench, find_fixtures
 from engine.wire import HttpRequest
 from tests.replaying import fixture
@@ -197,3 +198,20 @@ def test_a_request_that_does_not_fit_teaches_no_name() -> None:
     matcher = Matcher()
     assert matcher.differences(ExpectRequest(form={"a": "«one»", "b": "no"}), FORM) != []
     assert matcher.names == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'\0\0\0\0\7{"a":1}', []),
+        (b'\0\0\0\0\7{"a":2}', ["json.a should be 1, is 2"]),
+        (b'{"a":1}', ["body should be one frame", "json should be {'a': 1}, is None"]),
+        (b'\0\0\0\0\7{"a":1}\0', ["body should be one frame", "json should be {'a': 1}, is None"]),
+        (b'\2\0\0\0\7{"a":1}', ["body should be one frame", "json should be {'a': 1}, is None"]),
+    ],
+)
+def test_a_body_in_a_frame_is_compared_by_what_is_in_it(body: bytes, told: list[str]) -> None:
+    expect = ExpectRequest(json={"a": 1}, frames=Frames(flags=True))
+    assert (
+        Matcher().differences(expect, HttpRequest("POST", "https://a.example", body=body)) == told
+    )

@@ -35,9 +35,9 @@ async def joined(*parts: list[Event], reason: str = "stop") -> FakeSink:
     both = Joined(sink)
     for at, events in enumerate(parts):
         if at:
-            await both.onward(Usage(10, 5))
+            both.onward(Usage(10, 5))
         for event in events:
-            await both.send([event])
+            both.send([event])
     await both.finish(Finish(reason), None)
     return sink
 
@@ -60,11 +60,11 @@ async def test_a_short_likeness_is_no_repetition() -> None:
 async def test_a_long_continuation_streams_after_the_seam_is_decided() -> None:
     sink = FakeSink(stream=True)
     both = Joined(sink)
-    await both.send(part("begin"))
-    await both.onward(None)
-    await both.send([Open(0, Text("")), TextDelta(0, "x" * (SEAM - 1))])
+    both.send(part("begin"))
+    both.onward(None)
+    both.send([Open(0, Text("")), TextDelta(0, "x" * (SEAM - 1))])
     assert "begin" == sink.text
-    await both.send([TextDelta(0, "yz")])
+    both.send([TextDelta(0, "yz")])
     assert "begin" + "x" * (SEAM - 1) + "yz" == sink.text
 
 
@@ -85,19 +85,19 @@ async def test_other_blocks_and_notes_keep_their_place() -> None:
 
 async def test_what_was_said_is_known_to_the_policies() -> None:
     both = Joined(FakeSink(stream=True))
-    await both.send(part("one two three four"))
+    both.send(part("one two three four"))
     assert (1, "one two three four", False) == (
         (said := both.said(None, CHAT)).parts, said.text, said.calls,
     )  # fmt: skip
-    await both.onward(Usage(1, 4))
-    await both.send(part("two three four"))
+    both.onward(Usage(1, 4))
+    both.send(part("two three four"))
     said = both.said(None, CHAT)
     assert (2, "", "one two three four") == (said.parts, said.fresh, said.before)
 
 
 async def test_the_clients_limit_leaves_room() -> None:
     both = Joined(FakeSink(stream=True))
-    await both.send(part("x" * 40))
+    both.send(part("x" * 40))
     chat = ChatRequest("openai_chat", "m", [], out=Output(max_tokens=12))
     assert (8, 2) == (both.said(Usage(1, 4), chat).room, both.said(None, chat).room)
 
@@ -105,13 +105,13 @@ async def test_the_clients_limit_leaves_room() -> None:
 async def test_a_continuation_may_be_tried_again_until_it_says_something() -> None:
     sink = FakeSink(stream=True)
     both: Joined = Joined(sink)
-    await both.send(part("one "))
+    both.send(part("one "))
     assert both.committed
-    await both.onward(None)
+    both.onward(None)
     assert not both.committed
     both.restart()
     assert 0 == sink.restarts
-    await both.send(part("two"))
+    both.send(part("two"))
     assert both.committed
     await both.finish(Finish("stop"), None)
     assert "one two" == sink.text
@@ -120,9 +120,9 @@ async def test_a_continuation_may_be_tried_again_until_it_says_something() -> No
 async def test_a_first_part_is_begun_anew_like_any_answer() -> None:
     sink = FakeSink(stream=False)
     both = Joined(sink)
-    await both.send(part("half"))
+    both.send(part("half"))
     both.restart()
-    await both.send(part("whole"))
+    both.send(part("whole"))
     await both.finish(Finish("stop"), None)
     assert ("whole", 1) == (sink.text, sink.restarts)
 
@@ -130,9 +130,9 @@ async def test_a_first_part_is_begun_anew_like_any_answer() -> None:
 async def test_a_failure_comes_after_what_was_said() -> None:
     sink = FakeSink(stream=True)
     both = Joined(sink)
-    await both.send(part("one "))
-    await both.onward(None)
-    await both.send([Open(0, Text("")), TextDelta(0, "tw")])
+    both.send(part("one "))
+    both.onward(None)
+    both.send([Open(0, Text("")), TextDelta(0, "tw")])
     await both.fail(ExchangeError("truncated", "cut"))
     assert "one tw" == sink.text
 
@@ -164,10 +164,10 @@ def test_an_overlap_is_the_longest_that_is_no_chance(before: str, after: str, le
 async def test_nothing_is_given_before_the_answer_is_whole() -> None:
     sink = FakeSink(stream=True)
     held: Sink = Held(sink)
-    await held.send(part("half"))
+    held.send(part("half"))
     assert (False, []) == (held.committed, sink.events)
     held.restart()
-    await held.send(part("whole"))
+    held.send(part("whole"))
     await held.finish(Finish("stop"), Usage(1, 1))
     assert ("whole", Usage(1, 1)) == (sink.text, sink.usage)
 
@@ -175,10 +175,10 @@ async def test_nothing_is_given_before_the_answer_is_whole() -> None:
 async def test_bytes_are_held_too() -> None:
     sink = FakeSink(stream=True)
     held = Held(sink)
-    await held.forward(b"a", True)
+    held.forward(b"a", True)
     assert b"" == sink.bytes
     held.restart()
-    await held.forward(b"b", True)
+    held.forward(b"b", True)
     await held.end()
     assert (b"b", 1) == (sink.bytes, sink.ends)
 
@@ -186,6 +186,6 @@ async def test_bytes_are_held_too() -> None:
 async def test_what_failed_was_never_begun() -> None:
     sink: Any = FakeSink(stream=True)
     held = Held(sink)
-    await held.send(part("half"))
+    held.send(part("half"))
     await held.fail(ExchangeError("truncated", "cut"), b"frames")
     assert (b"", [], "truncated") == (sink.bytes, sink.events, sink.error.cls)

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from engine import keyring as module
+from engine import wishes
 from engine.errors import ExchangeError
-from engine.keyring import FIRST_WAIT, LONGEST_WAIT
 from engine.lines import line_of
 from engine.options import Secret
 from engine.ports import StoreError
 from engine.route.route import Route
 from engine.wire import dumps, loads
+from engine.wishes import FIRST_WAIT, LONGEST_WAIT, key_of
 from tests.kit import Say, World, route_of
 
 HEAD = """
@@ -486,7 +486,7 @@ async def test_a_value_survives_a_restart() -> None:
 async def test_at_the_start_all_who_come_wait_for_what_was_kept() -> None:
     of = route("persist: true")
     async with World([]) as world:
-        key = f"value/{module._key(of, of.values['v'], '')}"
+        key = f"value/{key_of(of, of.values['v'], '')}"
         await world.ports.durable.put(key, dumps({"content": "one", "until": None}))
         slow(world)
         found = await asyncio.gather(*(value(world, of) for _ in range(20)))
@@ -511,7 +511,7 @@ def slow(world: World) -> None:
 async def test_what_the_store_kept_badly_is_fetched_anew(kept: bytes) -> None:
     of = route("persist: true")
     async with World([said("one")]) as world:
-        await world.ports.durable.put(f"value/{module._key(of, of.values['v'], '')}", kept)
+        await world.ports.durable.put(f"value/{key_of(of, of.values['v'], '')}", kept)
         assert await value(world, of) == "one"
 
 
@@ -535,7 +535,7 @@ async def test_a_value_that_was_dropped_is_not_taken_from_the_store_again() -> N
 
 
 async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_SLOTS", 3)
+    monkeypatch.setattr(wishes, "MAX_SLOTS", 3)
     async with World(lambda request: said("x")) as world:
         of = route("scope: session")
         for name in ("a", "b", "c", "a", "d"):

@@ -41,7 +41,7 @@ def begun(*, stream: bool = True) -> tuple[Rounds, FakeSink]:
 
 async def test_calls_of_the_engines_tools_are_kept_from_the_client() -> None:
     rounds, sink = begun()
-    await rounds.send([*text("Wait."), *call(1), *text("More.", 2)])
+    rounds.send([*text("Wait."), *call(1), *text("More.", 2)])
     assert [*text("Wait."), *text("More.", 1)] == sink.events
     assert Called((FILLED,), False, 0) == rounds.called()
 
@@ -49,19 +49,34 @@ async def test_calls_of_the_engines_tools_are_kept_from_the_client() -> None:
 async def test_calls_of_the_clients_tools_are_not() -> None:
     rounds, sink = begun()
     own = ToolCall("c2", "own", "")
-    await rounds.send([*call(0), *call(1, own)])
+    rounds.send([*call(0), *call(1, own)])
     assert call(0, own) == sink.events
     assert rounds.called().others
 
 
+async def test_calls_that_the_model_made_up_stop_here_where_all_names_are_known() -> None:
+    rounds, sink = begun()
+    rounds.theirs = {"own"}
+    made_up = ToolCall("c3", "web_search", "")
+    rounds.send([*call(0, made_up), *call(1, ToolCall("c2", "own", ""))])
+    assert call(0, ToolCall("c2", "own", "")) == sink.events
+    assert ["web_search"] == [found.name for found in rounds.called().own]
+
+
+async def test_a_blank_text_before_a_call_does_not_go_back() -> None:
+    rounds, _ = begun()
+    rounds.send([*text("\n\n"), *call(1)])
+    assert Message("assistant", [FILLED]) == rounds.onward(None, "anthropic_messages")
+
+
 async def test_blocks_count_on_through_rounds_and_what_is_shown() -> None:
     rounds, sink = begun()
-    await rounds.send([*text("Wait."), *call(1)])
+    rounds.send([*text("Wait."), *call(1)])
     turn = rounds.onward(None, "openai_chat")
-    await rounds.show("Calling.\n")
-    await rounds.show("Done.\n")
-    await rounds.shown()
-    await rounds.send(text("Here."))
+    rounds.show("Calling.\n")
+    rounds.show("Done.\n")
+    rounds.shown()
+    rounds.send(text("Here."))
     await rounds.finish(Finish("stop"), None)
     thought = [Open(1, Reasoning()), ReasoningDelta(1, "Calling.\n"), ReasoningDelta(1, "Done.\n")]
     assert [*text("Wait."), *thought, Close(1), *text("Here.", 2)] == sink.events
@@ -71,7 +86,7 @@ async def test_blocks_count_on_through_rounds_and_what_is_shown() -> None:
 
 async def test_an_attempt_that_only_called_may_be_tried_again() -> None:
     rounds, sink = begun()
-    await rounds.send(call(0))
+    rounds.send(call(0))
     assert not rounds.committed
     rounds.restart()
     assert 1 == sink.restarts
@@ -80,22 +95,22 @@ async def test_an_attempt_that_only_called_may_be_tried_again() -> None:
 
 async def test_a_round_may_be_tried_again_until_it_speaks() -> None:
     rounds, sink = begun()
-    await rounds.send([*text("Wait."), *call(1)])
+    rounds.send([*text("Wait."), *call(1)])
     assert rounds.committed
     rounds.onward(None, "")
     assert not rounds.committed
     rounds.restart()  # the sink would refuse
-    await rounds.send(text("Here."))
+    rounds.send(text("Here."))
     assert rounds.committed
     assert [*text("Wait."), *text("Here.", 1)] == sink.events
 
 
 async def test_a_whole_answer_cannot_take_back_what_an_earlier_round_said() -> None:
     rounds, _ = begun(stream=False)
-    await rounds.send([*text("Wait."), *call(1)])
+    rounds.send([*text("Wait."), *call(1)])
     assert not rounds.committed
     rounds.onward(None, "")
-    await rounds.send(text("Here."))
+    rounds.send(text("Here."))
     assert rounds.committed
 
 
@@ -109,7 +124,9 @@ async def test_errors_and_headers_pass() -> None:
 
 async def test_bytes_have_no_rounds() -> None:
     rounds, _ = begun()
-    for wrong in (rounds.forward(b"", True), rounds.whole(b""), rounds.end()):
+    with pytest.raises(AssertionError, match="rounds"):
+        rounds.forward(b"", True)
+    for wrong in (rounds.whole(b""), rounds.end()):
         with pytest.raises(AssertionError, match="rounds"):
             await wrong
 

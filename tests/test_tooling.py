@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from engine.chat import Media, Message, Part, Text, ToolResult
+from engine.dialects import DIALECTS
 from engine.ports import ServerTool
-from engine.tooling import named, read_arguments
+from engine.tooling import named, read_arguments, sayable
 
 
 def tool(server: str, name: str) -> ServerTool:
@@ -38,3 +40,30 @@ def test_a_name_that_is_taken_all_the_same_is_numbered() -> None:
 )
 def test_arguments_are_an_object(text: str, wanted: object) -> None:
     assert wanted == read_arguments(text)
+
+
+AUDIO = Media("audio", mime="audio/wav", data="AAAA")
+PICTURE = Media("image", mime="image/png", data="iVBORw0KGgo=")
+
+
+@pytest.mark.parametrize(
+    ("dialect", "wanted"),
+    [
+        ("anthropic_messages", Text("[audio left out]")),
+        ("ollama", Text("[audio left out]")),
+        ("gemini", AUDIO),
+        ("openai_chat", AUDIO),
+    ],
+)
+def test_media_that_the_upstream_cannot_be_told_are_told_in_words(
+    dialect: str, wanted: Part
+) -> None:
+    result = Message("tool", [ToolResult("c", [Text("So."), AUDIO])])
+    told = Message("tool", [ToolResult("c", [Text("So."), wanted])])
+    assert told == sayable(result, DIALECTS[dialect])
+
+
+@pytest.mark.parametrize("dialect", [*DIALECTS, None])
+def test_what_can_be_told_stays(dialect: str | None) -> None:
+    result = Message("tool", [ToolResult("c", [Text("So."), PICTURE])])
+    assert result == sayable(result, DIALECTS[dialect] if dialect else None)

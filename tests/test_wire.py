@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import Any
 
 import pytest
@@ -151,7 +152,8 @@ def test_halves_of_a_character_are_moved_together() -> None:
     assert mend(torn, rest) == (rb'{"a":"x"}', rb'{"b":1,"a":"\ud83d\ude00y"}')
     for other in (b"", rb'{"a":"y"}', rb'{"a":"y\ude00"}'):
         assert mend(torn, other) == (torn, other)
-    with pytest.raises(TornText):
-        loads_frame(torn)
+    for decode in (loads_frame, partial(loads, torn=True)):
+        with pytest.raises(TornText):
+            decode(torn)
     assert loads_frame(torn, torn=False) == {"a": "x\ufffd"}
     assert loads_frame(rb'{"a":"\ud83d x"}') == {"a": "\ufffd x"}

@@ -21,6 +21,7 @@ from engine.transform import (
     Role,
     Template,
     Text,
+    media_parts,
     option,
 )
 
@@ -76,9 +77,12 @@ class Transform:
             self._labels["developer"] = named["system"]
 
     def shape(self, request: ChatRequest) -> ChatRequest:
-        prompt = self._fit(self._usable(request.messages))
+        usable = self._usable(request.messages)
+        prompt = self._fit(usable)
         if not prompt:
             raise Refuse("the conversation has no text")
+        kinds = dict.fromkeys(part.kind for part in media_parts(usable))
+        request.dropped.extend(kind for kind in kinds if kind not in request.dropped)
         return replace(request, messages=[Message("user", [Text(prompt)])])
 
     def _usable(self, messages: list[Message]) -> list[Message]:

@@ -20,6 +20,7 @@ from engine.options import OMIT, Env, Secret, Template
 from engine.wire import HttpRequest, HttpResponse, dumps
 
 from .answers import error_code, read_exchange, read_tokens
+from .assertions import GRANT, assertion, identity
 from .oauth import OAuth2
 from .steps import Client, Flow, Keep, Recall, Step
 from .tokens import Tokens, read_kept
@@ -116,8 +117,9 @@ def _usable(client: Client, tokens: Tokens | None, env: Env) -> bool:
 
 
 def _renewed(client: Client, env: Env, tokens: Tokens | None) -> Flow:
-    if client.options.flow == "client_credentials":
-        fresh = yield from obtain(client, env, {"grant_type": "client_credentials"}, tokens)
+    own = _own_grant(client, env)
+    if own is not None:
+        fresh = yield from obtain(client, env, own, tokens)
         return (yield from settle(client, env, fresh))
     spent = tokens.refresh if tokens is not None else _first(client.options)
     if not spent:
@@ -136,6 +138,19 @@ def _renewed(client: Client, env: Env, tokens: Tokens | None) -> Flow:
             return rotated
         fresh = yield from _refresh(client, env, rotated.refresh, rotated)
     return (yield from settle(client, env, fresh))
+
+
+def _own_grant(client: Client, env: Env) -> Mapping[str, str] | None:
+    """What the client is given tokens for by its own right; None where that is a person's."""
+    options = client.options
+    if options.flow == "client_credentials":
+        return {"grant_type": options.flow}
+    if options.flow != "jwt_bearer" or options.assertion is None:
+        return None
+    who, known = identity(options.assertion, options.who), client.env(env)
+    scope = " ".join(options.scope)
+    signed = assertion(options.assertion, who, options.token_url, scope, known)
+    return {"grant_type": GRANT, "assertion": signed}
 
 
 def _first(options: OAuth2) -> str:
@@ -184,16 +199,25 @@ def settle(client: Client, env: Env, tokens: Tokens) -> Flow:
 def token_request(client: Client, env: Env, grant: Mapping[str, str], way: str) -> HttpRequest:
     """A request to the token endpoint (RFC 6749, section 2.3.1 says how the client is told)."""
     options, known = client.options, client.env(env)
-    fields = {**grant, **words(options.token_params, known), "client_id": options.client_id}
+    fields = {**grant, **words(options.token_params, known)}
+    if options.who:
+        fields["client_id"] = options.who
     secret = options.client_secret.reveal() if options.client_secret is not None else ""
-    if options.scope and grant["grant_type"] == "client_credentials":
+    if options.scope and _asks_scope(options, grant):
         fields.setdefault("scope", " ".join(options.scope))
     if way == "form" and secret:
         fields["client_secret"] = secret
     headers = {"Accept": "application/json", **words(options.token_headers, known)}
     if way == "basic":
-        headers["Authorization"] = basic(options.client_id, secret)
+        headers["Authorization"] = basic(options.who, secret)
     return posted(options, options.token_url, fields, headers)
+
+
+def _asks_scope(options: OAuth2, grant: Mapping[str, str]) -> bool:
+    """Whether the scope is a parameter: a service account's stands in its assertion."""
+    if grant["grant_type"] == GRANT:
+        return options.assertion is not None and options.assertion.service_account is None
+    return grant["grant_type"] == "client_credentials"
 
 
 def posted(

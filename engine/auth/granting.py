@@ -41,12 +41,13 @@ def login_of(
     client = Client(options, name, exchange, f"log in: penstock login {route}{word}")
     first = options.refresh_token.reveal() if options.refresh_token is not None else ""
     secret = options.client_secret.reveal() if options.client_secret is not None else ""
-    who = "\0".join([options.token_url, options.client_id, first, secret, name])
+    proof = [options.proof] if options.proof else []
+    who = "\0".join([options.token_url, options.who, first, secret, *proof, name])
     digest = hashlib.sha256(who.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     if options.store is not None:
         where = f"file:{place(options.store.replace('*', name))}"
     else:
-        owner = "\0".join([options.token_url, options.client_id, first])
+        owner = "\0".join([options.token_url, options.who, first, *proof])
         where = f"store:{route}/{name}/{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
     return Login(name, digest, where, client)
 

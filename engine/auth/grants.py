@@ -47,7 +47,7 @@ def page(client: Client, env: Env, callback: str, random: Random) -> Errand:
     known = client.env(env, callback=callback, state=state, challenge=challenge)
     standard: dict[str, str] = {}
     if not options.own_params:
-        standard = {"response_type": "code", "client_id": options.client_id}
+        standard = {"response_type": "code", "client_id": options.who}
         standard |= {"redirect_uri": callback, "state": state}
         if options.scope:
             standard["scope"] = " ".join(options.scope)
@@ -141,7 +141,7 @@ def by_device(client: Client, env: Env, random: Random) -> Flow:
 
 def _asks_for_a_code(client: Client, env: Env, verifier: str) -> HttpRequest:
     options, known = client.options, client.env(env, challenge=challenge_of(verifier))
-    fields = {"client_id": options.client_id}
+    fields = {"client_id": options.who}
     if options.scope:
         fields["scope"] = " ".join(options.scope)
     fields |= words(options.device_params, known)

@@ -11,7 +11,8 @@ from typing import ClassVar, Literal
 from engine.errors import OUTCOMES
 from engine.options import Duration, Path, Secret, Selector, Template, Tree, option
 
-ACCOUNT = ("=", "vars", "oauth.account")
+from .assertions import ACCOUNT, Assertion
+
 AUTHORIZE = (*ACCOUNT, "oauth.callback", "oauth.state", "oauth.challenge")
 TOKEN = (*ACCOUNT, "oauth.access_token", "oauth.refresh_token", "oauth.scope")
 CLASSES = tuple(OUTCOMES)
@@ -63,9 +64,9 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OAuth2:
-    flow: Literal["authorization_code", "device_code", "client_credentials", "refresh_token"] = (
-        option(doc="how the first token is had; the first two by `penstock login`")
-    )
+    flow: Literal[
+        "authorization_code", "device_code", "client_credentials", "refresh_token", "jwt_bearer"
+    ] = option(doc="how the first token is had; the first two by `penstock login`")
     token_url: str = option(doc="where tokens are given and refreshed")
     authorize_url: str | None = option(None, "`authorization_code`: the page a person logs in at")
     authorize_params: dict[str, Template] = option(
@@ -79,13 +80,16 @@ class OAuth2:
         {}, "further parameters of that request; the verifier follows if one is `oauth.challenge`",
         roots=(*ACCOUNT, "oauth.challenge"),
     )  # fmt: skip
-    client_id: str = option(doc="who asks")
+    client_id: str | None = option(None, "who asks; only `jwt_bearer` may do without")
     client_secret: Secret | None = option(None, "and how it proves that")
     client_auth: list[str] = option(
         ["form"], "how the client is told, tried in this order until one is not refused",
         choices=("basic", "form", "none"), lone=True,
     )  # fmt: skip
     scope: list[str] = option([], "what is asked for", lone=True)
+    assertion: Assertion | None = option(
+        None, "`jwt_bearer`: what the client signs and gives for a token (RFC 7523)"
+    )
     refresh_token: Secret | None = option(None, "`refresh_token`: the first one")
     token_params: dict[str, Template] = option(
         {}, "further parameters of every token request", roots=ACCOUNT
@@ -116,15 +120,31 @@ class OAuth2:
             "device_code": "device_url",
             "client_credentials": "client_secret",
             "refresh_token": "refresh_token",
+            "jwt_bearer": "assertion",
         }[self.flow]
         if getattr(self, needed) is None:
             raise ValueError(f"`flow: {self.flow}` needs `{needed}`")
+        if self.client_id is None and self.flow != "jwt_bearer":
+            raise ValueError(f"`flow: {self.flow}` needs `client_id`")
         if not self.accounts or len(set(self.accounts)) < len(self.accounts):
             raise ValueError("`accounts` needs names, each once")
         if len(self.accounts) > 1 and self.store is not None and "*" not in self.store:
             raise ValueError("several accounts in one `store`: write `*` where the name belongs")
         if self.own_params and "oauth.state" not in _mentions(self.authorize_params):
             raise ValueError("`authorize_params` that name the callback must send `oauth.state`")
+
+    @property
+    def who(self) -> str:
+        """The client's id, "" if it has none."""
+        return self.client_id or ""
+
+    @property
+    def proof(self) -> str:
+        """What proves who asks, where that is a key and no secret."""
+        if self.assertion is None or self.flow != "jwt_bearer":
+            return ""
+        key = self.assertion.key or self.assertion.service_account
+        return key.reveal() if key is not None else ""
 
     @property
     def own_params(self) -> bool:

@@ -227,10 +227,12 @@ def _joins(one: Message, two: Message) -> bool:
 
 
 def _run_on(one: list[Part], two: list[Part]) -> list[Part]:
-    """Parts after parts; two texts that meet become one, with a blank line between them."""
+    """Parts after parts; two texts that meet have a blank line between them, and become one."""
     if one and two:
         last, first = one[-1], two[0]
-        if isinstance(last, Text) and isinstance(first, Text) and not (last.extras or first.extras):
+        if isinstance(last, Text) and isinstance(first, Text):
+            if last.extras or first.extras:
+                return [*one, replace(first, text=f"\n\n{first.text}"), *two[1:]]
             return [*one[:-1], Text(f"{last.text}\n\n{first.text}"), *two[1:]]
     return [*one, *two]
 

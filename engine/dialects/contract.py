@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from engine.chat import ChatRequest, Message, Tool, ToolChoice
+from engine.chat import ChatRequest, Media, Message, Tool, ToolChoice
 from engine.errors import ExchangeError, RequestError
 from engine.events import ErrorEvent, Event, Reply
 from engine.wire import Headers, HttpResponse, Record
@@ -145,8 +145,10 @@ class Dialect:
     scan, splice    a request whose bytes pass through
     key_in_query    query parameter in which its clients may send their key
     headers         names of a client's headers that go on to an upstream of the same dialect
+    by_url          whether it takes this picture or file by its http URL
     tap             makes the watcher of a stream that passes through; None: it never does
     check_whole     the same for a whole answer
+    resumable       a request whose answer is sent back as it came, before its client has seen it
     signs           its thinking has signatures, without which a later request may be refused
     embed           a client's request for embeddings, where clients of the dialect ask for some
     limits, schemas  names, ids and JSON Schema of tools, as far as foreign ones must be changed
@@ -178,6 +180,7 @@ class Dialect:
     failure: Failure
     stream_failure: Callable[[ErrorEvent], bytes]
     error_from: Callable[[HttpResponse], ExchangeError]
+    by_url: Callable[[Media], bool] = lambda media: False
     scan: Scanner
     splice: Callable[[bytes, Scan, str, bool], bytes]
     tap: Callable[..., Tap] | None = None
@@ -188,6 +191,7 @@ class Dialect:
     limits: Limits = Limits()
     schemas: SchemaProfile = "jsonschema"
     signs: bool = False
+    resumable: Callable[[ChatRequest, Profile], ChatRequest] = lambda request, profile: request
 
     def refusal(self, error: RequestError, request_id: str = "") -> tuple[int, bytes]:
         """Status and body for a request that is not served."""

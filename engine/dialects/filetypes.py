@@ -12,6 +12,16 @@ _STARTS = (
     ("R0lGOD", "image/gif"),
     ("JVBERi0", "application/pdf"),
 )
+# The same in bytes, for what no dialect tells by its bytes: (start, what follows at 8, type).
+_SOUNDS = (
+    (b"RIFF", b"WAVE", "audio/wav"),
+    (b"ID3", b"", "audio/mp3"),
+    (b"\xff\xfb", b"", "audio/mp3"),
+    (b"fLaC", b"", "audio/flac"),
+    (b"OggS", b"", "audio/ogg"),
+    (b"\x1aE\xdf\xa3", b"", "video/webm"),
+)
+_ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png"}
 
 
 def type_of(data: str) -> str | None:
@@ -19,6 +29,21 @@ def type_of(data: str) -> str | None:
     if data.startswith("UklGR") and _bytes(data[:16])[8:12] == b"WEBP":
         return "image/webp"
     return next((mime for start, mime in _STARTS if data.startswith(start)), None)
+
+
+def right_type(data: str, said: str | None) -> str | None:
+    """What its first bytes show, else what was said of it, by its registered name."""
+    return type_of(data) or (_ALIASES.get(said, said) if said else said)
+
+
+def heard_type(start: bytes) -> str | None:
+    """The type of a sound or a film, by its first bytes; None if it is nothing known."""
+    if start[4:8] == b"ftyp":
+        return "audio/mp4" if start[8:12] in (b"M4A ", b"M4B ") else "video/mp4"
+    for first, then, mime in _SOUNDS:
+        if start.startswith(first) and start[8:].startswith(then):
+            return mime
+    return None
 
 
 def _bytes(data: str) -> bytes:

@@ -141,8 +141,9 @@ def understood(request: ChatRequest, dialect: str) -> ChatRequest:
     """
     if request.dialect == dialect:
         return request
-    tools = [tool for tool in request.tools if not _goes(tool)]
-    gone = [Lost(f"tools.{tool.name}") for tool in request.tools if _goes(tool)]
+    left = [tool for tool in request.tools if _goes(tool, dialect)]
+    tools = [tool for tool in request.tools if tool not in left]
+    gone = [Lost(f"tools.{tool.name}") for tool in left]
     choice, offered = request.tool_choice, tools
     if choice is not None and choice.mode == "other":
         tools, choice = _chosen(tools, choice, request.dialect in _OFFERS_HOSTED)
@@ -155,8 +156,8 @@ def understood(request: ChatRequest, dialect: str) -> ChatRequest:
     return replace(request, tools=tools, tool_choice=choice)
 
 
-def _goes(tool: Tool) -> bool:
-    return tool.kind == "hosted" and tool.dialect in _OFFERS_HOSTED
+def _goes(tool: Tool, dialect: str) -> bool:
+    return tool.kind == "hosted" and tool.dialect in _OFFERS_HOSTED - {dialect}
 
 
 def _chosen(tools: list[Tool], choice: ToolChoice, hosted: bool) -> tuple[list[Tool], ToolChoice]:

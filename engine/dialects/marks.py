@@ -1,8 +1,9 @@
 """Marks of what a prompt cache shall keep, from one dialect's words to another's.
 
-Messages says `cache_control: {type: ephemeral, ttl: 5m | 1h}` on a block, Chat
+Messages says `cache_control: {type: ephemeral, ttl: 5m | 1h}` on a block, Chat and Responses
 `prompt_cache_breakpoint: {mode: explicit, ttl: 30m | 12h}` on a part. Times are the nearest the
-other has. Marks of system texts, which are joined for another dialect, are not carried.
+other has. A mark on an empty text, which no API takes, moves to the text before it. Marks of system
+texts, which are joined for another dialect, are not carried.
 """
 
 from __future__ import annotations
@@ -14,26 +15,30 @@ from engine.chat import ChatRequest, Extras, Message, Part, Text
 from .foreign import native
 from .profile import Profile
 
-_FIELDS = {"anthropic_messages": "cache_control", "openai_chat": "prompt_cache_breakpoint"}
+_FIELDS = {
+    "anthropic_messages": "cache_control",
+    "openai_chat": "prompt_cache_breakpoint",
+    "openai_responses": "prompt_cache_breakpoint",
+}
 _TTLS = {"5m": "30m", "1h": "12h", "30m": "5m", "12h": "1h"}
 
 
 def carry_marks(request: ChatRequest, target: str, profile: Profile) -> ChatRequest:
     """The request with its marks in the target's words, where profile and dialects allow it."""
     field, own = _FIELDS.get(target), _FIELDS.get(request.dialect)
-    if profile.cache_marks != "send" or field is None or own is None or field == own:
+    if profile.cache_marks != "send" or target == request.dialect or not (field and own):
         return request
     messages = [_turn(message, own, field, target) for message in request.messages]
     return replace(request, messages=messages)
 
 
 def _turn(message: Message, own: str, field: str, target: str) -> Message:
-    marks = [_mark(part, own) for part in message.parts]
+    marks = _marks(message.parts, own)
     if message.role in ("system", "developer") or not any(marks):
         return message
     (bare,) = native([message], target)
     parts = [
-        replace(part, extras={field: _said(mark, field)})
+        replace(part, extras={field: _said(mark, field)} if own != field else {field: mark})
         if mark and isinstance(part, Text)
         else part
         for part, mark in zip(bare.parts, marks, strict=True)
@@ -41,9 +46,18 @@ def _turn(message: Message, own: str, field: str, target: str) -> Message:
     return replace(bare, parts=parts)
 
 
-def _mark(part: Part, own: str) -> Extras | None:
-    mark = part.extras.get(own) if isinstance(part, Text) and part.text else None
-    return mark if isinstance(mark, dict) else None
+def _marks(parts: list[Part], own: str) -> list[Extras | None]:
+    """The mark of each part; an empty text has none."""
+    found: list[Extras | None] = []
+    last = -1  # the last text that says something
+    for part in parts:
+        found.append(None)
+        mark = part.extras.get(own) if isinstance(part, Text) else None
+        if isinstance(part, Text) and part.text.strip():
+            last = len(found) - 1
+        if isinstance(mark, dict) and last >= 0:
+            found[last] = mark
+    return found
 
 
 def _said(mark: Extras, field: str) -> Extras:

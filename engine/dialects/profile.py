@@ -187,6 +187,11 @@ class Profile:
         "exclusive",
         "whether a Messages upstream counts cached tokens in input_tokens; the API itself does not",
     )
+    web_search: Literal["none", "alone", "with_tools"] = option(
+        "none",
+        "whether the provider searches the web for clients that ask their own API for that; alone: "
+        "not beside other tools; none: it is left out or refused as other tools of a provider",
+    )
     same_dialect: Literal["adapt", "pass"] = option(
         "adapt",
         "clients of the upstream's own dialect: their requests are adapted to the profile too, or "
@@ -208,7 +213,7 @@ class Profile:
 PROFILE = Profile()
 
 # Fields that say nothing to a client of the upstream's own dialect: its bytes may pass through.
-FOREIGN = frozenset({"encoding_format", "forward_extras", "on_unsupported"})
+FOREIGN = frozenset({"encoding_format", "forward_extras", "on_unsupported", "web_search"})
 
 
 def adapts(profile: Profile) -> bool:

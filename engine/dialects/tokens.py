@@ -18,6 +18,7 @@ _PER_MESSAGE = 4
 _PER_TOOL = 8
 _MEDIA = 1600
 _MOST_FOR_FILE = 60_000
+_LEAST = 50  # tokens of text from which a factor can be learned
 _WIDE = 0.9  # tokens of one Chinese, Japanese or Korean character
 
 
@@ -29,6 +30,22 @@ def estimate(request: ChatRequest, factor: float = FACTOR) -> int:
     for tool in request.tools:
         total += _PER_TOOL + _text(_wording(tool)) * factor
     return ceil(total)
+
+
+def factor_of(request: ChatRequest, told: int) -> float | None:
+    """The factor that estimates so many tokens; None where it is not the text that counts."""
+    if any(_shows(part) for message in request.messages for part in message.parts):
+        return None
+    fixed = estimate(request, 0.0)
+    text = estimate(request, 1.0) - fixed
+    return (told - fixed) / text if text >= _LEAST else None
+
+
+def _shows(part: Part) -> bool:
+    """Whether there is a picture or a file in it."""
+    if isinstance(part, ToolResult):
+        return any(map(_shows, part.parts))
+    return isinstance(part, Media)
 
 
 def estimate_text(text: str, factor: float = FACTOR) -> int:

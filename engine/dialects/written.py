@@ -22,6 +22,7 @@ from .names import fit_names
 from .nested import name_nested
 from .profile import Profile, SchemaProfile
 from .schema_answer import asked_otherwise
+from .searching import searched
 from .tool_schemas import rewrite
 
 Undo = Callable[[Event], list[Event]]
@@ -54,6 +55,7 @@ def _prepared(
     foreign = request.dialect != dialect.name
     if foreign:
         name_nested(request, dialect.name)
+        request = searched(request, dialect.name, profile)
     request = understood(request, dialect.name)
     request, said = asked_otherwise(request, profile)
     request = carry_marks(request, dialect.name, profile)

@@ -25,7 +25,7 @@ from .lines import LinesParser
 from .ndjson import NdjsonFrames, NdjsonParser
 from .sse import SseFrames, SseParser
 from .text import TextParser
-from .websocket import websocket_parser
+from .websocket import Websocket, websocket_parser
 
 
 class Parser(Protocol):
@@ -67,7 +67,7 @@ PARSERS: dict[str, Kind] = {
     "text": Kind(lambda _, limit=MAX_FRAME: TextParser(), decodes="text"),
     "lines": Kind(lambda _, limit=MAX_FRAME: LinesParser(limit), decodes="text"),
     "frames": Kind(frames_parser, options=Frames),
-    "websocket": Kind(lambda _, limit=MAX_FRAME: websocket_parser(limit)),
+    "websocket": Kind(websocket_parser, options=Websocket),
     "aws_eventstream": Kind(aws_eventstream_parser, options=AwsEventstream),
 }
 

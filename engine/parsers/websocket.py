@@ -8,7 +8,9 @@ endian), its payload. Control frames and fragments stay with whoever owns the so
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
+from engine.options import option
 from engine.wire import Record, SocketMessage
 
 from .bounds import MAX_FRAME, FramingError, too_large
@@ -18,13 +20,23 @@ _HEAD = struct.Struct(">BI")
 _KINDS = {0x81: "text", 0x82: "binary"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Websocket:
+    text: bool = option(
+        False,
+        "messages are text in which rules look for JSON themselves; for socket.io, say: "
+        "`each: $ | regex_replace('^42', '') | from_json`",
+    )
+
+
 def encoded(message: SocketMessage) -> bytes:
     """The frame of a message."""
     return _HEAD.pack(0x81 if message.text else 0x82, len(message.data)) + message.data
 
 
-def websocket_parser(limit: int = MAX_FRAME) -> PrefixedParser:
-    """The parser of such frames; `event` is `text` or `binary`."""
+def websocket_parser(options: Websocket | None = None, limit: int = MAX_FRAME) -> PrefixedParser:
+    """The parser of such frames; `event` is `text` or `binary`, `value` the text if asked."""
+    text = options is not None and options.text
 
     def take(buffer: bytearray, at: int) -> tuple[Record, int] | None:
         if len(buffer) == at:
@@ -39,6 +51,9 @@ def websocket_parser(limit: int = MAX_FRAME) -> PrefixedParser:
         if length > limit:
             raise too_large(limit)
         end = body + length
-        return (Record(kind, bytes(buffer[body:end])), end) if len(buffer) >= end else None
+        if len(buffer) < end:
+            return None
+        data = bytes(buffer[body:end])
+        return Record(kind, data, data.decode("utf-8", "replace") if text else None), end
 
     return PrefixedParser(take)

@@ -9,6 +9,7 @@ from engine.errors import OUTCOMES
 from engine.options import Condition, Path, Regex, Selector, Word, option
 from engine.parsers import PARSERS
 from engine.parsers.frames import Frames
+from engine.parsers.websocket import Websocket
 
 CLASSES = tuple(OUTCOMES)
 _EVENT = ("=", "req", "model", "session", "vars", "let", "data", "event")
@@ -82,9 +83,16 @@ class RuleSpec:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatSpec:
     SHORTHAND: ClassVar[str] = "word"
+    AT_MOST_ONE: ClassVar[tuple[str, ...]] = ("word", "frames", "websocket")
 
     word: str | None = option(None, "the framing, when it needs no options", choices=tuple(PARSERS))
     frames: Frames | None = option(None, "length-prefixed frames")
+    websocket: Websocket | None = option(None, "messages of a websocket")
+
+    @property
+    def name(self) -> str:
+        """The word of the framing, whether it has options or not."""
+        return self.word or ("websocket" if self.websocket is not None else "frames")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

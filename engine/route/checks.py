@@ -18,8 +18,9 @@ from engine.errors import Problem
 
 from .codes import CODES
 from .extends import stray_inherit
+from .media_checks import check_media, misplaced_media, wrong_upload
 from .nodes import Node
-from .oauth_checks import oauth_urls
+from .oauth_checks import oauth_keys, oauth_urls
 from .places import Way, dotted, expressions, find, key_mark, mention_mark
 from .reader import did_you_mean
 from .rule_checks import RULE_CHECKS, check_stages
@@ -162,6 +163,9 @@ _LEAST: tuple[tuple[tuple[str, ...], float], ...] = (
     (("breaker", "probe"), 0.001),
     (("request", "websocket", "ping"), 0.001),
     (("continuation", "max"), 1),
+    (("media", "most"), 1),
+    (("media", "largest"), 1),
+    (("media", "timeout"), 0.001),
     (("tools", "max_rounds"), 1),
     (("tools", "timeout"), 0.001),
     (("tools", "parallel"), 1),
@@ -234,6 +238,10 @@ def _wrong_value(value: ValueSpec) -> str | None:
         return _wrong_question(value)
     if value.transform is not None:
         return "has nothing to extract: `transform` makes the value" if value.extract else None
+    if value.each or value.item is not None:
+        wrong = wrong_upload(value)
+        if wrong is not None:
+            return wrong
     steps = value.extract.values() if isinstance(value.extract, dict) else [value.extract]
     if not steps or not all(steps):
         return "lacks `extract`: where in the answer the value stands"
@@ -247,6 +255,8 @@ def _wrong_question(value: ValueSpec) -> str | None:
 
 
 def _shared(name: str, value: ValueSpec, spec: RouteSpec, tree: Node) -> Iterator[Problem]:
+    if value.each:  # whether it is wanted, and what stands in its list, each request says
+        value = dataclasses.replace(value, when=None, item=None)
     for way, mentions in _asking(name, value):
         wrong = next((m for m in sorted(mentions) if _is_narrow(m, spec)), None)
         of = next((m for m in sorted(mentions) if m.partition(".")[0] == "account"), None)
@@ -393,7 +403,7 @@ def _unencoded(node: jinja.Node) -> Iterator[str]:
     if isinstance(node, jinja.Compare | jinja.Test | jinja.Not):
         return
     if isinstance(node, jinja.Getattr) and isinstance(node.node, jinja.Name):
-        if node.node.name in ("req", "values") and node.attr not in _NO_TEXT:
+        if node.node.name in ("media", "req", "values") and node.attr not in _NO_TEXT:
             yield f"{node.node.name}.{node.attr}"
         return
     for child in node.iter_child_nodes(exclude=("test",)):
@@ -421,6 +431,7 @@ def _fallback(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
 _CHECKS: tuple[Check, ...] = (
     _name,
     _urls,
+    oauth_keys,
     oauth_urls,
     _models,
     _complete,
@@ -433,6 +444,8 @@ _CHECKS: tuple[Check, ...] = (
     _paths,
     _bearer,
     _fallback,
+    check_media,
+    misplaced_media,
     *RULE_CHECKS,
     check_sockets,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -19,6 +19,7 @@ from engine.auth.pool import Roster
 from engine.dialects import DIALECTS
 from engine.errors import ConfigError, Problem
 from engine.options import OMIT, Condition, Env
+from engine.parsers.frames import framing
 from engine.transform import METHODS
 from engine.wire import HttpRequest, dumps
 
@@ -32,13 +33,13 @@ from .extends import Find, expand
 from .line_checks import check_lines
 from .logins import Logins
 from .mentions import (
+    asked_for,
     mentioned,
     mentioned_templates,
     request_names,
     roots_of,
     value_names,
     wanted_values,
-    without_cleanups,
 )
 from .nodes import Mark, Node, read
 from .offers import offers_of
@@ -66,6 +67,7 @@ from .talking import TalkPlan, compile_talk, socket_plan
 from .tool_checks import check_tools
 from .transform_lint import NAME
 from .transforms import Loaded, load
+from .unseen import media_of
 from .values import ValuePlan, compile_step, compile_ttl, fetch, fetched, produced
 
 # Finds a transform: name -> (source, path), or None.
@@ -187,9 +189,8 @@ class _Compiler:
         if self._failed():
             return None
         request = spec.request or own_request(dialect)
-        mentions = _mentions(spec, request, stages)
+        mentions, classifier = asked_for(spec, request, stages), Classifier(spec.errors)
         placed, profile_of = placements(spec.auth), profiles_of(spec, self.tree, self.reader)
-        classifier = Classifier(spec.errors)
         return Route(
             name=name,
             file=self.file,
@@ -225,6 +226,7 @@ class _Compiler:
             splitter=splitter(spec, dialect),
             errands=errands_of(spec),
             discovery=discovery_of(name, spec, profile_of),
+            media=media_of(spec, request, stages),
             hosts=tuple(host for stage in stages for host in stage.loaded.hosts),
         )
 
@@ -347,13 +349,15 @@ class _Compiler:
             prefetch=spec.prefetch,
             persist=spec.persist,
             when=spec.when,
-            secret=spec.secret and spec.ask is None,
+            secret=spec.secret and spec.ask is None and not spec.each,
             needs=frozenset(value_names(mentioned(dataclasses.replace(spec, cleanup=None)))),
             fingerprint=self._fingerprint("values", name) + self._owner(spec, roster),
             outputs=tuple(spec.extract) if isinstance(spec.extract, dict) else (),
             parallel=spec.parallel,
             asks=spec.ask is not None,
             skips=spec.on_error == "skip",
+            each=frozenset(spec.each),
+            item=spec.item,
             proxy=spec.request.proxy if spec.request else None,
             cleanup=compile_request(spec.cleanup, route.base_url or "", route.upstream.headers)
             if spec.cleanup
@@ -377,7 +381,9 @@ class _Compiler:
             steps = {key: self._steps(name, each) for key, each in spec.extract.items()}
         else:
             steps = self._steps(name, spec.extract or [])
-        return fetch(name, plan, steps, compile_ttl(spec), login=spec.scope == "account")
+        judge = Classifier(route.errors).whole if spec.each else None
+        login = spec.scope == "account" and judge is None
+        return fetch(name, plan, steps, compile_ttl(spec), login=login, judge=judge)
 
     def _steps(self, name: str, specs: list[StepSpec]) -> list[Any]:
         place = f"values.{name}.extract"
@@ -475,15 +481,10 @@ class _Compiler:
         )
 
 
-def _mentions(spec: RouteSpec, request: RequestSpec, stages: Iterable[Stage]) -> frozenset[str]:
-    """What the templates of a request read."""
-    staged = [(stage.options, stage.when) for stage in stages]
-    asked = dataclasses.replace(spec, values=without_cleanups(spec.values))
-    return frozenset(mentioned((asked, request, staged)))
-
-
 def _plan(spec: RouteSpec, request: RequestSpec) -> Plan:
     plan = compile_request(request, spec.base_url or "", spec.upstream.headers, "POST")
+    if request.frames is not None:
+        return dataclasses.replace(plan, frame=framing(request.frames))
     return plan if request.websocket is None else socket_plan(plan)
 
 

@@ -24,6 +24,7 @@ from engine.chat import (
     ToolChoice,
     ToolResult,
 )
+from engine.dialects.filetypes import right_type
 from engine.dialects.foreign import native, native_tools
 from engine.dialects.names import Limits
 from engine.dialects.profile import PROFILE, Profile
@@ -92,7 +93,7 @@ def _media(part: Media) -> Block:
     if part.data is None:
         raise _unsupported(f"{part.kind} by URL", part)
     source = {"bytes": part.data}
-    mime = "image/jpeg" if part.mime == "image/jpg" else part.mime or ""
+    mime = right_type(part.data, part.mime) or ""
     if part.kind == "image" and mime in _IMAGES:
         return {"image": {"format": _IMAGES[mime], "source": source}}
     if part.kind == "file" and mime in _FILES:

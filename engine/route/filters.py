@@ -293,11 +293,16 @@ def schema_without(value: object, *keywords: str) -> object:
 def as_text_messages(
     value: Sequence[Message], gap: str = "", media: Literal["drop", "refuse"] = "drop"
 ) -> list[dict[str, str]]:
-    """Messages as `{role, content}`, text only: other parts are dropped, or (media) refused."""
+    """Messages as `{role, content}`, text only: media are named as dropped, or (media) refused."""
     if media == "refuse":
         for message in value:
             _refuse_media(message.parts)
-    return [{"role": message.role, "content": _text(message, gap)} for message in value]
+    return [{"role": _plain_role(m.role), "content": _text(m, gap)} for m in value]
+
+
+def _plain_role(role: str) -> str:
+    """Few upstreams know developers."""
+    return "system" if role == "developer" else role
 
 
 def _refuse_media(parts: Sequence[Part]) -> None:
@@ -327,8 +332,14 @@ def as_messages(
     turns: list[Turn] = [(message.role, message.text) for message in value]
     if system != "keep":
         turns = _SYSTEM[system](turns)
-    turns = [((roles or {}).get(who, who), said) for who, said in turns]
+    turns = [(_called(who, roles or {}), said) for who, said in turns]
     return [{role: who, content: said} for who, said in (_merged(turns) if merge else turns)]
+
+
+def _called(role: str, names: dict[str, str]) -> str:
+    """The name of a role; developers go by that of the system unless they have their own."""
+    role = role if role in names else _plain_role(role)
+    return names.get(role, role)
 
 
 def _without_system(turns: list[Turn]) -> list[Turn]:

@@ -7,15 +7,18 @@ value that nobody reads is not fetched, a field of the request that nobody reads
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from engine.options import Condition, Template, Tree
 
 from .nodes import Node
+from .pieces import NAMES
 from .places import Way, find
 from .sourcing import parts_of
-from .spec import ValueSpec
+from .spec import HttpSpec, RouteSpec, ValueSpec
+from .stages import Stage
 from .template import Roots
 from .values import ValuePlan
 from .view import FIELDS
@@ -31,7 +34,9 @@ def roots_of(tree: Node) -> Roots:
     session = tree.get("session")
     state = session.get("state") if session else None
     named = frozenset(state.value) if state is not None and state.kind == "map" else frozenset()
+    media: Roots = {"media": NAMES} if _uploads(tree) else {}
     return {
+        **media,
         "req": frozenset(FIELDS),
         "model": frozenset({"id", "upstream", "max_output"}),
         "account": parts_of(tree),
@@ -49,19 +54,44 @@ def _set(tree: Node, *ways: Way) -> frozenset[str]:
     return frozenset(name for node in sets if node and node.kind == "map" for name in node.value)
 
 
-def mentioned(value: Any) -> Iterator[str]:
+def _uploads(tree: Node) -> bool:
+    """Whether some value has one for each picture or file."""
+    values = tree.get("values")
+    items = values.value.values() if values is not None and values.kind == "map" else ()
+    return any(item.kind == "map" and item.get("each") is not None for item in items)
+
+
+def mentioned(spec: Any) -> Iterator[str]:
     """Every dotted name that templates and conditions inside a spec read."""
-    if isinstance(value, Template | Condition | Tree):
-        yield from value.mentions
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from mentioned(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from mentioned(item)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Node):
-        for item in dataclasses.fields(value):
-            yield from mentioned(getattr(value, item.name))
+    for value in _inside(spec):
+        if isinstance(value, Template | Condition | Tree):
+            yield from value.mentions
+
+
+def _inside(spec: Any) -> Iterator[Any]:
+    """What is compiled of a spec: its templates, conditions and trees, in order."""
+    waiting = [spec]
+    while waiting:
+        value = waiting.pop()
+        kind: type = type(value)
+        if kind is dict:
+            waiting += reversed(value.values())
+        elif kind is list or kind is tuple:
+            waiting += reversed(value)
+        elif (names := _names(kind)) is None:
+            yield value
+        elif names:
+            waiting += [getattr(value, name) for name in reversed(names)]
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...] | None:
+    """The fields of a dataclass to look into; None: values of this kind are what is looked for."""
+    if issubclass(kind, Template | Condition | Tree):
+        return None
+    if not dataclasses.is_dataclass(kind) or issubclass(kind, Node):
+        return ()
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def without_cleanups(values: Mapping[str, ValueSpec]) -> dict[str, ValueSpec]:
@@ -69,16 +99,16 @@ def without_cleanups(values: Mapping[str, ValueSpec]) -> dict[str, ValueSpec]:
     return {name: dataclasses.replace(value, cleanup=None) for name, value in values.items()}
 
 
-def mentioned_templates(value: Any) -> Iterator[Template]:
+def asked_for(spec: RouteSpec, request: HttpSpec, stages: Iterable[Stage]) -> frozenset[str]:
+    """Every dotted name that the templates of a request read."""
+    staged = [(stage.options, stage.when) for stage in stages]
+    asked = dataclasses.replace(spec, values=without_cleanups(spec.values))
+    return frozenset(mentioned((asked, request, staged)))
+
+
+def mentioned_templates(spec: Any) -> Iterator[Template]:
     """Every template inside a spec."""
-    if isinstance(value, Template):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from mentioned_templates(item)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Node):
-        for field_ in dataclasses.fields(value):
-            yield from mentioned_templates(getattr(value, field_.name))
+    return (value for value in _inside(spec) if isinstance(value, Template))
 
 
 def value_names(mentions: Iterator[str] | frozenset[str]) -> Iterator[str]:

@@ -84,11 +84,15 @@ class Node:
         return self.value
 
     def walk(self) -> Iterator[Node]:
-        yield self
-        children = self.value.values() if self.kind == "map" else self.value
-        if self.kind in ("map", "list"):
-            for child in children:
-                yield from child.walk()
+        """The node and all below it, in the order of the text."""
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            if node.kind == "map":
+                waiting += reversed(node.value.values())
+            elif node.kind == "list":
+                waiting += reversed(node.value)
 
 
 class _Stop(Exception):

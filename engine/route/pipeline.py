@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 from engine.errors import OUTCOMES, ExchangeError
@@ -120,7 +121,9 @@ class Pipeline:
     def _take(self, road: Road) -> None:
         self.road = road
         self._parser = road.parser()
-        self._loads = loads if road.exact else loads_frame
+        self._loads: Callable[[bytes], object] = loads_frame
+        if road.exact:
+            self._loads = loads if road.whole else partial(loads, torn=True)
         self._reader = road.reader(self._env, self._new_id)
         self._feed = self._feed_strictly if road.unmatched == "error" else self._reader.feed
         self._records = ([road.patch()] if road.patch else []) + self._own_records
@@ -231,7 +234,8 @@ class Pipeline:
         if records:
             first, rest = mend(torn.data, records[0].data)
             records = [Record(records[0].event, rest, records[0].value), *records[1:]]
-        return [Record(torn.event, first, loads_frame(first, torn=False)), *records]
+        value = loads(first) if self.road.exact else loads_frame(first, torn=False)
+        return [Record(torn.event, first, value), *records]
 
     def _refused(self, record: Record) -> ErrorEvent | None:
         self._judged = True

@@ -13,7 +13,7 @@ from random import Random
 from urllib.parse import urlencode
 
 from engine.errors import ExchangeError
-from engine.options import OMIT, Env, Secret, Template, Tree
+from engine.options import OMIT, Blob, Env, Secret, Template, Tree
 from engine.wire import HttpRequest, dumps, find_header
 
 from .spec import HttpSpec
@@ -24,7 +24,10 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A request, compiled. `render(env)` gives it; `body` alone may be replaced by the caller."""
+    """A request, compiled. `render(env)` gives it; `body` alone may be replaced by the caller.
+
+    frame   puts the body into a frame; what is only shown stays as it is
+    """
 
     method: str
     url: Callable[[Env], str]
@@ -32,16 +35,17 @@ class Plan:
     headers: Callable[[Env], Pairs]
     body: Callable[[Env], tuple[bytes, str]] | None
     timeout: float | None
+    frame: Callable[[bytes], bytes] | None = None
 
     def render(self, env: Env, body: tuple[bytes, str] | None = None) -> HttpRequest:
         """body: (bytes, content type) instead of the route's own."""
-        content = body or (self.body(env) if self.body else (b"", ""))
+        data, kind = body or (self.body(env) if self.body else (b"", ""))
         headers = self.headers(env)
-        if content[1] and not any(name.lower() == "content-type" for name, _ in headers):
-            headers = (("Content-Type", content[1]), *headers)
-        return HttpRequest(
-            self.method, self.url(env), headers, self.query(env), content[0], self.timeout
-        )
+        if kind and not any(name.lower() == "content-type" for name, _ in headers):
+            headers = (("Content-Type", kind), *headers)
+        if self.frame is not None and "_mask" not in env:
+            data = self.frame(data)
+        return HttpRequest(self.method, self.url(env), headers, self.query(env), data, self.timeout)
 
     def quick(
         self,
@@ -58,6 +62,7 @@ class Plan:
         if cookies:
             headers = (*headers, ("Cookie", "; ".join(f"{n}={v}" for n, v in cookies)))
         query = self.query(env)
+        body = body if self.frame is None else self.frame(body)
         return HttpRequest(self.method, self.url(env), headers, query + queries, body, self.timeout)
 
 
@@ -127,7 +132,15 @@ def text(value: object) -> str:
         return value.reveal()
     if value is OMIT or value is None:
         return ""
-    return dumps(value).decode()
+    try:
+        return dumps(value).decode()
+    except TypeError:
+        raise _no_text() from None
+
+
+def _no_text() -> ExchangeError:
+    message = "the bytes of a file stand where only a multipart form or a raw body takes them"
+    return ExchangeError("fatal", message)
 
 
 def safe(value: object, what: str) -> str:
@@ -146,14 +159,30 @@ def _body(spec: HttpSpec) -> Callable[[Env], tuple[bytes, str]] | None:
     if spec.multipart is not None:
         return _multipart(list(spec.multipart.items()))
     if spec.raw is not None:
-        raw = spec.raw.render
-        return lambda env: (text(raw(env)).encode(), "text/plain; charset=utf-8")
+        return _raw(spec.raw)
     return None
 
 
 def json_body(tree: Tree) -> Callable[[Env], tuple[bytes, str]]:
     render = tree.render
-    return lambda env: (dumps(render(env)), "application/json")
+
+    def body(env: Env) -> tuple[bytes, str]:
+        try:
+            return dumps(render(env)), "application/json"
+        except TypeError:
+            raise _no_text() from None
+
+    return body
+
+
+def _raw(template: Template) -> Callable[[Env], tuple[bytes, str]]:
+    def body(env: Env) -> tuple[bytes, str]:
+        value = template.render(env)
+        if isinstance(value, Blob):
+            return value.data, value.mime
+        return text(value).encode(), "text/plain; charset=utf-8"
+
+    return body
 
 
 def _form(items: list[tuple[str, Template]]) -> Callable[[Env], tuple[bytes, str]]:
@@ -166,25 +195,34 @@ def _form(items: list[tuple[str, Template]]) -> Callable[[Env], tuple[bytes, str
 
 
 def _multipart(items: list[tuple[str, Template]]) -> Callable[[Env], tuple[bytes, str]]:
-    """multipart/form-data of text fields (RFC 7578); the boundary never occurs in them."""
+    """multipart/form-data of texts and files (RFC 7578); the boundary never occurs in them."""
 
     def body(env: Env) -> tuple[bytes, str]:
         values = [(name, template.render(env)) for name, template in items]
-        fields = [(name, text(value)) for name, value in values if value is not OMIT]
+        fields = [_field(name, value) for name, value in values if value is not OMIT]
         random = env.get("_random")
         assert isinstance(random, Random)
-        boundary = f"penstock{random.getrandbits(96):024x}"
-        while any(boundary in value for _, value in fields):
-            boundary = f"penstock{random.getrandbits(96):024x}"
+        boundary = b"penstock%024x" % random.getrandbits(96)
+        while any(boundary in content for _, content in fields):
+            boundary = b"penstock%024x" % random.getrandbits(96)
         parts = [
-            f"--{boundary}\r\nContent-Disposition: form-data; "
-            f'name="{_quoted(name)}"\r\n\r\n{value}\r\n'
-            for name, value in fields
+            b"--%s\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n" % (boundary, head, content)
+            for head, content in fields
         ]
-        whole = "".join(parts) + f"--{boundary}--\r\n"
-        return whole.encode(), f"multipart/form-data; boundary={boundary}"
+        whole = b"".join(parts) + b"--%s--\r\n" % boundary
+        return whole, f"multipart/form-data; boundary={boundary.decode()}"
 
     return body
+
+
+def _field(name: str, value: object) -> tuple[bytes, bytes]:
+    """What stands in a part's head, and its content."""
+    head = f'name="{_quoted(name)}"'
+    if isinstance(value, Blob):
+        kind = safe(value.mime, "content type")
+        head += f'; filename="{_quoted(value.name)}"\r\nContent-Type: {kind}'
+        return head.encode(), value.data
+    return head.encode(), text(value).encode()
 
 
 def _quoted(name: str) -> str:

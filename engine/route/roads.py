@@ -11,7 +11,9 @@ from functools import partial
 
 from engine.dialects import Dialect
 from engine.dialects.profile import adapts
-from engine.parsers import PARSERS, Parser
+from engine.parsers import PARSERS
+from engine.parsers.aws_eventstream import AwsEventstream
+from engine.parsers.websocket import Websocket
 
 from .answer_spec import ResponseSpec, StreamSpec
 from .patches import path_patch
@@ -33,7 +35,9 @@ def stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
     if dialect is None and (stream is None or stream.events is None):
         return None
     stream = stream or StreamSpec()
-    word, parser = _framing(stream, dialect, int(spec.limits.event))
+    word, options = _framing(stream, dialect)
+    kind, limit = PARSERS[word], int(spec.limits.event)
+    text = isinstance(options, Websocket) and options.text
     if stream.events is None:
         assert dialect is not None
         reader: MakeReader = dialect.stream_reader
@@ -44,9 +48,9 @@ def stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
         exact = rules.exact
         reader, finishes, done = _rule_reader(rules), rules.finishes, frozenset(stream.done)
     return Road(
-        parser=parser,
+        parser=lambda: kind.make(options, limit),
         reader=reader,
-        json=PARSERS[word].decodes == "json",
+        json=kind.decodes == "json" and not text,
         finishes=finishes,
         done=frozenset(text.encode() for text in done),
         finish_optional=stream.finish_optional,
@@ -59,17 +63,14 @@ def stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
     )
 
 
-def _framing(
-    stream: StreamSpec, dialect: Dialect | None, limit: int
-) -> tuple[str, Callable[[], Parser]]:
-    word, options = (dialect.framing if dialect else "sse"), None
-    if stream.format is not None:
-        word = stream.format.word or "frames"
-        options = stream.format.frames
-    kind = PARSERS[word]
+def _framing(stream: StreamSpec, dialect: Dialect | None) -> tuple[str, object]:
+    """The word of a stream's framing, and its options if it has any."""
+    if stream.format is None:
+        return (dialect.framing if dialect else "sse"), None
+    word = stream.format.name
     if word == "aws_eventstream":
-        options = kind.options(event_from=stream.event_from)  # type: ignore[misc]
-    return word, lambda: kind.make(options, limit)
+        return word, AwsEventstream(event_from=stream.event_from)
+    return word, stream.format.frames or stream.format.websocket
 
 
 def whole_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
@@ -121,7 +122,7 @@ def passes(spec: RouteSpec, dialect: Dialect | None, stages: tuple[Stage, ...]) 
     """Whether a client of the same dialect may be served on bytes."""
     if dialect is None or dialect.tap is None:
         return False
-    if spec.session or spec.continuation or spec.tools:
+    if spec.session or spec.continuation or spec.tools or spec.media.fetch == "always":
         return False
     if any(stage.has("shape", "feed_record", "feed", "finish") for stage in stages):
         return False
@@ -136,6 +137,6 @@ def passes(spec: RouteSpec, dialect: Dialect | None, stages: tuple[Stage, ...]) 
 
 def _leaves(stream: StreamSpec, dialect: Dialect) -> bool:
     """Whether a stream is left as the dialect makes it."""
-    framing = stream.format.word if stream.format else dialect.framing
+    framing = stream.format.name if stream.format else dialect.framing
     plain = stream.events is None and stream.use == "auto" and not stream.min_text
     return plain and framing == dialect.framing

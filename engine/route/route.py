@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from engine.auth.granting import Login
 from engine.auth.pool import Roster
-from engine.chat import ChatRequest
+from engine.chat import ChatRequest, Media
 from engine.dialects import Dialect
 from engine.dialects.profile import PROFILE, Profile
 from engine.dialects.written import write
@@ -46,6 +46,7 @@ from .stages import (
     sign,
 )
 from .talking import TalkPlan
+from .unseen import MediaPlan, name_unseen
 from .values import ValuePlan
 from .view import FIELDS, Asked, fingerprint, view
 
@@ -167,6 +168,7 @@ class Route:
     passthrough: bool
     splitter: Callable[[], Splitter] | None
     hosts: tuple[str, ...]
+    media: MediaPlan
     errands: Mapping[str, Plan] = field(default_factory=dict)
     discovery: Discovery | None = None
     warnings: tuple[str, ...] = field(default=())
@@ -193,6 +195,12 @@ class Route:
         accounts = self.roster.accounts
         return None if self.roster.client else accounts[0].parts if accounts else {}
 
+    def by_url(self, part: Media, profile: Profile) -> bool:
+        """Whether the upstream takes this picture or file by its http URL."""
+        if part.kind == "image" and not profile.images.url:
+            return False
+        return self.dialect is None or self.dialect.by_url(part)
+
     # ---- one request ----
 
     def streams(self, asked_stream: bool) -> bool:
@@ -218,6 +226,7 @@ class Route:
             "_ref": self.references,
             "_route": self.name,
             "_profile": offer.profile,
+            "_asked": asked,
             "_now": now,
             "_random": random,
         }
@@ -287,6 +296,8 @@ class Route:
         self, env: dict[str, object], chat: ChatRequest | None, body: bytes | None
     ) -> tuple[bytes, str] | None:
         if self.dialect is None or self.plan.body is not None:
+            if self.media.text_only and chat is not None:
+                name_unseen(chat, self.values, env["values"], _profile(env, self.spec))
             return self._patched(env)
         if body is not None:
             if self.patch is None:
@@ -296,9 +307,7 @@ class Route:
             model = env["model"]
             assert isinstance(model, dict)
             assert chat is not None
-            profile = env.get("_profile", self.spec.profile)
-            assert isinstance(profile, Profile)
-            written = write(self.dialect, chat, model["upstream"], profile)
+            written = write(self.dialect, chat, model["upstream"], _profile(env, self.spec))
             tree = written.body
             env["_undo"] = written.undo
         return dumps(self.patch(tree, env) if self.patch else tree), "application/json"
@@ -365,6 +374,12 @@ def undone(env: Mapping[str, object]) -> list[tuple[Step, None]]:
     undo = env.get("_undo", ())
     assert isinstance(undo, tuple)
     return [(step, None) for step in undo]
+
+
+def _profile(env: Env, spec: RouteSpec) -> Profile:
+    profile = env.get("_profile", spec.profile)
+    assert isinstance(profile, Profile)
+    return profile
 
 
 def _now(env: Env) -> float:

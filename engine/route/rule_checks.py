@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from engine.errors import OUTCOMES, Problem
 from engine.options import Word
 from engine.parsers import PARSERS
+from engine.parsers.frames import framing
 
 from .answer_spec import RuleSpec
 from .classify import BY_STATUS, good_status, good_wait, header_pattern
@@ -27,12 +28,17 @@ def _event_rules(spec: RouteSpec) -> Iterator[tuple[Way, list[RuleSpec]]]:
 
 
 def _framing(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
-    frames = spec.stream.format.frames if spec.stream and spec.stream.format else None
-    try:
-        PARSERS["frames"].make(frames)
-    except ValueError as error:
-        mark = find(tree, ("stream", "format", "frames")).mark
-        yield mark.problem("E106", f"`stream.format.frames`: {error}")
+    read = spec.stream.format.frames if spec.stream and spec.stream.format else None
+    sent = spec.request.frames if spec.request else None
+    for way, frames, make in (
+        (("stream", "format", "frames"), read, PARSERS["frames"].make),
+        (("request", "frames"), sent, framing),
+    ):
+        try:
+            if frames is not None:
+                make(frames)
+        except ValueError as error:
+            yield find(tree, way).mark.problem("E106", f"`{dotted(way)}`: {error}")
 
 
 def _ending(spec: RouteSpec, tree: Node) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ _PLACE: Way = ("request", "websocket")
 def check_sockets(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
     """Checks of `request.websocket` and of what a route has beside it."""
     socket = spec.request.websocket if spec.request else None
-    framing = spec.stream.format.word if spec.stream and spec.stream.format else None
+    framing = spec.stream.format.name if spec.stream and spec.stream.format else None
     if socket is None:
         if framing == "websocket" and not spec.abstract:
             message = "`stream.format: websocket` reads a websocket: `request.websocket` is missing"
@@ -44,6 +44,8 @@ def _rivals(spec: RouteSpec) -> Iterator[tuple[Way, str]]:
         yield ("dialect",), "a `dialect` asks over HTTP: leave it out, a websocket has own messages"
     if request.method not in (None, "GET"):
         yield ("request", "method"), "a websocket is opened by GET: leave `method` out"
+    if request.frames is not None:
+        yield ("request", "frames"), "a websocket has frames of its own: leave `frames` out"
     if request.patch:
         yield ("request", "patch"), "a websocket has no body to edit: write its messages as wanted"
     if spec.response is not None and spec.response.events is not None:

@@ -27,8 +27,10 @@ from engine.options import (
     Tree,
     option,
 )
+from engine.parsers.frames import Frames
 
 from .answer_spec import CLASSES, ErrorsSpec, ResponseSpec, StreamSpec
+from .media_spec import MediaSpec
 from .nodes import Node
 
 _LET = ("=", "req", "model", "vars", "let")
@@ -99,7 +101,9 @@ class HttpSpec:
     headers: dict[str, Template] = option({}, "headers; they win over what a client sent")
     json: Tree | None = option(None, "a JSON body: a tree with templates in it")
     form: dict[str, Template] | None = option(None, "an urlencoded form")
-    multipart: dict[str, Template] | None = option(None, "a multipart form of text fields")
+    multipart: dict[str, Template] | None = option(
+        None, "a multipart form of text fields and files (`media.content`)"
+    )
     raw: Template | None = option(None, "a body of text, as it is")
     timeout: Duration | None = option(None, "limit for this request alone")
     proxy: Template | None = option(
@@ -136,8 +140,10 @@ class SendSpec:
         "it waits for a message of the upstream that fits, and so do those below it",
         example="{event: connected}",
     )
-    take: dict[str, StepSpec] = option(
-        {}, "what is found in the message it waited for, for `{{ take.… }}`"
+    take: dict[str, Path | StepSpec] = option(
+        {},
+        "what is found in the message it waited for, by a path or a step, for `{{ take.… }}`",
+        example={"answer": "$.parameter"},
     )
     json: Tree | None = option(
         None, "JSON; `data` is the message it waited for", roots=("data", "take")
@@ -153,7 +159,9 @@ class AnswerSpec:
     ONE_OF: ClassVar[tuple[str, ...]] = ("json", "text")
 
     match: Selector = option(doc="the messages it answers", example="{event: ping}")
-    take: dict[str, StepSpec] = option({}, "what is found in the message, for `{{ take.… }}`")
+    take: dict[str, Path | StepSpec] = option(
+        {}, "the same of the message it answers", example={"answer": "$.parameter"}
+    )
     json: Tree | None = option(None, "JSON; `data` is the message", roots=("data", "take"))
     text: Template | None = option(None, "text as it is", roots=("data", "take"))
     binary: bool = option(False, "sent as a binary message")
@@ -174,6 +182,11 @@ class WebsocketSpec:
 class RequestSpec(HttpSpec):
     AT_MOST_ONE: ClassVar[tuple[str, ...]] = ("json", "form", "multipart", "raw", "websocket")
 
+    frames: Frames | None = option(
+        None,
+        "the body goes as one length-prefixed frame, as Connect-RPC wants it",
+        example={"flags": True},
+    )
     websocket: WebsocketSpec | None = option(
         None, "the call is a conversation over a websocket, opened at `path` or `url`"
     )
@@ -217,6 +230,14 @@ class ValueSpec:
     on_error: Literal["fail", "skip"] = option(
         "fail", "when it cannot be had: the request fails, or goes on with the value undefined"
     )
+    each: list[Literal["image", "file", "audio", "video"]] = option(
+        [], "kinds of media: each one of the request has a value of its own, as `media` in the "
+        "request, and the value is their list", lone=True,
+    )  # fmt: skip
+    item: Tree | None = option(
+        None, "with `each`: what stands in the list; default: what was found", roots=("found",),
+        example={"type": "file", "id": "{{ found }}"},
+    )  # fmt: skip
     ttl: Duration | TtlSpec | None = option(None, "how long the value is good; default: for ever")
     refresh_before: Duration = option(Duration(0.0), "renewed this long before it expires")
     prefetch: bool = option(False, "fetched when the route is loaded, not at the first request")
@@ -491,6 +512,7 @@ class RouteSpec:
     discover: DiscoverSpec | None = option(None, "further models: those that the upstream lists")
     vars: dict[str, Any] = option({}, "constants")
     let: dict[str, Tree] = option({}, "computed once per request, top to bottom", roots=_LET)
+    media: MediaSpec = option(MediaSpec(), "pictures and files that a request names by URL")
     auth: AuthSpec = option(AuthSpec(), "credentials and where they are put")
     values: dict[str, ValueSpec] = option({}, "fetched values: nonces, login tokens, ids")
     session: SessionSpec | None = option(None, "conversations over several requests")

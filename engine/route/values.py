@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 from engine.auth.accounts import Fetching
 from engine.errors import ExchangeError
-from engine.options import Condition, Env, Secret, Template
+from engine.events import ErrorEvent
+from engine.options import Condition, Env, Secret, Template, Tree
 from engine.transform import Extracted, Value
 from engine.wire import HttpRequest, HttpResponse, JsonError, loads
 
@@ -28,6 +29,7 @@ MAX_BODY = 2 * 1024**2
 MAX_REQUESTS = 10
 REFUSED = (400, 401, 403, 422)  # a login so answered has wrong credentials
 
+Judge = Callable[[HttpResponse, Env, float], ErrorEvent | None]
 Flow = Generator[Any, Any, "Found"]  # yields requests, is sent the answers
 Step = Callable[[HttpResponse, Env], Extracted | None]
 MakeExtractor = Callable[[Env], Callable[[HttpResponse], Extracted | None]]
@@ -56,6 +58,8 @@ class ValuePlan:
     proxy     of its request alone
     place     where its flow keeps tokens, "" if it does not
     asks      a model gives it; skips: a request goes on without it where it cannot be had
+    each      kinds of media of which each one has a value: then it is a list
+    item      what stands in that list; None: what was found
     cleanup   the request that undoes it when its scope ends; undone_with: the values it mentions
     """
 
@@ -79,6 +83,8 @@ class ValuePlan:
     undone_with: frozenset[str] = frozenset()
     asks: bool = False
     skips: bool = False
+    each: frozenset[str] = frozenset()
+    item: Tree | None = None
 
     def masked(self, content: str | dict[str, str]) -> object:
         """What templates see of it: Secrets, or plain text with `secret: false`."""
@@ -97,11 +103,16 @@ def fetch(
     ttl: Callable[[HttpResponse, str | dict[str, str], float], float | None],
     *,
     login: bool = False,
+    judge: Judge | None = None,
 ) -> Callable[[Env], Flow]:
-    """The flow of a value with one request. login: who is refused has wrong credentials."""
+    """The flow of a value with one request. login: who is refused has wrong credentials; judge:
+    what an answer that failed means, where the route's error rules say it."""
 
     def flow(env: Env) -> Flow:
         response = yield plan.render(env)
+        judged = judge(response, env, _now(env)) if judge else None
+        if judged is not None:
+            raise judged.error()
         if response.status >= 400:
             refused = login and response.status in REFUSED
             raise ExchangeError(
@@ -113,11 +124,15 @@ def fetch(
         if found is None:
             raise ExchangeError("unavailable", f"value `{name}` was not found in the answer")
         content, expires = found
-        now = env.get("_now")
-        lasts = ttl(response, content, now if isinstance(now, float) else 0.0)
+        lasts = ttl(response, content, _now(env))
         return Found(content, expires if expires is not None else lasts)
 
     return flow
+
+
+def _now(env: Env) -> float:
+    now = env.get("_now")
+    return now if isinstance(now, float) else 0.0
 
 
 def fetched(name: str, source: Fetching) -> ValuePlan:

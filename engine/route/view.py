@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from engine.chat import ChatRequest, Media, Message, Text, ToolResult
+from engine.chat import ChatRequest, Message, Text, media_parts
 from engine.wire import Headers, dumps
 
 _ABSENT = object()
@@ -73,9 +73,7 @@ def system_of(messages: list[Message]) -> str:
 
 def media_of(messages: list[Message]) -> set[str]:
     """The kinds of media in it, those in results of tools too."""
-    parts = [part for message in messages for part in message.parts]
-    inner = [each for part in parts if isinstance(part, ToolResult) for each in part.parts]
-    return {part.kind for part in [*parts, *inner] if isinstance(part, Media)}
+    return {part.kind for part in media_parts(messages)}
 
 
 def _system(asked: Asked) -> object:

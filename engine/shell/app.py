@@ -21,6 +21,7 @@ from engine.options import Secret
 from engine.parking import Parking
 from engine.ports import Ports
 from engine.route.book import RouteBook
+from engine.route.route import Route
 from engine.sessions import Sessions
 
 from .accounts import AccountsAdmin
@@ -49,6 +50,7 @@ from .tokens import TokenPlaces
 from .tools import ToolsAdmin, open_tools
 from .upstream import AiohttpUpstream
 from .watch import RouteKeeper
+from .web import PublicWeb
 
 
 @dataclass(slots=True)
@@ -101,7 +103,11 @@ async def gateway(
 
 async def _sweeping(built: Gateway) -> None:
     """Clean up after sessions that are no more, for ever."""
-    await built.server.chats.keyring.cleanups.tend(lambda name: built.keeper.book.routes.get(name))
+    await built.server.chats.keyring.cleanups.tend(_finding(built.keeper))
+
+
+def _finding(keeper: RouteKeeper) -> Callable[[str], Route | None]:
+    return lambda name: keeper.book.routes.get(name)
 
 
 def _door(built: Gateway) -> Doorman:
@@ -149,6 +155,7 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
         stores.shared,
         TokenPlaces(stores.durable, clock, observer, random),
         tools,
+        PublicWeb(),
     )
     keyring = await stack.enter_async_context(Keyring(ports))
     sessions = Sessions(ports)
@@ -246,7 +253,8 @@ async def _admin(
     await accounts.load()
     if key is None:
         return None
-    sessions = ConversationsAdmin(chats.sessions, lambda: keeper.book, clients)
+    sweep = partial(chats.keyring.cleanups.sweep, _finding(keeper))
+    sessions = ConversationsAdmin(chats.sessions, lambda: keeper.book, clients, sweep)
     tools = ToolsAdmin(chats.ports.tools, settings.mcp, clock, chats.ports.observer)
     begun, parts = clock.monotonic(), (accounts, sessions, tools)
     admin = Admin(key, keeper, stores, metrics, parts, lambda: clock.monotonic() - begun)

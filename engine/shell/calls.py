@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Protocol
@@ -10,7 +11,6 @@ from typing import Any, Protocol
 import aiohttp
 from aiohttp import CookieJar
 from aiohttp.client_reqrep import ClientRequest
-from aiohttp.streams import StreamReader
 from yarl import URL
 
 from engine import __version__
@@ -18,7 +18,7 @@ from engine.errors import ExchangeError
 from engine.ports import Line
 from engine.wire import PACKED, HttpRequest, HttpResponse
 
-from .http_call import Connector, Origin, Response, send
+from .http_call import Connector, Origin, Response, broken, send
 
 MAX_ORIGINS = 64  # of one pool
 MAX_UNPACKED = 16 * 1024**2  # bytes that one read may unpack to
@@ -86,7 +86,9 @@ def cookies(jar: CookieJar, request: HttpRequest, url: URL) -> str:
 class Open:
     """One call under way: an async context manager and, inside, the Answer."""
 
-    __slots__ = ("_line", "_pool", "_request", "_response", "_upstream", "head", "reused")
+    __slots__ = (
+        "_line", "_packed", "_pool", "_request", "_response", "_upstream", "head", "reused",
+    )  # fmt: skip
 
     def __init__(self, upstream: Pools, request: HttpRequest, line: Line) -> None:
         self._upstream = upstream
@@ -109,6 +111,8 @@ class Open:
         del self._request  # with it goes the body: an answer may last for minutes
         response = self._response
         self.head = HttpResponse(response.status, response.headers)
+        sniffs = self._line.sniff and self.head.header("content-encoding") is None
+        self._packed = Packed() if sniffs else None
         return self
 
     async def _send(self, *, fresh: bool) -> Response:
@@ -153,11 +157,21 @@ class Open:
         if pool is not None:
             pool.busy -= 1
 
-    def __aiter__(self) -> Chunks:
+    def __aiter__(self) -> Open:
+        return self
+
+    async def __anext__(self) -> bytes:
         assert self._response is not None
-        return Chunks(
-            self._response.content,
-            self._line.sniff and self.head.header("content-encoding") is None,
+        data = await self._response.chunk()
+        if not data:
+            raise StopAsyncIteration
+        return self._packed.read(data) if self._packed else data
+
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        assert self._response is not None
+        packed = self._packed
+        return await self._response.pump(
+            take if packed is None else lambda data: take(packed.read(data))
         )
 
     async def read(self, limit: int) -> bytes:
@@ -175,44 +189,27 @@ class Open:
         return b"".join(parts) if len(parts) != 1 else parts[0]
 
 
-class Chunks:
-    """The decoded chunks of an answer, as they arrive."""
+class Packed:
+    """A body that may be packed though its head does not say so: the first bytes tell."""
 
-    __slots__ = ("_content", "_first", "_inflate", "_sniff")
+    __slots__ = ("_begun", "_inflate")
 
-    def __init__(self, content: StreamReader, sniff: bool) -> None:
-        self._content = content
-        self._sniff = sniff
+    def __init__(self) -> None:
+        self._begun = False
         self._inflate: Any = None
-        self._first = True
 
-    def __aiter__(self) -> Chunks:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            data = await self._content.readany()
-        except aiohttp.ClientError as error:
-            raise _failure(error, begun=True) from None
-        except zlib.error:
-            raise ExchangeError("truncated", "the upstream's answer cannot be unpacked") from None
-        except OSError:
-            raise ExchangeError("truncated", "the upstream broke off its answer") from None
-        if not data:
-            raise StopAsyncIteration
-        return self._unpack(data) if self._sniff else data
-
-    def _unpack(self, data: bytes) -> bytes:
-        if self._first:
-            self._first = False
+    def read(self, data: bytes) -> bytes:
+        """Raises ExchangeError."""
+        if not self._begun:
+            self._begun = True
             if data[:2] in PACKED:
                 self._inflate = zlib.decompressobj(47)
         if self._inflate is None:
             return data
         try:
             data = self._inflate.decompress(data, MAX_UNPACKED)
-        except zlib.error:
-            raise ExchangeError("truncated", "the upstream's answer cannot be unpacked") from None
+        except zlib.error as error:
+            raise broken(error) from None
         if self._inflate.unconsumed_tail:
             raise ExchangeError("retryable", "the upstream's answer is packed too tightly")
         return data
@@ -225,10 +222,8 @@ def _nothing_came(error: aiohttp.ClientError) -> bool:
     return isinstance(error, aiohttp.ClientOSError)
 
 
-def _failure(error: aiohttp.ClientError, *, begun: bool = False) -> ExchangeError:
+def _failure(error: aiohttp.ClientError) -> ExchangeError:
     """aiohttp's exceptions as outcome classes. The messages name no address and no secret."""
-    if begun:
-        return ExchangeError("truncated", "the upstream broke off its answer")
     if isinstance(error, aiohttp.InvalidURL):
         return ExchangeError("fatal", "the route makes a URL that is not one")
     if isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError):

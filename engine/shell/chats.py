@@ -201,7 +201,11 @@ class Chats:
             clean=self.clean,
             chat=_parsed(route, call),
             reframe=call.dialect.reframe(target),
+            factor=self._factor(route, call),
         )
+
+    def _factor(self, route: Route, call: Call) -> float:
+        return self.keyring.factors.of(route.name, call.offer.model.upstream)
 
     def _open(self, route: Route, call: Call, client: Client) -> Open:
         task = asyncio.current_task()
@@ -272,7 +276,13 @@ class Chats:
         if opened.sink.response is None:
             headers = {**client.headers, "x-penstock-route": route.name}
             retries = client.retries + 1
-            client = replace(client, headers=headers, chat=_parsed(route, call), retries=retries)
+            client = replace(
+                client,
+                headers=headers,
+                chat=_parsed(route, call),
+                retries=retries,
+                factor=self._factor(route, call),
+            )
             opened.sink = self._sink(route, call, client)
         else:
             opened.sink.restart()

@@ -1,8 +1,8 @@
-"""The admin's view of sessions: look one up by its name, forget it."""
+"""The admin's view of sessions: look one up by its name, forget it and undo what it had."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from engine.errors import RequestError
@@ -16,11 +16,19 @@ Sent = dict[str, Any]
 
 
 class ConversationsAdmin:
-    """clients: digests of all client keys; a session belongs to one of them."""
+    """clients: digests of all client keys; a session belongs to one of them.
+
+    sweep   begins the clean-ups of sessions that are no more
+    """
 
     def __init__(
-        self, sessions: Sessions, book: Callable[[], RouteBook], clients: Iterable[str]
+        self,
+        sessions: Sessions,
+        book: Callable[[], RouteBook],
+        clients: Iterable[str],
+        sweep: Callable[[], Awaitable[None]],
     ) -> None:
+        self._sweep = sweep
         self._sessions = sessions
         self._book = book
         self._clients = list(clients)
@@ -54,6 +62,7 @@ class ConversationsAdmin:
             deleted += await self._sessions.forget(route, plan, client, sent["session"])
         if not deleted:
             raise RequestError("not_found", "there is no such session", param="session")
+        await self._sweep()
         return {"deleted": deleted}
 
     def _route(self, sent: Sent) -> tuple[Route, SessionPlan]:

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import zlib
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -26,6 +28,7 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.streams import StreamReader
 from yarl import URL
 
+from engine.errors import ExchangeError
 from engine.wire import HttpRequest
 
 MAX_HEADER = 65_536
@@ -39,7 +42,22 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 class Handler(ResponseHandler):
-    """Hands what is wrong with the connection to whoever reads the answer's body."""
+    """Hands what is wrong with the connection to whoever reads the answer's body.
+
+    pump  called whenever something of the body may have come, or its end, in the same callback
+    """
+
+    pump: Callable[[], None] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.pump is not None:
+            self.pump()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self.pump is not None:
+            self.pump()
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """aiohttp asks for it after each chunk; only a pause can have held something back."""
@@ -117,7 +135,7 @@ class Connector(aiohttp.TCPConnector):
 class Response:
     """An answer that has begun; `content` gives its body. `close` it at the end, read or not."""
 
-    __slots__ = ("_connection", "content", "headers", "status")
+    __slots__ = ("_connection", "_handler", "content", "headers", "status")
 
     def __init__(
         self, status: int, headers: Pairs, content: StreamReader, connection: Connection
@@ -126,8 +144,29 @@ class Response:
         self.headers = headers
         self.content = content
         self._connection: Connection | None = connection
+        self._handler: Any = connection.protocol  # a Handler
         if status != 101:  # else the connection is no longer HTTP's
             content.on_eof(self._release)
+
+    async def chunk(self) -> bytes:
+        """What has come of the body; b"" at its end. Raises ExchangeError `truncated`."""
+        try:
+            return await self.content.readany()
+        except (aiohttp.ClientError, OSError, zlib.error) as error:
+            raise broken(error) from None
+
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        """Give what comes of the body to `take`, within the callback that received it.
+
+        True: `take` said that it has enough; False: the body is over. Raises what `take` does, and
+        ExchangeError `truncated`.
+        """
+        pump = Pump(self.content, self._handler, take)
+        pump()
+        try:
+            return await pump.over
+        finally:
+            self._handler.pump = None
 
     def _release(self) -> None:
         """The answer came whole: the connection is free for another request."""
@@ -149,6 +188,52 @@ class Response:
         if connection is not None:
             connection.close()
             self.content.set_exception(aiohttp.ClientConnectionError("closed"))
+
+
+class Pump:
+    """Called whenever something of a body may have come. over: what `Response.pump` returns."""
+
+    __slots__ = ("_content", "_handler", "_take", "over")
+
+    def __init__(
+        self, content: StreamReader, handler: Handler, take: Callable[[bytes], bool]
+    ) -> None:
+        self._content, self._handler, self._take = content, handler, take
+        self.over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def __call__(self) -> None:
+        handler = self._handler
+        handler.pump = None  # reading may have more parsed at once, and come here again
+        try:
+            enough = self._taken()
+        except Exception as error:
+            if not self.over.done():
+                self.over.set_exception(error)
+            return
+        if enough is None:
+            handler.pump = self
+        elif not self.over.done():
+            self.over.set_result(enough)
+
+    def _taken(self) -> bool | None:
+        """None: more is to come."""
+        content, take = self._content, self._take
+        while True:
+            try:
+                data = content.read_nowait()
+            except (aiohttp.ClientError, OSError, zlib.error) as error:
+                raise broken(error) from None
+            if not data:
+                return False if content.at_eof() else None
+            if take(data):
+                return True
+
+
+def broken(error: Exception) -> ExchangeError:
+    """What goes wrong once an answer has begun."""
+    if isinstance(error, zlib.error):
+        return ExchangeError("truncated", "the upstream's answer cannot be unpacked")
+    return ExchangeError("truncated", "the upstream broke off its answer")
 
 
 async def send(

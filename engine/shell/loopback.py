@@ -21,7 +21,7 @@ from engine.errors import ExchangeError
 from engine.fixtures import ClientSpec, Fixture
 from engine.keyring import Keyring
 from engine.ports import Answer, Line, Observer, Ports, Talk
-from engine.recorded import Recorded
+from engine.recorded import PlayedWeb, Recorded
 from engine.replay import PlayedAws, Seen, played_tokens, read_answer
 from engine.route.book import make_book
 from engine.route.route import Route
@@ -110,7 +110,8 @@ async def through_sockets(route: Route, fixture: Fixture, observer: Observer) ->
         store, random = MemoryStore(clock.monotonic), Random(fixture.spec.seed)
         detour, aws = Detour(upstream, stub), PlayedAws()
         tokens = played_tokens(route, fixture)
-        ports = Ports(detour, clock, store, store, observer, random, aws, tokens=tokens)
+        web = PlayedWeb(detour)
+        ports = Ports(detour, clock, store, store, observer, random, aws, tokens=tokens, web=web)
         names = [str(body.get("model")) for body in map(loads, client.bodies())
                  if isinstance(body, dict)]  # fmt: skip
         url = await stack.enter_async_context(_serving(route, ports, names))

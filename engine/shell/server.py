@@ -252,7 +252,9 @@ class Server:
         errand = endpoints.counting(found[0], dialect, body)
         if errand is not None:
             return await self.chats.bring(dialect, request, caller, chat.model, lambda _: errand)
-        answer = _json(dialect.counted(estimate(chat)))
+        route, offer = found
+        factor = self.chats.keyring.factors.of(route.name, offer.model.upstream)
+        answer = _json(dialect.counted(estimate(chat, factor)))
         ids = id_headers(self._id(), caller.headers)
         answer.headers.update({**ids, "x-penstock-token-count": "estimate"})
         return answer

@@ -19,7 +19,7 @@ from engine.chat import ChatRequest
 from engine.dialects import Dialect, Encoder
 from engine.dialects.contract import Reframe
 from engine.dialects.outcomes import retry_headers
-from engine.dialects.tokens import estimate, estimate_text
+from engine.dialects.tokens import FACTOR, estimate, estimate_text
 from engine.errors import ExchangeError
 from engine.events import (
     CONTENT,
@@ -51,6 +51,7 @@ class Client:
     keep     given the answer as one document before its client has seen its end
     reframe  writes a stream in the form that the client asked for, None for the dialect's own
     retries  attempts that failed before the one that is answered with
+    factor   of estimates where the upstream tells no usage, or not yet
     """
 
     request: web.BaseRequest
@@ -66,6 +67,7 @@ class Client:
     keep: Callable[[object], Awaitable[None]] | None = None
     reframe: Reframe | None = None
     retries: int = 0
+    factor: float = FACTOR
     upstream: dict[str, str] = field(default_factory=dict)
 
     def tell(self, headers: dict[str, str]) -> None:
@@ -115,9 +117,13 @@ class PlainSink:
         self._begun = self._now()
         self._spoke: float | None = None
 
-    async def send(self, events: list[Event]) -> None:
+    def send(self, events: list[Event]) -> bool:
         self._spoke = self._spoke or self._now()
         self._folded().feed(events)
+        return False
+
+    async def drained(self) -> None:
+        """Nothing was sent yet."""
 
     def _folded(self) -> Folder:
         if self.folder is None:
@@ -132,7 +138,7 @@ class PlainSink:
         self.client.retries += 1
         self.folder = None
 
-    async def forward(self, data: bytes, content: bool) -> None:
+    def forward(self, data: bytes, content: bool) -> bool:
         raise AssertionError("a whole answer is never forwarded in pieces")
 
     async def whole(self, body: bytes) -> None:
@@ -145,7 +151,7 @@ class PlainSink:
         folder = self._folded()
         folder.feed([_timed(finish, self._begun, self._spoke, self._now())])
         reply = folder.done()
-        reply.usage = usage or estimated(self.client.asked, reply.text + reply.reasoning)
+        reply.usage = usage or estimated(self.client, reply.text + reply.reasoning)
         client = self.client
         try:
             body = client.dialect.reply(
@@ -209,7 +215,7 @@ class StreamSink:
         if self.folder is not None:
             self.folder = Folder()
 
-    async def send(self, events: list[Event]) -> None:
+    def send(self, events: list[Event]) -> bool:
         if self.folder is not None:
             self.folder.feed(events)
         if self._counts:
@@ -219,11 +225,10 @@ class StreamSink:
         if not self.committed:
             self._held += events
             if _CONTENT.isdisjoint(map(type, events)):
-                return
+                return False
             self._commit()
             events = self._beginning()
-        if self._put(self.encoder.feed(events)):
-            await self._drained()
+        return self._put(self.encoder.feed(events))
 
     def _commit(self) -> None:
         self.committed = True
@@ -234,18 +239,17 @@ class StreamSink:
         """The first events of an encoded answer: Start, then what was held back."""
         client, held = self.client, self._held
         self._held = []
-        return [Start(client.asked.id, client.model, client.created), *held]
+        return [Start(client.asked.id, client.model, client.created, client.factor), *held]
 
-    async def forward(self, data: bytes, content: bool) -> None:
+    def forward(self, data: bytes, content: bool) -> bool:
         self._passed = True
         if not self.committed:
             self._waiting.append(data)
             if not content:
-                return
+                return False
             self._commit()
             data, self._waiting = b"".join(self._waiting), []
-        if self._put(data):
-            await self._drained()
+        return self._put(data)
 
     async def whole(self, body: bytes) -> None:
         raise AssertionError("a stream is never sent as one document")
@@ -254,7 +258,7 @@ class StreamSink:
         events: list[Event] = [] if self.committed else self._beginning()
         if self.client.wants_usage and usage is None:
             text = "x" * self._length
-            usage = estimated(self.client.asked, text)
+            usage = estimated(self.client, text)
         if usage is not None:
             events.append(UsageEvent(usage))
         self.committed = True
@@ -298,9 +302,9 @@ class StreamSink:
 
     async def _write(self, data: bytes, *, last: bool = False) -> None:
         if self._put(data, last):
-            await self._drained()
+            await self.drained()
 
-    async def _drained(self) -> None:
+    async def drained(self) -> None:
         if self._reply is not None:
             await self._reply.drain()
 
@@ -334,6 +338,7 @@ def _timed(finish: Finish, begun: float, spoke: float | None, now: float) -> Fin
     return Finish(finish.reason, finish.raw, finish.stop, finish.details, now - begun, waited)
 
 
-def estimated(asked: Asked, text: str) -> Usage:
+def estimated(client: Client, text: str) -> Usage:
     """Usage where the upstream tells none, marked as an estimate."""
-    return Usage(input=estimate(asked.chat), output=estimate_text(text), estimated=True)
+    read = estimate(client.asked.chat, client.factor)
+    return Usage(input=read, output=estimate_text(text, client.factor), estimated=True)

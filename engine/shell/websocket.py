@@ -17,6 +17,7 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -29,10 +30,10 @@ from aiohttp.streams import EofStream
 
 from engine.errors import ExchangeError
 from engine.parsers.websocket import encoded
-from engine.ports import Line, Talk
+from engine.ports import Line, Talk, pumped
 from engine.wire import HttpRequest, SocketMessage
 
-from .calls import Chunks, Open, Pools
+from .calls import Open, Pools
 
 BUFFER = 65_536  # bytes of messages that wait before the socket is read no further
 FAREWELL = 1.0  # seconds in which the close frame must have left
@@ -92,7 +93,8 @@ class Conversation(Open):
         if transport is None:
             raise self._talk.closed(ABNORMAL, "") or _broken_off()
         self._queue = WebSocketDataQueue(protocol, BUFFER, loop=asyncio.get_running_loop())
-        self._reader = WebSocketReader(self._queue, self._talk.limit, False, True)
+        most = self._talk.limit + 1  # of what aiohttp refuses already
+        self._reader = WebSocketReader(self._queue, most, False, True)
         protocol.set_parser(self._reader, self._queue)
         self._writer = WebSocketWriter(protocol, transport, use_mask=True)
 
@@ -106,10 +108,12 @@ class Conversation(Open):
         with contextlib.suppress(aiohttp.ClientError, OSError):
             await self._writer.send_frame(data, kind)
 
-    def __aiter__(self) -> Chunks | Conversation:  # type: ignore[override] # both are iterators
-        return super().__aiter__() if self._writer is None else self
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        return await (super().pump(take) if self._writer is None else pumped(self, take))
 
     async def __anext__(self) -> bytes:
+        if self._writer is None:
+            return await super().__anext__()
         while True:
             message = await self._received()
             if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:

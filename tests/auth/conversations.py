@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+from engine.auth.assertions import ACCOUNT
 from engine.auth.oauth import (
-    ACCOUNT,
     AUTHORIZE,
     TOKEN,
     Exchange,

@@ -276,6 +276,7 @@ async def test_tools_of_a_namespace_and_of_the_provider(served: World) -> None:
 # ---- kept answers ----
 
 
+@pytest.mark.rows("TR-26")
 @EVERYWHERE
 @STREAMS
 async def test_row_26_a_conversation_goes_on(served: World, route: str, stream: bool) -> None:

@@ -61,6 +61,7 @@ def test_an_upstream_that_must_not_be_told_the_form() -> None:
     assert json.loads(found.body("up", False)) == {"model": "up", "input": "a", "user": "u"}
 
 
+@pytest.mark.rows("TR-58")
 @pytest.mark.parametrize(("form", "vector"), [("float", NUMBERS), ("base64", PACKED)])
 def test_vectors_in_the_wanted_form_stay_as_they_came(form: str, vector: object) -> None:
     body = answer(vector, usage={"prompt_tokens": 4, "total_tokens": 4}).replace(b",", b" , ")
@@ -69,6 +70,7 @@ def test_vectors_in_the_wanted_form_stay_as_they_came(form: str, vector: object)
     assert usage == Usage(4, 0, raw={"prompt_tokens": 4, "total_tokens": 4})
 
 
+@pytest.mark.rows("TR-58")
 @pytest.mark.parametrize(
     ("form", "given", "wanted"), [("float", PACKED, NUMBERS), ("base64", NUMBERS, PACKED)]
 )

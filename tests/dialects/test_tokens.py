@@ -26,6 +26,7 @@ def chat(*parts: object, **more: object) -> int:
     return estimate(ChatRequest("openai_chat", "m", [message], **more))  # type: ignore[arg-type]
 
 
+@pytest.mark.rows("TR-54")
 @pytest.mark.parametrize(("text", "real"), [(ENGLISH, 200), (CHINESE, 220)])
 def test_text_is_never_undercounted_and_not_far_over(text: str, real: int) -> None:
     assert real <= estimate_text(text) <= 1.6 * real

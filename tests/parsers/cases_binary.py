@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 from collections.abc import Callable
 from typing import Any, Literal
 
 from engine.parsers.aws_eventstream import AwsEventstream
 from engine.parsers.frames import Frames
+from engine.parsers.websocket import Websocket
+from engine.wire import Record
 from tests.parsers.case import TOO_LARGE, Case, rec
 from tests.parsers.wire_forms import (
     ALL_TYPES,
@@ -29,8 +32,8 @@ NO_LENGTH = "FramingError: a frame does not begin with its length"
 TOO_LONG = "FramingError: a frame is longer than its length says"
 
 
-def socket(limit: int = 1000) -> Callable[[Any], Any]:
-    return lambda module: module.websocket_parser(limit=limit)
+def socket(limit: int = 1000, *, text: bool = False) -> Callable[[Any], Any]:
+    return lambda module: module.websocket_parser(Websocket(text=text), limit=limit)
 
 
 def message(payload: bytes, *, text: bool = True) -> bytes:
@@ -65,6 +68,12 @@ SOCKET = [
         frames=3,
         arrive=[18, 23, 30],
     ),
+    Case(
+        "text that is not opened",
+        socket(text=True),
+        message(JSON_A) + message(b"42[]"),
+        [Record("text", JSON_A, JSON_A.decode()), Record("text", b"42[]", "42[]")],
+    ),
     Case("cut off", socket(), message(b"ab") + message(b"cd")[:-1], [rec(b"ab", "text")], frames=1),
     Case(
         "no frame of a websocket",
@@ -82,7 +91,45 @@ SOCKET = [
     ),
 ]
 
+PACKED = gzip.compress(JSON_A, mtime=0)
+BAD_GZIP = "FramingError: a compressed frame cannot be unpacked"
+
 FRAMES = [
+    Case(
+        "compressed frames, the last of them too",
+        frames(flags=True),
+        connect(PACKED, 1) + connect(gzip.compress(b"{}", mtime=0), 3),
+        [rec(JSON_A, "0"), rec(b"{}", "2")],
+        frames=2,
+    ),
+    Case(
+        "a flag of the same bit and no gzip",
+        frames(flags=True),
+        connect(b"{}", 1) + connect(PACKED, 2),
+        [rec(b"{}", "1"), rec(PACKED, "2")],
+    ),
+    Case("gzip without flags", frames(), u32(PACKED), [rec(PACKED)]),
+    Case(
+        "gzip that is broken",
+        frames(flags=True),
+        connect(b"{}") + connect(PACKED[:12] + b"\xff\xff" + PACKED[14:], 1),
+        [rec(b"{}", "0")],
+        fault=BAD_GZIP,
+    ),
+    Case("gzip that is cut", frames(flags=True), connect(PACKED[:-9], 1), [], fault=BAD_GZIP),
+    Case(
+        "gzip that is as large as a frame may be",
+        frames(flags=True, limit=100),
+        connect(gzip.compress(b"x" * 100, mtime=0), 1),
+        [rec(b"x" * 100, "0")],
+    ),
+    Case(
+        "gzip that is larger",
+        frames(flags=True, limit=100),
+        connect(gzip.compress(b"x" * 101, mtime=0), 1),
+        [],
+        fault=TOO_LARGE.format(100),
+    ),
     Case(
         "Connect-RPC",
         frames(flags=True),

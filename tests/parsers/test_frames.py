@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.parsers import frames
-from engine.parsers.frames import Frames, frames_parser, utf16_units
+from engine.parsers.frames import Frames, frames_parser, framing, utf16_units
 from engine.wire import Record
 from tests.kit import deliver
 from tests.parsers.case import Case, rec
 from tests.parsers.cases_binary import DECIMAL, FRAMES
-from tests.parsers.wire_forms import connect, decimal
+from tests.parsers.wire_forms import connect, decimal, u32
 
 
 @pytest.mark.parametrize("case", FRAMES + DECIMAL, ids=lambda case: case.name)
@@ -83,3 +83,23 @@ def test_a_long_frame_in_small_pieces_takes_linear_time() -> None:
             parser.feed(b"x")
         last = b"x" if options.length == "u32be" else b"x\n"
         assert [rec(b"x" * size)] == parser.feed(last)
+
+
+@pytest.mark.parametrize(
+    ("options", "frame"),
+    [
+        (Frames(flags=True), connect(b"{}")),
+        (Frames(), b"\0\0\0\2{}"),
+        (Frames(length="u32le"), b"\2\0\0\0{}"),
+        (Frames(crc=True), u32(b"{}", check=True)),
+    ],
+)
+def test_a_body_is_put_into_a_frame_that_reads_back(options: Frames, frame: bytes) -> None:
+    framed = framing(options)(b"{}")
+    assert framed == frame
+    assert [record.data for record in frames_parser(options).feed(framed)] == [b"{}"]
+
+
+def test_a_body_goes_into_no_line_of_digits() -> None:
+    with pytest.raises(ValueError, match="binary length"):
+        framing(Frames(length="decimal-line"))

@@ -42,7 +42,21 @@ class Mutant:
 
 
 MUTANTS = [
-    Mutant("a message before its last byte", "websocket", ">= end else", ">= end - 1 else"),
+    Mutant("the bit of a packed frame is kept", "frames", "flag & ~_COMPRESSED", "flag"),
+    Mutant("packed frames of any size", "frames", "if len(data) > limit:", "if False:"),
+    Mutant("a cut gzip taken for whole", "frames", "if not inflate.eof:", "if False:"),
+    Mutant(
+        "gzip unpacked without its bit",
+        "frames",
+        "flag & _COMPRESSED and payload.startswith(_GZIP)",
+        "payload.startswith(_GZIP)",
+    ),
+    Mutant(
+        "a message before its last byte",
+        "websocket",
+        "len(buffer) < end:",
+        "len(buffer) < end - 1:",
+    ),
     Mutant(
         "a message of the largest size refused", "websocket", "length > limit", "length >= limit"
     ),
@@ -177,7 +191,7 @@ MUTANTS = [
         "zlib.crc32(buffer[body:end])",
     ),
     Mutant("always the big end first", "frames", "_U32[options.length]", '_U32["u32be"]'),
-    Mutant("the flag is lost", "frames", "str(buffer[at]) if self._flags", '"" if self._flags'),
+    Mutant("the flag is lost", "frames", "Record(str(flag), payload)", 'Record("", payload)'),
     Mutant("lengths count characters", "frames", "return singles + doubles", "return singles"),
     Mutant("lengths count bytes", "frames", "return singles + doubles", "return len(text)"),
     Mutant("a payload ends with its first line", "frames", "if units >= size:", "if True:"),

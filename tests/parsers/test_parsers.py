@@ -12,6 +12,7 @@ from engine.parsers import MAX_FRAME, PARSERS, FramingError, SseFrames
 from engine.parsers.aws_eventstream import AwsEventstream
 from engine.parsers.frames import Frames
 from engine.parsers.ndjson import NdjsonFrames
+from engine.parsers.websocket import Websocket
 
 
 def test_each_word_has_its_file() -> None:
@@ -50,9 +51,10 @@ def test_what_is_decoded_by_whom() -> None:
     }
 
 
-def test_options_belong_to_two_kinds() -> None:
+def test_options_belong_to_three_kinds() -> None:
     with_options = {word: kind.options for word, kind in PARSERS.items() if kind.options}
-    assert {"frames": Frames, "aws_eventstream": AwsEventstream} == with_options
+    wanted = {"frames": Frames, "aws_eventstream": AwsEventstream, "websocket": Websocket}
+    assert wanted == with_options
 
 
 @pytest.mark.parametrize("word", ["sse", "ndjson", "json_array", "json", "lines"])

@@ -34,6 +34,7 @@ def test_or_is_asked_to_go_on() -> None:
     assert Continue(turns) == decided(policy=asking)
 
 
+@pytest.mark.rows("TR-64")
 @pytest.mark.parametrize(
     "said",
     [

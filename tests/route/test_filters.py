@@ -258,7 +258,7 @@ def test_roles_that_get_the_same_name_are_neighbours() -> None:
 @pytest.mark.parametrize(
     ("system", "roles"),
     [
-        ("keep", ["system", "user", "user", "developer", "assistant"]),
+        ("keep", ["system", "user", "user", "system", "assistant"]),
         ("drop", ["user", "user", "assistant"]),
         ("first", ["system", "user", "user", "assistant"]),
     ],
@@ -382,3 +382,12 @@ def test_without_clock_and_random_source_the_functions_say_so() -> None:
         filters.now_ms({})
     with pytest.raises(RenderError, match="no random source"):
         filters.uuid4({})
+
+
+def test_developers_are_the_system_to_upstreams_that_take_text() -> None:
+    talk = [Message("developer", [Text("Be brief.")]), Message("user", [Text("Hi")])]
+    roles = ["system", "user"]
+    assert roles == [turn["role"] for turn in filters.as_text_messages(talk)]
+    assert roles == [turn["role"] for turn in filters.as_messages(talk)]
+    for names, who in (({"system": "S"}, "S"), ({"developer": "D", "system": "S"}, "D")):
+        assert who == filters.as_messages(talk, roles=names)[0]["role"]

@@ -169,6 +169,25 @@ def test_a_raw_body_is_sent_as_it_is() -> None:
     assert request.header("content-type") == "text/plain; charset=utf-8"
 
 
+FRAMED = 'request: { path: /x, frames: { flags: true }, json: { p: "{{ req.prompt }}" }'
+
+
+def test_a_body_goes_in_a_frame_whatever_made_it() -> None:
+    request = sent(FRAMED + " }\n", prompt="hi")
+    assert request.body == b"\0" + (10).to_bytes(4, "big") + b'{"p":"hi"}'
+    patched = route_of(HEAD + FRAMED + ", patch: [{ set: { n: 1 } }] }\n")
+    env = {"req": {"prompt": "hi"}, "_ref": {}, "_now": 0.0}
+    body = patched.render(env, None, [], None).body
+    assert body == b"\0" + (16).to_bytes(4, "big") + b'{"p":"hi","n":1}'
+    fixed = HEAD + "auth: { bearer: k-1 }\n" + FRAMED + " }\n"
+    assert route_of(fixed).render(env, None, [], None).body == request.body
+
+
+def test_a_frame_is_not_shown() -> None:
+    shown = route_of(HEAD + FRAMED + " }\n").plan.render({"req": {"prompt": "hi"}, "_mask": True})
+    assert shown.body == b'{"p":"hi"}'
+
+
 def test_two_bodies_are_refused() -> None:
     assert problems_of(HEAD + "request: { raw: a, json: {} }") == ["8:E105"]
 

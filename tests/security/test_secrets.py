@@ -19,7 +19,6 @@ from cryptography.fernet import Fernet
 
 from engine.errors import ExchangeError
 from engine.kept import Entry, Place
-from engine.keyring import Slot, Wish
 from engine.masks import forms
 from engine.options import Secret
 from engine.ports import Line
@@ -31,6 +30,7 @@ from engine.shell.report import Reporter
 from engine.shell.settings import RedisServer, Settings
 from engine.shell.store_memory import MemoryStore
 from engine.wire import dumps
+from engine.wishes import Slot, Wish
 from tests.security.stage import Echo, Received, staged
 from tests.shell.redis_server import RedisServer as Server
 from tests.shell.redis_server import need_redis

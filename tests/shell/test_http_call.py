@@ -10,6 +10,7 @@ import pytest
 
 from engine.errors import ExchangeError
 from engine.ports import Line
+from engine.shell.calls import Open
 from engine.shell.upstream import AiohttpUpstream
 from engine.wire import HttpRequest, HttpResponse
 
@@ -196,3 +197,133 @@ async def test_a_url_that_is_none_is_the_routes_fault(url: str) -> None:
         await fetch(upstream, HttpRequest("GET", url), Line())
     assert "fatal" == caught.value.cls
     await upstream.close()
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+@asynccontextmanager
+async def fed() -> AsyncIterator[tuple[Open, asyncio.StreamWriter]]:
+    """An answer whose head and first chunk `one,` have come, and where the rest is written."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(CHUNKED + chunk(b"one,"))
+        writers.append(writer)
+
+    upstream = AiohttpUpstream()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, asyncio.timeout(10):
+        request = HttpRequest("GET", f"http://127.0.0.1:{port}/")
+        async with upstream.stream(request, Line()) as answer:
+            yield answer, writers[0]
+        writers[0].close()
+        await upstream.close()
+
+
+async def test_all_that_came_in_one_read_is_pumped_at_once_and_the_end_tells_itself() -> None:
+    async with fed() as (answer, writer):
+        got: list[bytes] = []
+
+        def take(data: bytes) -> bool:
+            got.append(data)
+            if data == b"one,":
+                writer.write(b"".join(map(chunk, (b"two,", b"three,", b"four"))) + b"0\r\n\r\n")
+            return False
+
+        assert not await answer.pump(take)
+        assert [b"one,", b"two,three,four"] == got
+
+
+async def test_a_pump_that_has_enough_leaves_the_rest_for_the_next() -> None:
+    async with fed() as (answer, writer):
+        got: list[bytes] = []
+
+        def take(data: bytes) -> bool:
+            got.append(data)
+            return len(got) == 1
+
+        assert await answer.pump(take)
+        writer.write(chunk(b"two") + b"0\r\n\r\n")
+        await asyncio.sleep(0.05)
+        assert [b"one,"] == got
+        assert not await answer.pump(take)
+        assert [b"one,", b"two"] == got
+
+
+@pytest.mark.parametrize("end", [b"", b"zz\r\nno chunk\r\n"], ids=["closed", "malformed"])
+async def test_a_pump_fails_where_the_body_does(end: bytes) -> None:
+    async with fed() as (answer, writer):
+
+        def take(data: bytes) -> bool:
+            writer.write(end)
+            writer.close()
+            return False
+
+        with pytest.raises(ExchangeError) as caught:
+            await answer.pump(take)
+        assert "truncated" == caught.value.cls
+
+
+async def test_what_a_taker_raises_ends_the_pump() -> None:
+    async with fed() as (answer, writer):
+        later: list[bytes] = []
+
+        def take(data: bytes) -> bool:
+            later.append(data)
+            if data == b"two":
+                raise LookupError(data)
+            writer.write(chunk(b"two"))
+            return False
+
+        with pytest.raises(LookupError):
+            await answer.pump(take)
+        assert [b"one,", b"two"] == later
+
+
+async def test_a_pump_that_was_cancelled_takes_nothing_more() -> None:
+    async with fed() as (answer, writer):
+        got: list[bytes] = []
+
+        def take(data: bytes) -> bool:
+            got.append(data)
+            return False
+
+        pumping = asyncio.create_task(answer.pump(take))
+        await asyncio.sleep(0.05)
+        pumping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pumping
+        writer.write(chunk(b"two"))
+        await asyncio.sleep(0.05)
+        assert [b"one,"] == got
+        assert b"two" == await anext(aiter(answer))
+
+
+async def test_a_pump_keeps_order_and_loses_nothing_beyond_what_is_buffered() -> None:
+    """Reading makes room, and what is then parsed at once must not overtake what was read."""
+    async with fed() as (answer, writer):
+        pieces = [b"%07d," % number for number in range(60_000)]
+        got: list[bytes] = []
+
+        def take(data: bytes) -> bool:
+            got.append(data)
+            return len(got) % 3 == 0
+
+        async def write() -> None:
+            for at in range(0, len(pieces), 500):
+                writer.write(b"".join(map(chunk, pieces[at : at + 500])))
+                await writer.drain()
+            writer.write(b"0\r\n\r\n")
+
+        writing = asyncio.create_task(write())
+        while await answer.pump(take):
+            await asyncio.sleep(0)
+        await writing
+        assert b"one," + b"".join(pieces) == b"".join(got)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.tooling.stage import TIME, Stage, children, node, stage
-from tests.tooling.upstream import calling, results
+from tests.tooling.upstream import calling
 
 pytestmark = pytest.mark.timeout(180)
 GIT = str(Path(sys.executable).with_name("mcp-server-git"))
@@ -86,7 +86,7 @@ async def test_the_filesystem_server_keeps_to_its_folder(tmp_path: Path) -> None
         on.upstream.script = calling("read_text_file", path=f"{inside}/../secret.txt")
         ask: Any = [{"role": "user", "content": "Read it."}]
         answer = await on.openai().chat.completions.create(model="m", messages=ask)
-        assert "Access denied" in results(on.upstream.asked[1])[0]
+        assert "Access denied" in on.upstream.heard[1].results[0]
         assert "what is outside" not in (answer.choices[0].message.content or "")
         refused = await execute(on, "files", "write_file", path=str(inside / "b"), content="x")
         assert "refused" == refused[0]

@@ -50,13 +50,15 @@ KEYED = ROUTE.replace(
 
 
 @asynccontextmanager
-async def serving(service: Identity, home: Path, route: str = ROUTE) -> AsyncIterator[Gateway]:
+async def serving(
+    service: Identity, home: Path, route: str = ROUTE, **env: str
+) -> AsyncIterator[Gateway]:
     routes = home / "routes"
     routes.mkdir(exist_ok=True)
     text = route.replace("URL", service.url).replace("STORE", str(home / "creds.json"))
     (routes / "r.yaml").write_text(text)
     given = {"listen.port": 0, "clients.auth": "none", "state": str(home), "log.level": "error"}
-    shelf = Shelf([routes], env={"SECRET": SECRET, "FIRST": "rt-first"})
+    shelf = Shelf([routes], env={"SECRET": SECRET, "FIRST": "rt-first", **env})
     async with gateway(load_settings(None, {}, given), shelf) as running:
         yield running
 

@@ -17,6 +17,7 @@ from aiohttp import web
 from engine.auth.tokens import kept
 from engine.route.values import claim
 from engine.shell.stub import listening
+from tests.auth.test_assertions import pair, service_account
 from tests.authlib_server import SECRET, Tables, authlib_server
 from tests.identity import ANSWER, Identity
 from tests.shell.test_login import CODE, DEVICE, Person, booth, in_a_browser
@@ -107,6 +108,57 @@ async def test_authlib_waits_for_a_device_and_slows_it_down(tmp_path: Path) -> N
         assert kept(login.result())["access_token"] in tables.good
         async with serving(at(tables), tmp_path, text) as running:
             assert (await ask(running))[0] == 200
+
+
+ASSERTING = """
+version: 1
+base_url: URL/v1
+dialect: openai_chat
+models: [m]
+auth:
+  from:
+    oauth2:
+      flow: jwt_bearer
+      token_url: URL/token
+      scope: chat
+      ASSERTION
+  bearer: "{{ account.access_token }}"
+errors: { rules: [ { status: 401, as: auth_expired } ] }
+"""
+KEYS = {
+    "RS256": 'client_id: me\n      assertion: { key: "${env:SIGNING}", subject: ann }',
+    "ES256": """client_id: me
+      assertion: { key: "${env:SIGNING}", algorithm: ES256, issuer: us, key_id: k1 }""",
+    "service": 'assertion: { service_account: "${env:SIGNING}" }',
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+async def test_authlib_takes_an_assertion_and_gives_a_token(tmp_path: Path, kind: str) -> None:
+    algorithm = kind if kind in ("RS256", "ES256") else "RS256"
+    private, public = pair(algorithm)
+    issuer = {"RS256": "me", "ES256": "us", "service": "robot@project.example"}[kind]
+    given = service_account().reveal() if kind == "service" else private
+    async with authlib_server() as tables:
+        tables.keys[issuer] = public
+        text = ASSERTING.replace("ASSERTION", KEYS[kind])
+        async with serving(at(tables), tmp_path, text, SIGNING=given) as running:
+            told = await asyncio.gather(*(ask(running) for _ in range(10)))
+            assert {200} == {status for status, _ in told}
+            tables.good.clear()  # the service has forgotten its tokens
+            assert 200 == (await ask(running))[0]
+    assert [("jwt-bearer", 200)] * 2 == [answer[:2] for answer in tables.answers]
+
+
+async def test_authlib_refuses_a_key_that_it_does_not_know(tmp_path: Path) -> None:
+    async with authlib_server() as tables:
+        tables.keys["me"] = pair("ES256")[1]
+        text = ASSERTING.replace("ASSERTION", KEYS["RS256"])
+        async with serving(at(tables), tmp_path, text, SIGNING=pair("RS256")[0]) as running:
+            status, body = await ask(running)
+    assert 502 == status
+    assert ("jwt-bearer", 400) == tables.answers[0][:2]
+    assert "PRIVATE KEY" not in body
 
 
 # ---- oauth2-mock-server ----

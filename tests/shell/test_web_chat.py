@@ -68,7 +68,9 @@ class Site(Echo):
         return response
 
 
-def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: Site, ttl: str = "1h") -> Any:
+def running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: Site, ttl: str = "1h", **over: object
+) -> Any:
     text = TEXT.replace("ttl: 1h", f"ttl: {ttl}")
     assert f"ttl: {ttl}" in text
     (tmp_path / "routes").mkdir(exist_ok=True)
@@ -76,7 +78,7 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: Site, ttl: st
     routes = {
         "web-chat": text.replace("${env:WEB_CHAT_BASE_URL:-https://webchat.example.com}", "%URL%")
     }
-    return staged(tmp_path, monkeypatch, routes, env=env, echo=site)
+    return staged(tmp_path, monkeypatch, routes, env=env, overrides=over, echo=site)
 
 
 async def said(stage: Staged, words: str, **more: Any) -> str:
@@ -158,6 +160,23 @@ async def test_the_chat_of_a_session_that_expired_is_deleted(
         assert site.deleted == []
         await until(lambda: site.deleted == ["c1"])
         assert await said(stage, "two", user="ann") == "c2 heard you"
+
+
+async def test_the_chat_of_a_session_that_an_operator_deletes_goes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, admin = Site(), "sk-admin-Zq8Lw2Rt5Yv7"
+    async with running(tmp_path, monkeypatch, site, **{"admin.key": admin}) as stage:
+        await said(stage, "one", user="ann")
+        await said(stage, "one", user="bob")
+        head = {"Authorization": f"Bearer {admin}", "X-Penstock-Admin": "1"}
+        asked = {"route": "web-chat", "session": "ann"}
+        url = f"{stage.gateway.url}/admin/sessions/delete"
+        async with stage.session.post(url, json=asked, headers=head) as answer:
+            assert {"deleted": 1} == await answer.json()
+        await until(lambda: site.deleted == ["c1"])
+        assert await said(stage, "two", user="bob") == "c2 heard you"
+        assert await said(stage, "two", user="ann") == "c3 heard you"
 
 
 async def test_chats_of_lone_requests_under_way_are_deleted_when_the_gateway_stops(

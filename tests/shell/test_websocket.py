@@ -252,13 +252,45 @@ async def test_a_message_larger_than_the_bound_ends_the_conversation() -> None:
         await socket.send_str("x" * 1000)
         await socket.send_str("x" * 1001)
 
+    heard: list[int] = []
+
+    def hear(message: SocketMessage) -> list[SocketMessage]:
+        heard.append(len(message.data))
+        return []
+
     async with serving(serve) as (server, request), calling() as upstream:
         with pytest.raises(ExchangeError, match="larger than 1000 bytes") as caught:
-            await conversation(upstream, request, Talk())
+            await conversation(upstream, request, Talk(to=hear))
         while not server.closed:
             await asyncio.sleep(0.01)
-    assert caught.value.cls == "retryable"
+    assert (caught.value.cls, heard) == ("retryable", [1000])
     assert server.closed == [WSCloseCode.MESSAGE_TOO_BIG]
+
+
+async def test_who_reads_slowly_is_not_flooded() -> None:
+    sent = 0
+
+    async def serve(socket: web.WebSocketResponse) -> None:
+        nonlocal sent
+        for _ in range(600):
+            await socket.send_bytes(bytes(65_536))
+            sent += 1
+        await socket.close()
+
+    got = 0
+    async with (
+        serving(serve) as (_, request),
+        calling() as upstream,
+        upstream.converse(request, Talk(limit=65_536), Line()) as answer,
+    ):
+        chunks = aiter(answer)
+        await anext(chunks)
+        await asyncio.sleep(0.3)
+        waiting = sent
+        async for data in chunks:
+            got += len(data) == 65_536 + 5
+    assert got == 599
+    assert waiting < 400
 
 
 async def test_what_our_side_cannot_say_closes_the_socket() -> None:

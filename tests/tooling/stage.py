@@ -13,8 +13,8 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,15 @@ class Stage:
     upstream: Upstream
     written: io.BytesIO
     session: aiohttp.ClientSession
+    sdks: AsyncExitStack
+    kept: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    async def sdk(self, name: str, key: str, make: Callable[[], Any]) -> Any:
+        """A client that is made once: making one takes longer than asking it."""
+        found = self.kept.get((name, key))
+        if found is None:
+            found = self.kept[name, key] = await self.sdks.enter_async_context(make())
+        return found
 
     def openai(self, key: str = GRANTED) -> AsyncOpenAI:
         return AsyncOpenAI(base_url=f"{self.gateway.url}/v1", api_key=key, max_retries=0)
@@ -148,8 +157,9 @@ async def stage(
         async with (
             gateway(settings, shelf, strict=True) as built,
             aiohttp.ClientSession() as session,
+            AsyncExitStack() as sdks,
         ):
-            yield Stage(built, behind, written, session)
+            yield Stage(built, behind, written, session, sdks)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ import pytest
 from openai import APIError, APIStatusError
 
 from .stage import GRANTED, Stage, children, odd, stage, until
-from .upstream import Body, Say, calling, results
+from .upstream import Heard, Say, calling
 
 pytestmark = pytest.mark.timeout(120)
 ASK: Any = [{"role": "user", "content": "Go."}]
@@ -80,8 +80,8 @@ async def test_a_server_that_cannot_be_started_leaves_the_request_alone(tmp_path
 async def test_a_busy_upstream_in_the_second_round_is_asked_again(tmp_path: Path) -> None:
     busy = [429, 503]
 
-    def script(body: Body) -> Say:
-        if not results(body):
+    def script(heard: Heard) -> Say:
+        if not heard.results:
             return Say("First. ", (("echo", '{"text": "hi"}'),))
         return Say(status=busy.pop()) if busy else Say("Then.")
 
@@ -96,8 +96,8 @@ async def test_a_busy_upstream_in_the_second_round_is_asked_again(tmp_path: Path
 
 
 async def test_an_upstream_that_stays_busy_is_an_error_in_the_stream(tmp_path: Path) -> None:
-    def script(body: Body) -> Say:
-        return Say(status=429) if results(body) else Say("First.", (("echo", '{"text": "x"}'),))
+    def script(heard: Heard) -> Say:
+        return Say(status=429) if heard.results else Say("First.", (("echo", '{"text": "x"}'),))
 
     async with stage(tmp_path, {"odd": {"command": odd(tmp_path)}}) as on:
         on.upstream.script = script
@@ -111,8 +111,8 @@ async def test_an_upstream_that_stays_busy_is_an_error_in_the_stream(tmp_path: P
 
 
 async def test_an_upstream_that_is_cut_off_midway_is_an_error(tmp_path: Path) -> None:
-    def script(body: Body) -> Say:
-        if results(body):
+    def script(heard: Heard) -> Say:
+        if heard.results:
             return Say("half an ans", cut=True)
         return Say("First. ", (("echo", '{"text": "x"}'),))
 
@@ -148,7 +148,7 @@ async def test_a_client_that_leaves_calls_its_tools_off(tmp_path: Path) -> None:
 
 async def test_without_being_switched_on_nothing_runs(tmp_path: Path) -> None:
     async with stage(tmp_path, {"odd": {"command": odd(tmp_path)}}, tools="") as on:
-        on.upstream.script = lambda body: Say("fine")
+        on.upstream.script = lambda heard: Say("fine")
         assert "fine" == await said(on)
         assert "tools" not in on.upstream.asked[0]
         assert [] == children(str(tmp_path))
@@ -157,15 +157,15 @@ async def test_without_being_switched_on_nothing_runs(tmp_path: Path) -> None:
 async def test_nor_on_a_route_that_names_no_server(tmp_path: Path) -> None:
     route = "version: 1\ndialect: openai_chat\nbase_url: %URL%/v1\nmodels: [m]\n"
     async with stage(tmp_path, {"odd": {"command": odd(tmp_path)}}, routes={"m": route}) as on:
-        on.upstream.script = lambda body: Say("fine")
+        on.upstream.script = lambda heard: Say("fine")
         assert "fine" == await said(on)
         assert "tools" not in on.upstream.asked[0]
         assert [] == children(str(tmp_path))
 
 
 async def test_another_route_does_not_run_the_tools_again(tmp_path: Path) -> None:
-    def script(body: Body) -> Say:
-        return Say(status=401) if results(body) else Say(calls=(("echo", '{"text": "x"}'),))
+    def script(heard: Heard) -> Say:
+        return Say(status=401) if heard.results else Say(calls=(("echo", '{"text": "x"}'),))
 
     first = (
         "version: 1\ndialect: openai_chat\nbase_url: %URL%/v1\nmodels: [m]\nfallback: [second]\n"
@@ -178,6 +178,8 @@ async def test_another_route_does_not_run_the_tools_again(tmp_path: Path) -> Non
         with pytest.raises(APIStatusError):
             await said(on)
         assert ["m", "m"] == [body["model"] for body in on.upstream.asked]
-        on.upstream.script = lambda b: Say("fine") if b["model"] == "other" else Say(status=401)
+        on.upstream.script = lambda h: (
+            Say("fine") if h.body["model"] == "other" else Say(status=401)
+        )
         assert "fine" == await said(on)
         assert "tools" not in on.upstream.asked[-1]  # what the first route offered is its own

@@ -13,7 +13,7 @@ from tests.clients.text_stub import ROUTE as TEXT_ROUTE
 from tests.clients.text_stub import TextStub, Turns, text_stub
 
 from .stage import PLAIN, ROUTE, TIME, Stage, odd, stage, until
-from .upstream import Body, Say, calling, results
+from .upstream import Heard, Say, calling
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 ASK: Any = [{"role": "user", "content": "What time is it in Paris?"}]
@@ -45,7 +45,7 @@ async def both(
 
 @pytest.fixture
 def on(both: tuple[Stage, TextStub]) -> Stage:
-    both[0].upstream.asked.clear()
+    both[0].upstream.reset()
     return both[0]
 
 
@@ -95,8 +95,8 @@ async def test_an_anthropic_client_sees_the_calls_as_thinking(on: Stage) -> None
 
 
 async def test_what_is_not_shown_leaves_the_status_free(on: Stage) -> None:
-    def script(body: Body) -> Say:
-        return Say(status=400) if results(body) else Say(calls=(("echo", '{"text": "x"}'),))
+    def script(heard: Heard) -> Say:
+        return Say(status=400) if heard.results else Say(calls=(("echo", '{"text": "x"}'),))
 
     on.upstream.script = script
     answer = await on.session.post(
@@ -108,9 +108,9 @@ async def test_what_is_not_shown_leaves_the_status_free(on: Stage) -> None:
 
 
 async def test_results_stand_behind_their_calls(on: Stage) -> None:
-    def script(body: Body) -> Say:
-        if results(body):
-            return Say(" / ".join(results(body)))
+    def script(heard: Heard) -> Say:
+        if heard.results:
+            return Say(" / ".join(heard.results))
         calls = tuple(("echo", json.dumps({"text": word})) for word in ("one", "two", "three"))
         return Say(calls=calls)
 
@@ -128,8 +128,8 @@ async def test_a_failing_tool_is_told_to_the_model(on: Stage) -> None:
 
 
 async def test_arguments_that_are_no_object_are_told_to_the_model(on: Stage) -> None:
-    def script(body: Body) -> Say:
-        return Say(results(body)[0]) if results(body) else Say(calls=(("echo", "[1"),))
+    def script(heard: Heard) -> Say:
+        return Say(heard.results[0]) if heard.results else Say(calls=(("echo", "[1"),))
 
     on.upstream.script = script
     answer = await on.openai().chat.completions.create(model="m", messages=ASK)
@@ -137,7 +137,7 @@ async def test_arguments_that_are_no_object_are_told_to_the_model(on: Stage) -> 
 
 
 async def test_a_clients_tool_keeps_its_name_and_its_calls(on: Stage) -> None:
-    def script(body: Body) -> Say:
+    def script(heard: Heard) -> Say:
         return Say(calls=(("echo", "{}"), ("odd__echo", '{"text": "x"}')))
 
     on.upstream.script = script
@@ -148,12 +148,14 @@ async def test_a_clients_tool_keeps_its_name_and_its_calls(on: Stage) -> None:
     assert "tool_calls" == choice.finish_reason
     names = [call.function.name for call in choice.message.tool_calls or []]  # type: ignore[union-attr]
     assert ["echo"] == names  # the engine's own call of that answer is not run
+    left = (await on.lines("tools_left"))[0]
+    assert ("m", 1, True) == (left["route"], left["calls"], left["others"])
     assert 1 == len(on.upstream.asked)
 
 
 async def test_a_clients_tool_may_be_called_after_ours(on: Stage) -> None:
-    def script(body: Body) -> Say:
-        return Say(calls=((("own", "{}") if results(body) else ("echo", '{"text": "x"}')),))
+    def script(heard: Heard) -> Say:
+        return Say(calls=((("own", "{}") if heard.results else ("echo", '{"text": "x"}')),))
 
     on.upstream.script = script
     stream = await on.openai().chat.completions.create(
@@ -168,7 +170,7 @@ async def test_a_clients_tool_may_be_called_after_ours(on: Stage) -> None:
 
 
 async def test_a_client_that_wants_no_calls_is_offered_none(on: Stage) -> None:
-    on.upstream.script = lambda body: Say("fine")
+    on.upstream.script = lambda heard: Say("fine")
     await on.openai().chat.completions.create(
         model="m", messages=ASK, tools=[OWN], tool_choice="none"
     )
@@ -176,8 +178,8 @@ async def test_a_client_that_wants_no_calls_is_offered_none(on: Stage) -> None:
 
 
 async def test_after_the_last_round_the_model_has_to_answer(on: Stage) -> None:
-    def script(body: Body) -> Say:
-        if body.get("tool_choice") == "none":
+    def script(heard: Heard) -> Say:
+        if not heard.may_call:
             return Say("enough")
         return Say(calls=(("echo", '{"text": "x"}'),))
 
@@ -188,7 +190,7 @@ async def test_after_the_last_round_the_model_has_to_answer(on: Stage) -> None:
 
 
 async def test_a_model_that_never_stops_calling_is_an_error(on: Stage) -> None:
-    on.upstream.script = lambda body: Say(calls=(("echo", '{"text": "x"}'),))
+    on.upstream.script = lambda heard: Say(calls=(("echo", '{"text": "x"}'),))
     answer = await on.session.post(
         f"{on.gateway.url}/v1/chat/completions",
         json={"model": "quiet", "messages": ASK},
@@ -199,7 +201,7 @@ async def test_a_model_that_never_stops_calling_is_an_error(on: Stage) -> None:
 
 
 async def test_a_key_that_is_not_listed_never_runs_a_tool(on: Stage) -> None:
-    on.upstream.script = lambda body: Say(calls=(("echo", '{"text": "x"}'),))
+    on.upstream.script = lambda heard: Say(calls=(("echo", '{"text": "x"}'),))
     answer = await on.openai(PLAIN).chat.completions.create(model="m", messages=ASK)
     assert [] == on.upstream.offered(0)
     assert 1 == len(on.upstream.asked)
@@ -241,12 +243,12 @@ async def test_a_call_is_one_line_of_the_log_and_counted(on: Stage) -> None:
 async def test_a_server_does_not_see_the_gateways_environment(on: Stage) -> None:
     on.upstream.script = calling("secret_environment")
     await on.openai().chat.completions.create(model="m", messages=ASK)
-    seen = set(results(on.upstream.asked[1])[0].split())
+    seen = set(on.upstream.heard[1].results[0].split())
     assert seen <= {"HOME", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "TERM", "USER"}
 
 
 async def test_a_long_result_is_cut_and_says_so(on: Stage) -> None:
     on.upstream.script = calling("long")
     await on.openai().chat.completions.create(model="m", messages=ASK)
-    told = results(on.upstream.asked[1])[0]
+    told = on.upstream.heard[1].results[0]
     assert told.endswith(f"[{1_000_000 - 256 * 1024} characters left out]")

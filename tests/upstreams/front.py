@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 from anthropic import AsyncAnthropic
-from openai import AsyncOpenAI
+from openai import APIError, AsyncOpenAI
 
 from engine.shell.app import Gateway, gateway
 from engine.shell.bundle import bundled_routes
@@ -105,3 +105,17 @@ async def front(
             yield Front(running, folder, openai, anthropic, web, written)
     finally:
         sys.stderr = before
+
+
+async def streamed(on: Front, model: str, messages: Any = HELLO, **more: Any) -> tuple[str, str]:
+    """Text and finish reason of a streamed answer; what came before an error, and the error."""
+    text, reason = "", ""
+    try:
+        async for chunk in await on.openai.chat.completions.create(
+            model=model, messages=messages, stream=True, **more
+        ):
+            text += chunk.choices[0].delta.content or ""
+            reason = chunk.choices[0].finish_reason or reason
+    except APIError as error:
+        reason = f"error: {error.message}"
+    return text, reason

@@ -11,7 +11,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.upstreams.front import HELLO, Front, front
+from tests.upstreams.front import HELLO, Front, front, streamed
 from tests.upstreams.websocket_chat import Turn, WebsocketChat, running
 
 MODEL = "websocket-chat"
@@ -28,20 +28,6 @@ async def chat(home: Path, *plan: Turn, more: str = QUICK) -> AsyncIterator[tupl
         assert service.mistakes == []
 
 
-async def streamed(on: Front, **more: Any) -> tuple[str, str]:
-    """Text and finish reason of a streamed answer; what came before an error, and the error."""
-    text, reason = "", ""
-    try:
-        async for chunk in await on.openai.chat.completions.create(
-            model=MODEL, messages=HELLO, stream=True, **more
-        ):
-            text += chunk.choices[0].delta.content or ""
-            reason = chunk.choices[0].finish_reason or reason
-    except openai.APIError as error:
-        reason = f"error: {error.message}"
-    return text, reason
-
-
 async def until(holds: Any) -> None:
     async with asyncio.timeout(20):
         while not holds():
@@ -51,7 +37,7 @@ async def until(holds: Any) -> None:
 async def test_chats_streamed_and_not(tmp_path: Path) -> None:
     async with chat(tmp_path, Turn(thought="They greet.")) as (service, on):
         whole = await on.openai.chat.completions.create(model=MODEL, messages=HELLO)
-        assert await streamed(on) == ("Good day.", "stop")
+        assert await streamed(on, MODEL) == ("Good day.", "stop")
         await until(lambda: service.deleted == ["c1", "c2"])
     message = whole.choices[0].message
     assert (message.content, whole.choices[0].finish_reason) == ("Good day.", "stop")
@@ -92,7 +78,7 @@ async def test_what_fails_before_the_answer_is_an_error(
     async with chat(tmp_path, turn) as (_, on):
         with pytest.raises(openai.APIStatusError, match=words) as caught:
             await on.ask(MODEL)
-        assert (await streamed(on))[1].startswith("error: ")
+        assert (await streamed(on, MODEL))[1].startswith("error: ")
     assert caught.value.status_code == status
 
 
@@ -128,7 +114,7 @@ async def test_what_fails_in_the_midst_is_an_error_behind_the_text(
     tmp_path: Path, turn: Turn, words: str
 ) -> None:
     async with chat(tmp_path, turn) as (service, on):
-        text, reason = await streamed(on)
+        text, reason = await streamed(on, MODEL)
     assert text == "Good day."
     assert reason.startswith("error: ")
     assert words in reason
@@ -138,7 +124,7 @@ async def test_what_fails_in_the_midst_is_an_error_behind_the_text(
 async def test_a_message_that_is_too_large_is_an_error(tmp_path: Path) -> None:
     more = QUICK + "limits: { event: 2KiB }\n"
     async with chat(tmp_path, Turn(pieces=("Well, ", "x" * 3000)), more=more) as (service, on):
-        text, reason = await streamed(on)
+        text, reason = await streamed(on, MODEL)
         await until(lambda: service.closed)
     assert (text, "larger than 2048 bytes" in reason) == ("Well, ", True)
     assert service.closed == [1009]
@@ -150,10 +136,29 @@ async def test_silence_is_a_timeout_and_closes_the_socket(
 ) -> None:
     more = "timeouts: { first_byte: 5s, idle: 300ms }\nretry: { attempts: 1 }\n"
     async with chat(tmp_path, Turn(pieces=pieces, end="stall"), more=more) as (service, on):
-        found, reason = await streamed(on)
+        found, reason = await streamed(on, MODEL)
         await until(lambda: service.closed)
     assert (found, "in time" in reason) == (text, True)
     assert service.closed == [1001]
+
+
+async def test_an_upgrade_that_is_never_answered_is_a_timeout(tmp_path: Path) -> None:
+    more = "timeouts: { connect: 1s, first_byte: 300ms }\nretry: { attempts: 1 }\n"
+    async with chat(tmp_path, Turn(status=0), more=more) as (_, on):
+        with pytest.raises(openai.APIStatusError, match="in time") as caught:
+            await on.ask(MODEL)
+    assert caught.value.status_code == 504
+
+
+async def test_many_conversations_do_not_meet(tmp_path: Path) -> None:
+    async with chat(tmp_path) as (service, on):
+        asked: Any = [[{"role": "user", "content": f"Number {at}"}] for at in range(20)]
+        answers = await asyncio.gather(*(on.ask(MODEL, messages) for messages in asked))
+        await until(lambda: len(service.deleted) == 20)
+    assert answers == ["Good day."] * 20
+    told = sorted(words for said in service.told.values() for words in said)
+    assert told == sorted(f"User: Number {at}" for at in range(20))
+    assert service.closed == [1000] * 20
 
 
 async def test_a_client_that_leaves_closes_the_socket(tmp_path: Path) -> None:
@@ -178,3 +183,18 @@ async def test_other_dialects_are_served_as_well(tmp_path: Path) -> None:
         answer = await on.anthropic.messages.create(model=MODEL, max_tokens=99, messages=HELLO)
     assert [block.type for block in answer.content] == ["thinking", "text"]
     assert answer.stop_reason == "end_turn"
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        Turn(pieces=(), close=(4001, "no: token-one-0001")),
+        Turn(close=(1011, "no: token-one-0001")),
+        Turn(error={"errorCode": "odd", "message": "no: token-one-0001"}),
+    ],
+)
+async def test_a_secret_that_the_upstream_repeats_is_not_told(tmp_path: Path, turn: Turn) -> None:
+    async with chat(tmp_path, turn) as (_, on):
+        _, reason = await streamed(on, MODEL)
+        assert "no: «env:WEBSOCKET_CHAT_TOKENS" in reason
+        assert "token-one-0001" not in reason + on.log

@@ -60,6 +60,7 @@ DIALECT = Dialect(
     failure=encode.failure,
     stream_failure=encode.stream_failure,
     error_from=outcomes.error_from,
+    by_url=lambda media: media.kind in ("image", "file"),
     scan=_scan,
     splice=splice,
     tap=tap.Tap,

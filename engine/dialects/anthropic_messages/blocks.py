@@ -24,7 +24,7 @@ from engine.chat import (
     ToolCall,
     ToolResult,
 )
-from engine.dialects.filetypes import type_of
+from engine.dialects.filetypes import right_type
 from engine.errors import RequestError
 from engine.wire import JsonError, loads
 
@@ -131,7 +131,7 @@ def _media(part: Media) -> object:
 def _image(part: Media) -> object:
     if part.data is None:
         return _with_source("image", part, _pointer(part))
-    mime = type_of(part.data) or ("image/jpeg" if part.mime == "image/jpg" else part.mime)
+    mime = right_type(part.data, part.mime)
     if mime not in _IMAGES:
         message = f"an image of type {mime} cannot be sent to the upstream"
         raise RequestError("unsupported", message, about=part)
@@ -141,7 +141,7 @@ def _image(part: Media) -> object:
 def _document(part: Media) -> object:
     if part.data is None:
         return _with_source("document", part, _pointer(part))
-    mime = type_of(part.data) or part.mime or ""
+    mime = right_type(part.data, part.mime) or ""
     if mime.startswith("text/") or mime in _TEXTS:
         source: Extras = {"type": "text", "media_type": "text/plain", "data": _decoded(part.data)}
         return _with_source("document", part, source)

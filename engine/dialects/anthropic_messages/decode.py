@@ -104,15 +104,17 @@ class _Block:
 
     raw   what its start said
     said  pieces of arguments that came
+    notes citations that came before the text they belong to
     """
 
-    __slots__ = ("kind", "number", "raw", "said")
+    __slots__ = ("kind", "notes", "number", "raw", "said")
 
     def __init__(self, raw: Fields) -> None:
         self.kind = _text(raw.get("type"))
         self.number = -1
         self.raw = raw
         self.said: list[str] = []
+        self.notes: list[Citation] = []
 
 
 class StreamDecoder:
@@ -259,7 +261,9 @@ class StreamDecoder:
         if block.number < 0:
             out.append(self._take(block, Text("")))
         self._text, self._number = index, block.number
-        return [*out, TextDelta(block.number, text)]
+        out.append(TextDelta(block.number, text))
+        notes, block.notes = block.notes, []
+        return out + [CitationDelta(block.number, note) for note in notes]
 
     def _think(self, index: int, block: _Block, delta: Fields) -> list[Event]:
         text = _text(delta.get("thinking"))
@@ -271,7 +275,10 @@ class StreamDecoder:
 
     def _cite(self, index: int, block: _Block, delta: Fields) -> list[Event]:
         found = delta.get("citation")
-        if block.number < 0 or not isinstance(found, dict):
+        if not isinstance(found, dict):
+            return []
+        if block.number < 0:
+            block.notes.append(_citation(found))
             return []
         return [CitationDelta(block.number, _citation(found))]
 

@@ -29,7 +29,7 @@ from engine.chat import (
 )
 from engine.dialects.outcomes import answer_for, message_for
 from engine.dialects.provenance import seal
-from engine.dialects.tokens import estimate
+from engine.dialects.tokens import FACTOR, estimate
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
     ArgsDelta,
@@ -214,7 +214,8 @@ class Encoder:
     # ---- the message ----
 
     def _start(self, event: Start, out: list[bytes]) -> None:
-        read = estimate(self._request) if self._request is not None else 0
+        asked, factor = self._request, event.factor or FACTOR
+        read = estimate(asked, factor) if asked is not None else 0
         message = _message(self._id, self._model)
         message["usage"] = {**usage(Usage(input=read)), "output_tokens": 1}
         out.append(_event("message_start", {"message": message}))

@@ -1,8 +1,8 @@
 """Messages of the model -> `system` and `messages` of a request, in the order this API demands.
 
-Turns that came from this API stay as they are. Others are merged where one role follows itself,
-their tool results stand first and in the order of the calls, blank texts go, and thinking goes
-along only if this API signed it, unless the profile says otherwise.
+Turns that came from this API stay as they are, but for blank texts, which it refuses. Others are
+merged where one role follows itself, their tool results stand first and in the order of the calls,
+and thinking goes along only if this API signed it, unless the profile says otherwise.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from engine.chat import (
     Extras,
+    Media,
     Message,
     Opaque,
     Part,
@@ -66,13 +67,16 @@ def render_turns(turns: list[Message], profile: Profile, dropped: list[str]) -> 
     """The messages of a request body. Parts that have no form here are named in `dropped`."""
     merged: list[Message] = []
     for turn in turns:
+        silent = turn.dialect == NAME and not turn.parts
         turn = _sayable(turn, profile, dropped)
-        if not turn.parts and turn.dialect != NAME:
+        if not (turn.parts or silent):
             continue
         if merged and merged[-1].role == turn.role and not _both_ours(merged[-1], turn):
             merged[-1] = _joined(merged[-1], turn)
         else:
             merged.append(turn)
+    if merged and merged[-1].role == "assistant" and merged[-1].parts:
+        merged[-1] = replace(merged[-1], parts=_trimmed(merged[-1].parts))
     if not merged or (merged[0].role == "assistant" and merged[0].dialect != NAME):
         merged.insert(0, Message("user", [Text(_OPENING)]))
     return [_turn(turn, last) for turn, last in zip(merged, [None, *merged], strict=False)]
@@ -95,9 +99,28 @@ def _sayable(turn: Message, profile: Profile, dropped: list[str]) -> Message:
         elif isinstance(part, Reasoning):
             if _signed(part) or (profile.unsigned_thinking == "send" and part.text):
                 parts.append(part)
-        elif turn.dialect == NAME or not _blank(part):
+        elif turn.dialect == NAME:
+            _add_own(parts, part)
+        elif not _blank(part):
             parts.append(_without_blanks(part) if isinstance(part, ToolResult) else part)
     return replace(turn, role=_ROLES.get(turn.role, turn.role), parts=parts)
+
+
+_MARK = "cache_control"
+
+
+def _add_own(parts: list[Part], part: Part) -> None:
+    """Add a part of this API's own. The mark of a blank text moves to the part before it."""
+    if isinstance(part, Text) and part.extras.get(_MARK, part) is None:
+        extras = {name: value for name, value in part.extras.items() if name != _MARK}
+        part = replace(part, extras=extras)
+    if not _blank(part) or (isinstance(part, Text) and "block" in part.extras):
+        parts.append(part)
+        return
+    mark = part.extras.get(_MARK) if isinstance(part, Text) else None
+    last = parts[-1] if parts else None
+    if mark is not None and isinstance(last, Text | Media | ToolCall | ToolResult):
+        parts[-1] = replace(last, extras={**last.extras, _MARK: mark})
 
 
 def _signed(part: Reasoning) -> bool:

@@ -18,7 +18,7 @@ from engine.dialects.names import Limits, Rule
 from engine.dialects.splice import Scan
 from engine.events import Reply
 
-from . import decode, encode, parse, paths, render, tap
+from . import decode, encode, parse, paths, render, tap, turns
 
 _NAMES = re.compile("[a-zA-Z_][a-zA-Z0-9_.:-]*")
 
@@ -71,6 +71,7 @@ DIALECT = Dialect(
     failure=encode.failure,
     stream_failure=encode.stream_failure,
     error_from=outcomes.error_from,
+    by_url=turns.by_url,
     scan=_scan,
     splice=lambda body, found, model, stream: body,
     signs=True,

@@ -29,7 +29,7 @@ from engine.errors import RequestError
 from engine.wire import dumps
 
 from .names import NAME, spelled
-from .signatures import read_signature, standard
+from .signatures import signed, standard
 
 _ROLES: dict[object, Role] = {
     None: "user", "": "user", "user": "user", "model": "assistant", "function": "user"
@@ -82,7 +82,7 @@ def _message(raw: object, where: str, calls: _Calls) -> Message:
     if role is None:
         got = f"'{given[:40]}'" if isinstance(given, str) else NAMES[type(given)]
         raise mismatch(where + "role", "user or model", got)
-    parts = _signed(parts_of(rest, where))
+    parts = _closed(parts_of(rest, where))
     for part in parts:
         if isinstance(part, ToolCall):
             calls.begin(part)
@@ -93,18 +93,22 @@ def _message(raw: object, where: str, calls: _Calls) -> Message:
     return Message(role, parts, extras=rest, dialect=NAME)
 
 
-def _signed(parts: list[Part]) -> list[Part]:
+def _closed(parts: list[Part]) -> list[Part]:
     """The parts, a signature of another provider together with the thoughts that it closes."""
     out: list[Part] = []
     for part in parts:
         if isinstance(part, Reasoning) and part.origin != NAME and not part.text:
             texts: list[str] = []
-            while out and isinstance(last := out[-1], Reasoning) and not last.signature:
+            while out and isinstance(last := out[-1], Reasoning) and not _bound(last):
                 texts.insert(0, last.text)
                 out.pop()
             part = replace(part, text="".join(texts))
         out.append(part)
     return out
+
+
+def _bound(part: Reasoning) -> bool:
+    return bool(part.signature or part.encrypted)
 
 
 def parts_of(rest: Extras, where: str) -> list[Part]:
@@ -118,28 +122,25 @@ def parts_of(rest: Extras, where: str) -> list[Part]:
 
 def _part(rest: Extras, where: str) -> list[Part]:
     signature = take(rest, "thoughtSignature", str, where)
-    origin = NAME
-    if signature is not None:
-        signature, origin = read_signature(signature)
     text = rest.get("text")
     if rest.get("thought") is True or (text == "" and signature is not None):
-        return [_thought(rest, signature, origin, where)]
+        return [_thought(rest, signature, where)]
     kind = next((name for name in _PARTS if name in rest), None)
     part = Opaque(NAME, next(iter(rest), "part"), rest)
     found: Part = part if kind is None else _PARTS[kind](rest, where)
     if signature is None:
         return [found]
-    return [Reasoning(signature=signature, origin=origin), found]
+    return [signed(signature, Reasoning()), found]
 
 
-def _thought(rest: Extras, signature: str | None, origin: str, where: str) -> Reasoning:
+def _thought(rest: Extras, signature: str | None, where: str) -> Reasoning:
     """A thought. One without text keeps `text` in its extras: it is a part of its own."""
     text = take(rest, "text", str, where) or ""
     rest.pop("thought", None)
-    thought = Reasoning(text, signature=signature, origin=origin, extras=rest)
+    thought = Reasoning(text, origin=NAME, extras=rest)
     if not text:
         thought.extras["text"] = ""
-    return thought
+    return thought if signature is None else signed(signature, thought)
 
 
 def _text(rest: Extras, where: str) -> Part:

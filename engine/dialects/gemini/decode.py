@@ -33,7 +33,7 @@ from engine.wire import Record, dumps
 
 from .contents import kind_of
 from .names import NAME
-from .signatures import read_signature, standard
+from .signatures import signed, standard
 
 MakeId = Callable[[], str]
 Fields = dict[str, object]
@@ -164,10 +164,15 @@ class StreamDecoder:
     # ---- a candidate ----
 
     def _candidate(self, candidate: Fields, out: list[Event]) -> None:
-        for part in _list(_fields(candidate.get("content")).get("parts")):
-            if isinstance(part, dict):
-                self._part(part, out)
-        self._cite(candidate, out)
+        parts = [part for part in _list(_fields(candidate.get("content")).get("parts"))
+                 if isinstance(part, dict)]  # fmt: skip
+        last = max((at for at, part in enumerate(parts) if _speaks(part)), default=-1)
+        if last < 0:  # the sources belong to the text before: nothing of it follows any more
+            self._cite(candidate, out)
+        for at, part in enumerate(parts):
+            self._part(part, out)
+            if at == last:
+                self._cite(candidate, out)
         raw = _text(candidate.get("finishReason"))
         if not raw or raw == "FINISH_REASON_UNSPECIFIED":
             return
@@ -214,15 +219,13 @@ class StreamDecoder:
     def _think(self, text: str, signature: str, out: list[Event]) -> None:
         if signature:
             self._close(out)
-            own, origin = read_signature(signature)
-            self._whole(Reasoning(text, signature=own, origin=origin), out)
+            self._whole(signed(signature, Reasoning(text)), out)
         elif text:
             self._begin(Reasoning, Reasoning(origin=NAME), out)
             out.append(ReasoningDelta(self._at, text))
 
     def _sign(self, signature: str, alone: bool, out: list[Event]) -> None:
-        own, origin = read_signature(signature)
-        thought = Reasoning(signature=own, origin=origin)
+        thought = signed(signature, Reasoning())
         if alone:
             thought.extras["text"] = ""
         self._whole(thought, out)
@@ -260,6 +263,10 @@ class StreamDecoder:
             notes = [*_grounding(_fields(candidate.get("groundingMetadata"))),
                      *_sources(_fields(candidate.get("citationMetadata")))]  # fmt: skip
             out += [CitationDelta(self._at, note) for note in notes]
+
+
+def _speaks(part: Fields) -> bool:
+    return bool(part.get("text")) and part.get("thought") is not True
 
 
 def _media(data: Fields) -> Media:

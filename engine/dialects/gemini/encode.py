@@ -13,6 +13,7 @@ an `error` and nothing after it. The API has no place for annotations of the eng
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -141,7 +142,8 @@ class Encoder:
             self._pieces.append(part.args)
         elif isinstance(part, Reasoning):
             self._think(ReasoningDelta(event.block, part.text), out)
-            self._sign(SignatureDelta(event.block, part.signature or ""), out)
+            sealed = SignatureDelta(event.block, part.signature or "", part.encrypted or "")
+            self._sign(sealed, out)
         elif isinstance(part, Text | Refusal):
             self._refused = self._refused or isinstance(part, Refusal)
             if part.text:
@@ -161,11 +163,15 @@ class Encoder:
 
     def _sign(self, event: SignatureDelta, out: list[bytes]) -> None:
         part = self._part
-        if not event.signature or not isinstance(part, Reasoning):
+        if not isinstance(part, Reasoning):
+            return
+        bound = replace(part, signature=event.signature, encrypted=event.encrypted)
+        sealed = carried(bound)
+        if sealed is None:
             return
         if self._signature is not None:  # nothing came between two of them
             self._give({"text": ""}, out)
-        self._signature = carried(Reasoning(signature=event.signature, origin=part.origin))
+        self._signature = sealed
 
     def _args(self, event: ArgsDelta, out: list[bytes]) -> None:
         self._pieces.append(event.json)
@@ -351,9 +357,10 @@ def _parts(answer: Reply, shows: bool) -> list[Fields]:
         if isinstance(part, Reasoning):
             if part.text and shows:
                 out.append({"text": part.text, "thought": True})
-            if part.signature:
+            sealed = carried(part)
+            if sealed:
                 out += [{"text": "", "thoughtSignature": signature}] if signature else []
-                signature = carried(part)
+                signature = sealed
             continue
         found = part_of(part)
         if found is None:

@@ -23,7 +23,7 @@ from engine.chat import (
     ToolResult,
     text_of,
 )
-from engine.dialects.filetypes import type_of
+from engine.dialects.filetypes import right_type
 from engine.dialects.foreign import native, settle_system
 from engine.dialects.profile import PROFILE, Profile
 from engine.errors import RequestError
@@ -183,16 +183,21 @@ def _media(part: Media) -> Extras:
 
 
 def _inline(part: Media) -> Extras:
-    mime = type_of(part.data or "") or part.mime
+    mime = right_type(part.data or "", part.mime)
     if mime is None:
         message = f"{part.kind}: it does not say its type"
         raise RequestError("unsupported", message, about=part)
-    return {"mimeType": "image/jpeg" if mime == "image/jpg" else mime, "data": part.data}
+    return {"mimeType": mime, "data": part.data}
+
+
+def by_url(part: Media) -> bool:
+    """Whether the API reads from this URL itself."""
+    return (part.url or "").startswith(_FILES)
 
 
 def _pointer(part: Media) -> Extras:
     uri = part.file_id or part.url or ""
-    if not part.file_id and not uri.startswith(_FILES):
+    if not part.file_id and not by_url(part):
         message = f"{part.kind} by URL cannot be sent to the upstream of this model"
         raise RequestError("unsupported", message, about=part)
     return {"mimeType": part.mime, "fileUri": uri} if part.mime else {"fileUri": uri}

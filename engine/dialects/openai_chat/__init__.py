@@ -48,6 +48,7 @@ DIALECT = Dialect(
     failure=encode.failure,
     stream_failure=encode.stream_failure,
     error_from=outcomes.error_from,
+    by_url=lambda media: media.kind in ("image", "video"),
     scan=lambda body, target=HERE: scan(body),
     splice=splice,
     limits=Limits(ids=Rule(most=40)),

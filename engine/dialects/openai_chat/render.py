@@ -27,6 +27,7 @@ from engine.chat import (
     ToolResult,
     text_of,
 )
+from engine.dialects.filetypes import right_type
 from engine.dialects.foreign import (
     foreign_extras,
     native,
@@ -34,6 +35,7 @@ from engine.dialects.foreign import (
     settle_system,
 )
 from engine.dialects.profile import PROFILE, Profile
+from engine.dialects.searching import OPTIONS
 from engine.errors import RequestError
 
 from .parse import SPELLINGS, read_format
@@ -56,8 +58,12 @@ def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict
         body |= {k: v for k, v in request.extras.items() if k not in SPELLINGS}
     else:
         body |= foreign_extras(request, profile, dropped)
-    if request.tools:
-        body["tools"] = tools(request.tools)
+    search = [tool for tool in request.tools if tool.name == OPTIONS and tool.kind == "hosted"]
+    if search:
+        body[OPTIONS] = search[0].raw
+    offered = [tool for tool in request.tools if tool not in search]
+    if offered:
+        body["tools"] = tools(offered)
         _set(body, "tool_choice", request.tool_choice and tool_choice(request.tool_choice))
         _set(body, "parallel_tool_calls", request.parallel)
     _sampling(body, request, own or "top_k" in profile.forward_extras, dropped)
@@ -369,7 +375,7 @@ def _part(part: Part) -> object:
 def _url(part: Media) -> Extras:
     url = part.url
     if part.data is not None:
-        url = f"data:{part.mime or 'image/png'};base64,{part.data}"
+        url = f"data:{right_type(part.data, part.mime) or 'image/png'};base64,{part.data}"
     if url is None:
         message = f"{part.kind} by file id cannot be sent to this upstream"
         raise RequestError("unsupported", message, about=part)

@@ -84,6 +84,7 @@ DIALECT = Dialect(
     failure=failure,
     stream_failure=encode.stream_failure,
     error_from=outcomes.error_from,
+    by_url=lambda media: media.kind in ("image", "file"),
     scan=_scan,
     splice=splice,
     tap=tap.Tap,
@@ -91,4 +92,5 @@ DIALECT = Dialect(
     headers=("openai-beta",),
     limits=Limits(ids=Rule(most=64)),
     signs=True,
+    resumable=render.resumable,
 )

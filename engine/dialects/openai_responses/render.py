@@ -8,13 +8,16 @@ Fields that have no place here are named in `request.dropped`. Items are the bus
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from engine.chat import ChatRequest, Extras, Output, Tool, ToolChoice
 from engine.dialects.foreign import foreign_extras, native_tools
 from engine.dialects.profile import PROFILE, Profile
+from engine.dialects.searching import SEARCH
 from engine.errors import RequestError
 
 from .items import NAME
-from .parse import ENCRYPTED, LOGPROBS, SPELLINGS, read_text, read_think
+from .parse import ENCRYPTED, LOGPROBS, SPELLINGS, asks, read_text, read_think
 from .turns import messages, prompt
 
 _LEAST = 16  # tokens an answer may at least be limited to
@@ -93,6 +96,19 @@ def _include(body: Extras, request: ChatRequest, profile: Profile) -> None:
         _set(body, "top_logprobs", request.out.logprobs or None)
     if include:
         body["include"] = include
+
+
+def resumable(request: ChatRequest, profile: Profile = PROFILE) -> ChatRequest:
+    """A request of this API whose thinking comes in its encrypted form, too.
+
+    An upstream that stores the answer would know its thinking by an id, but not in a turn that is
+    sent back in full.
+    """
+    if request.dialect != NAME or profile.reasoning_effort != "send" or asks(request, ENCRYPTED):
+        return request
+    given = request.extras.get("include")
+    include = [*(given if isinstance(given, list) else []), ENCRYPTED]
+    return replace(request, extras={**request.extras, "include": include})
 
 
 def _reasoning(
@@ -180,6 +196,8 @@ def tool_choice(choice: ToolChoice) -> object:
         return choice.mode
     raw = choice.raw if isinstance(choice.raw, dict) else {}
     kind = raw.get("type")
+    if raw == SEARCH:
+        return raw
     if choice.mode == "named" and choice.names:
         kind = "custom" if kind == "custom" else "function"
         return {"type": kind, "name": choice.names[0]}
@@ -203,4 +221,4 @@ def _choice(request: ChatRequest) -> object:
     return choice.raw if request.dialect == NAME and choice.raw is not None else tool_choice(choice)
 
 
-__all__ = ["messages", "render", "text_config", "tool_choice", "tools"]
+__all__ = ["messages", "render", "resumable", "text_config", "tool_choice", "tools"]

@@ -23,6 +23,7 @@ from engine.chat import (
     ToolCall,
     ToolResult,
 )
+from engine.dialects.filetypes import right_type
 from engine.dialects.foreign import native, settle_system
 from engine.dialects.profile import PROFILE, Profile
 from engine.errors import RequestError
@@ -129,7 +130,8 @@ def _file(part: Media) -> Extras:
 def _place(part: Media, data: str, url: str, mime: str) -> Extras:
     """Where the bytes are."""
     if part.data is not None:
-        return {data: f"data:{part.mime or mime};base64,{part.data}"}
+        said = right_type(part.data, part.mime) or mime
+        return {data: f"data:{said};base64,{part.data}"}
     return {url: part.url} if part.url is not None else {"file_id": part.file_id}
 
 
@@ -158,6 +160,8 @@ def _assistant(turn: Message, lost: list[str]) -> list[object]:
     item: object = None  # what the open message said of itself
     for part in turn.parts:
         if isinstance(part, Text | Refusal):
+            if not part.text and turn.dialect != NAME:
+                continue
             said = part.extras.get("item") if isinstance(part, Text) else item
             if out and item is not None and said is item:
                 out[-1]["content"].append(_said(part))  # type: ignore[index]

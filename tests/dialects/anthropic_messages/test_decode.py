@@ -207,10 +207,10 @@ def test_citations() -> None:
         delta(0, "text_delta", text="a"), delta(0, "citations_delta", citation=link),
         delta(0, "citations_delta", citation=page), stop(0),
     )  # fmt: skip
+    early = Citation("web_search_result_location", "https://a", "A", "c", raw=link)
     assert [event.citation for event in found if isinstance(event, CitationDelta)] == [
-        Citation("web_search_result_location", "https://a", "A", "c", raw=link),
-        Citation("page_location", None, "D", None, raw=page),
-    ]
+        early, early, Citation("page_location", None, "D", None, raw=page),
+    ]  # fmt: skip
 
 
 # ---- ends ----

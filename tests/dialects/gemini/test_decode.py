@@ -172,6 +172,19 @@ def test_row_53_pages_that_were_searched_are_citations() -> None:
     assert [Citation("web", "https://a", "A", "a"), Citation("web", "https://b")] == found
 
 
+def test_sources_belong_to_the_text_though_a_signature_comes_with_them() -> None:
+    pages = {"groundingChunks": [{"web": {"uri": "https://a", "title": "A"}}]}
+    signed = chunk({"text": "", "thoughtSignature": "c2ln"}, finish="STOP")
+    signed["candidates"][0]["groundingMetadata"] = pages
+    for values in (
+        [chunk(*text("a")), signed],
+        [{**signed, "candidates": [{**signed["candidates"][0], "content": {
+            "role": "model", "parts": [*text("a"), {"text": "", "thoughtSignature": "c2ln"}]}}]}],
+    ):  # fmt: skip
+        found = [event.citation for event in events(*values) if isinstance(event, CitationDelta)]
+        assert [Citation("web", "https://a", "A")] == found
+
+
 # ---- usage ----
 
 

@@ -23,7 +23,13 @@ from engine.chat import (
 )
 from engine.dialects import DIALECTS
 from engine.dialects.openai_responses.parse import parse_value
-from engine.dialects.openai_responses.render import messages, render, tool_choice, tools
+from engine.dialects.openai_responses.render import (
+    messages,
+    render,
+    resumable,
+    tool_choice,
+    tools,
+)
 from engine.dialects.profile import Profile
 from engine.dialects.written import write
 from engine.errors import RequestError
@@ -303,3 +309,23 @@ def test_a_choice_among_some_tools_leaves_these() -> None:
     assert (["read"], "required") == (
         [tool["function"]["name"] for tool in body["tools"]], body["tool_choice"],
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("include", "wanted"),
+    [
+        ({}, ["reasoning.encrypted_content"]),
+        ({"include": ["x"]}, ["x", "reasoning.encrypted_content"]),
+        ({"include": ["reasoning.encrypted_content"]}, ["reasoning.encrypted_content"]),
+    ],
+)
+def test_an_answer_that_goes_back_brings_its_thinking(include: Any, wanted: object) -> None:
+    asked = parse_value({"model": "m", "input": "hi", **include})
+    assert wanted == render(resumable(asked), "m")["include"]
+
+
+def test_models_that_do_not_think_are_not_asked_for_it() -> None:
+    asked = parse_value({"model": "m", "input": "hi"})
+    assert asked is resumable(asked, Profile(reasoning_effort="drop"))
+    foreign = ChatRequest("openai_chat", "m", [HI])
+    assert foreign is resumable(foreign)
