@@ -133,7 +133,7 @@ _CODES = {
     "type": "unsupported_{}_media_type",
 }
 _WORDS = {
-    "refused": "its URL may not be fetched from here",
+    "refused": "its URL may not be fetched from here, or its host is not known",
     "failed": "it could not be fetched from its URL",
     "large": "it is too large to be fetched",
     "type": "its URL leads to something else",
