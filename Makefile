@@ -1,5 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
+CLIENTS := frameworks litellm aider
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-clients mcp-servers lint type unit test-rows cover docs bench image build clean
 
@@ -43,12 +44,20 @@ test-rows: setup
 	$(BIN)/python -m tests.rows --write
 	$(BIN)/python -m pytest -q tests/test_rows.py
 
-# Command-line clients against the engine; needs Node.js 20 and npm, which installs them.
-test-clients: setup
-	cd tests/clients/cli && npm ci --ignore-scripts --no-audit --no-fund
+# Clients and servers in Python that want other versions than the engine has.
+build/clients/%/.ready: tests/clients/requirements/%.txt
+	$(PYTHON) -m venv build/clients/$*
+	build/clients/$*/bin/python -m pip install -q --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+# Other people's programs against the engine, as clients and as upstreams; needs Node.js 20, npm.
+# Not `npm ci`: it wants packages for all systems in the lock file, and some are not to be had.
+test-clients: setup $(CLIENTS:%=build/clients/%/.ready)
+	cd tests/clients/cli && npm install --no-save --ignore-scripts --no-audit --no-fund
 	cd tests/clients/cli && node node_modules/@anthropic-ai/claude-code/install.cjs
 	cd tests/clients/cli && node node_modules/opencode-ai/postinstall.mjs
-	PENSTOCK_TEST_CLIENTS=1 PENSTOCK_TEST_NO_SKIP=1 $(BIN)/python -m pytest -q tests/clients/cli
+	PENSTOCK_TEST_CLIENTS=1 PENSTOCK_TEST_NO_SKIP=1 $(BIN)/python -m pytest -q \
+	  tests/clients/cli tests/clients/apart tests/clients/foreign
 
 # MCP servers from npm for the suite, which skips their tests without them; needs Node.js 20.
 mcp-servers:

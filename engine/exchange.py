@@ -106,11 +106,11 @@ class Exchange:
         clock, route = self.ports.clock, self.route
         begun = clock.monotonic()
         env = self._begin()
-        await self._prepare(env)
         number, renewed, previous = 1, frozenset[str](), None
         tried = frozenset[str]()
         if route.roster.per_client:
             self.leave = await self.keyring.clients.enter(route, self.call.asked.client, total)
+        await self._prepare(env)
         await self._take(tried, total)
         while True:
             scopes = self._scopes()

@@ -133,7 +133,7 @@ _CODES = {
     "type": "unsupported_{}_media_type",
 }
 _WORDS = {
-    "refused": "its URL may not be fetched from here",
+    "refused": "its URL may not be fetched from here, or its host is not known",
     "failed": "it could not be fetched from its URL",
     "large": "it is too large to be fetched",
     "type": "its URL leads to something else",
@@ -179,7 +179,7 @@ def _with(message: Message, had: dict[str, Media]) -> Message:
 def _put(part: Part, had: dict[str, Media]) -> Part:
     if isinstance(part, ToolResult):
         inner = [_put(each, had) for each in part.parts]
-        return replace(part, parts=inner)
+        return part if inner == part.parts else replace(part, parts=inner)
     if isinstance(part, Media) and part.data is None and part.url in had:
         made = had[part.url]
         return replace(part, kind=made.kind, mime=made.mime, data=made.data, url=None)

@@ -20,7 +20,18 @@ from .dialects import DIALECTS, Dialect, Target
 from .dialects.outcomes import UpstreamError, read_error
 from .dialects.tokens import estimate, estimate_text
 from .errors import ExchangeError, RequestError
-from .events import CONTENT, ErrorEvent, Event, Finish, Folder, Reply, Start, Usage, fold
+from .events import (
+    CONTENT,
+    ErrorEvent,
+    Event,
+    Finish,
+    Folder,
+    Reply,
+    Start,
+    Usage,
+    UsageEvent,
+    fold,
+)
 from .exchange import Exchange
 from .fixtures import Fixture, Matcher
 from .keyring import Keyring
@@ -70,8 +81,8 @@ class Recorder:
         """Nobody is told."""
 
     def restart(self) -> None:
-        call = self.call
-        self.encoder = call.dialect.encoder(call.asked.id, self.model, 0, call.wants_usage)
+        call, model = self.call, self.model
+        self.encoder = call.dialect.encoder(call.asked.id, model, 0, call.wants_usage, self.chat)
         self.folder = Folder()
         self.passed: list[bytes] = []
         self.begun, self.seen.raw = False, b""
@@ -87,7 +98,8 @@ class Recorder:
             self.call.wants_stream and any(isinstance(event, CONTENT) for event in events)
         )
         self.folder.feed(events)
-        self.seen.raw += self._encode(events)
+        if self.call.wants_stream:
+            self.seen.raw += self._encode(events)
         return False
 
     async def drained(self) -> None:
@@ -103,13 +115,22 @@ class Recorder:
 
     async def finish(self, finish: Finish, usage: Usage | None) -> None:
         self.folder.feed([finish])
-        self.seen.raw += self._encode([finish])
-        reply = self.seen.reply = self.folder.done()
+        reply, call = self.folder.done(), self.call
         reply.usage = usage
-        if usage is None and (self.call.wants_usage or not self.call.wants_stream):
+        if usage is None and (call.wants_usage or not call.wants_stream):
             said = estimate_text(reply.text + reply.reasoning)
             reply.usage = Usage(estimate(self.chat), said, estimated=True)
-        self.seen.status = 200
+        if call.wants_stream:
+            counts: list[Event] = [UsageEvent(reply.usage)] if reply.usage else []
+            self.seen.raw += self._encode([*counts, finish])
+        else:
+            try:
+                body = call.dialect.reply(reply, call.asked.id, self.model, 0, self.chat)
+            except ExchangeError as error:  # the dialect has no words for it
+                await self.fail(error)
+                return
+            self.seen.raw = body
+        self.seen.status, self.seen.reply = 200, reply
 
     async def end(self) -> None:
         raw = b"".join(self.passed)
@@ -125,10 +146,11 @@ class Recorder:
         event = ErrorEvent(error.cls, error.message, error.status, error.code, error.retry_after)
         if self.passed:
             self._saw(read_answer(dialect, 200, b"".join(self.passed), stream=True))
+            seen.raw += frames or dialect.stream_failure(event)
         else:
             seen.reply = self.folder.done()
+            seen.raw += self._encode([event])
         seen.status, seen.reply.error = 200, event
-        seen.raw += frames or dialect.stream_failure(event)
 
     def _saw(self, seen: Seen) -> None:
         self.seen.status, self.seen.reply, self.seen.raw = seen.status, seen.reply, seen.raw

@@ -111,3 +111,36 @@ async def test_a_document_in_place_of_the_upgrade_meets_the_error_rules() -> Non
 def test_messages_of_a_fixture_are_text_json_or_bytes() -> None:
     made = fixture(spoken({"text": "a"}, {"json": [1]}, {"base64": "gQA="}, {"close": 1000}))
     assert made.bodies == (b"\x81\0\0\0\1a\x81\0\0\0\3[1]\x82\0\0\0\2\x81\0",)
+
+
+LINGERS = """
+request: { path: /talk, websocket: { send: [{ json: 1 }], %s } }
+stream:
+  format: websocket
+  events: [{ match: { kind: bye }, text: $.word, finish: stop }, { ignore: true }]
+retry: { attempts: 1 }
+"""
+
+
+async def test_a_finish_without_an_end_waits_a_second_and_is_one() -> None:
+    frames: list[dict[str, Any]] = [{"expect": 1}, {"json": {"kind": "bye", "word": "Hi"}}]
+    made = fixture(spoken(*frames, end="stall"), expect={"text": "Hi", "finish": "stop"})
+    assert await judged(route(LINGERS % "ping: 5s"), made) == []
+
+
+async def test_an_answer_that_cannot_be_rendered_is_the_routes_fault() -> None:
+    speaks = route(LINGERS % "reply: [{ match: { kind: ping }, text: 'a {{ data.nope }}' }]")
+    frames: list[dict[str, Any]] = [{"expect": 1}, {"json": {"kind": "ping"}}]
+    made = fixture(spoken(*frames), expect={"status": 502, "error": {"class": "fatal"}})
+    assert await judged(speaks, made) == []
+    found = complaints(made, await through_sockets(speaks, made, WORLD.observer))
+    assert found == []
+
+
+@pytest.mark.parametrize("more", ["hold: full\n", ""])
+async def test_a_client_that_wants_a_whole_answer_gets_one(more: str) -> None:
+    asks = {"json": {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}}
+    frames: list[dict[str, Any]] = [{"expect": 1}, {"json": {"kind": "bye", "word": "Hi"}}]
+    text = LINGERS % "ping: 5s" + more
+    made = fixture(spoken(*frames), client=asks, expect={"text": "Hi", "finish": "stop"})
+    assert await judged(route(text), made) == []

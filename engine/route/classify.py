@@ -29,6 +29,7 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 EPOCH = 1e9  # seconds: 2001; no wait is as long
 _SLASHED = re.compile(r"/.+/[ism]*", re.S)
+_EVENT = re.compile(rb"\s*(?:(?:event|id|retry)?:[^\n]*\n)*data:([^\n]*)")
 _PARTS = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
 BY_STATUS = {
@@ -163,7 +164,8 @@ class Classifier:
     def words(self, answer: Answer) -> str:
         """The upstream's own words, cut to 500 characters; markup and binary are not shown."""
         found = self.message(answer.value) if self.message else None
-        found = found or _usual_message(answer.value)
+        if not isinstance(found, str) or not found:
+            found = _usual_message(answer.value)
         if not isinstance(found, str):
             text = answer.text.strip()
             plain = answer.value is None and "<" not in text[:200] and text.isprintable()
@@ -179,6 +181,10 @@ def _said(status: int) -> str:
 
 
 def _json(body: bytes) -> object:
+    """The JSON of a body, or of its first event: some refuse a stream in the form of one."""
+    event = _EVENT.match(body)
+    if event is not None:
+        body = event[1]
     if body[:64].lstrip()[:1] not in (b"{", b"[", b'"'):
         return None
     try:

@@ -140,8 +140,10 @@ class SendSpec:
         "it waits for a message of the upstream that fits, and so do those below it",
         example="{event: connected}",
     )
-    take: dict[str, StepSpec] = option(
-        {}, "what is found in the message it waited for, for `{{ take.… }}`"
+    take: dict[str, Path | StepSpec] = option(
+        {},
+        "what is found in the message it waited for, by a path or a step, for `{{ take.… }}`",
+        example={"answer": "$.parameter"},
     )
     json: Tree | None = option(
         None, "JSON; `data` is the message it waited for", roots=("data", "take")
@@ -157,7 +159,9 @@ class AnswerSpec:
     ONE_OF: ClassVar[tuple[str, ...]] = ("json", "text")
 
     match: Selector = option(doc="the messages it answers", example="{event: ping}")
-    take: dict[str, StepSpec] = option({}, "what is found in the message, for `{{ take.… }}`")
+    take: dict[str, Path | StepSpec] = option(
+        {}, "the same of the message it answers", example={"answer": "$.parameter"}
+    )
     json: Tree | None = option(None, "JSON; `data` is the message", roots=("data", "take"))
     text: Template | None = option(None, "text as it is", roots=("data", "take"))
     binary: bool = option(False, "sent as a binary message")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from engine.errors import ExchangeError
-from engine.options import OMIT, Env, Selector, Template, Tree
+from engine.options import OMIT, Env, Path, Selector, Template, Tree
 from engine.transform import Value
 from engine.wire import HttpResponse, JsonError, SocketMessage, dumps, loads
 
@@ -23,13 +23,15 @@ from .values import Step
 
 UPGRADED = 101
 
+Take = Callable[[HttpResponse, Env], object]  # what is found in a message
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """A message of ours. fits: what it waits for or answers; None: it is said without."""
 
     fits: Callable[[object], bool] | None
-    take: tuple[tuple[str, Step], ...]
+    take: tuple[tuple[str, Take], ...]
     make: Callable[[Env], bytes | None]
     text: bool
 
@@ -117,7 +119,7 @@ def _fits(part: Part, value: object) -> bool:
 
 def _taken(name: str, found: object) -> object:
     content = found.content if isinstance(found, Value) else found
-    if not content:
+    if content is None or content == "":
         raise ExchangeError("retryable", f"`take.{name}` was not found in the upstream's message")
     return content
 
@@ -134,7 +136,7 @@ def compile_talk(
         heard = each.after if isinstance(each, SendSpec) else each.match
         return Part(
             fits=heard.test if heard is not None else None,
-            take=tuple((name, steps(step)) for name, step in each.take.items()),
+            take=tuple((name, _step(step, steps)) for name, step in each.take.items()),
             make=_maker(each.json, each.text),
             text=not each.binary,
         )
@@ -147,6 +149,20 @@ def compile_talk(
         ping=float(spec.ping) if spec.ping is not None else None,
         classifier=classifier,
     )
+
+
+def _step(step: Path | StepSpec, steps: Callable[[StepSpec], Step]) -> Take:
+    if isinstance(step, StepSpec):
+        return steps(step)
+    find = step.first
+
+    def take(heard: HttpResponse, env: Env) -> object:
+        try:
+            return find(loads(heard.body))
+        except JsonError:
+            return None
+
+    return take
 
 
 def _maker(tree: Tree | None, words: Template | None) -> Callable[[Env], bytes | None]:

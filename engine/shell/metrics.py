@@ -76,6 +76,11 @@ METRICS: dict[str, Declared] = {
         "Calls of tools; outcome is `ok`, `error`, `timeout`, `refused` or `down`; "
         "route is empty where an operator called, server where nobody offered the tool.",
     ),
+    "penstock_media_fetched_total": Declared(
+        "counter",
+        ("route", "outcome"),
+        "Requests whose media were fetched by URL; outcome is `ok` or the client's error code.",
+    ),
     "penstock_tool_seconds": Declared("histogram", ("server",), "Call of a tool to its result."),
     "penstock_unmatched_records_total": Declared(
         "counter", ("route",), "Records of answers that no event rule matched."
@@ -220,6 +225,9 @@ class Metrics(Collector):
     def tool_call(self, route: str, server: str, outcome: str, seconds: float) -> None:
         self._add("penstock_tool_calls_total", (route, server, outcome))
         self._observe("penstock_tool_seconds", seconds, server)
+
+    def media_fetched(self, route: str, outcome: str) -> None:
+        self._add("penstock_media_fetched_total", (route, outcome))
 
     def retry_refused(self, route: str) -> None:
         self._add("penstock_retries_refused_total", (route,))

@@ -7,6 +7,7 @@
     value_cleaned  route value result              result: ok, failed, or skipped: no account left
     tool_call      request client route server tool outcome seconds sent received
                    one line per call of a tool; sizes in characters, nothing of its content
+    media_fetched  route count outcome seconds    outcome: ok, or the code that the client gets
     retry_refused  route                          counted, not logged
     breaker        route open                     an upstream is left alone, or asked again
     store_error    store op                        store: whose values they are
@@ -67,6 +68,7 @@ class Reporter:
             "value_cleaned": self._value_cleaned,
             "account_parked": self._account_parked,
             "tool_call": self._tool_call,
+            "media_fetched": self._media_fetched,
             "retry_refused": lambda seen: self.metrics.retry_refused(seen["route"]),
             "breaker": self._breaker,
             "store_error": self._store_error,
@@ -133,6 +135,10 @@ class Reporter:
     def _tool_call(self, seen: Fields) -> None:
         self.metrics.tool_call(seen["route"], seen["server"], seen["outcome"], seen["seconds"])
         self._line("tool_call", seen, "info" if seen["outcome"] == "ok" else "warning")
+
+    def _media_fetched(self, seen: Fields) -> None:
+        self.metrics.media_fetched(seen["route"], seen["outcome"])
+        self._line("media_fetched", seen, "debug" if seen["outcome"] == "ok" else "info")
 
     def _breaker(self, seen: Fields) -> None:
         self.metrics.breaker(seen["route"], seen["open"])

@@ -1,6 +1,7 @@
 """What a dialect's encoder says, its own reader understands: the same answer, but for known losses.
 
-And from every dialect to every other: text, thinking, calls, the reason of the end and the counts.
+And from every upstream to every client, streamed and whole: text, thinking, calls, the reason of
+the end and the counts. `answered` holds each answer against its grammar and its SDK's types.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from engine.events import (
 )
 from tests.grammar import check_events
 
-from .crossing import answered, read, said
+from .crossing import RULES, answered, read, said, whole
 
 ALL = sorted(DIALECTS)
 WITHOUT_IDS = {"ollama"}  # calls are told by their name; the reader makes the ids
@@ -95,13 +96,14 @@ def test_a_dialect_understands_itself(dialect: str, events: list[Event]) -> None
 
 
 @pytest.mark.parametrize("client", ALL)
-@pytest.mark.parametrize("upstream", ALL)
-@given(events=answers())
-@settings(max_examples=12, deadline=None)
+@pytest.mark.parametrize("upstream", [*ALL, RULES])
+@given(events=answers(), stream=st.booleans())
+@settings(max_examples=16, deadline=None)
 def test_every_client_understands_every_upstream(
-    upstream: str, client: str, events: list[Event]
+    upstream: str, client: str, events: list[Event], stream: bool
 ) -> None:
-    found = answered(upstream, said(upstream, events), client)
+    data = said(upstream, events) if stream else whole(upstream, events)
+    found = answered(upstream, data, client, stream=stream)
     ids = not {upstream, client} & WITHOUT_IDS
     assert essence(fold(events), ids=ids) == essence(found.reply, ids=ids)
 

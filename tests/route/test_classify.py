@@ -178,6 +178,8 @@ def test_a_conversation_that_is_too_long_is_known_by_the_words(text: str) -> Non
         ({"detail": "a"}, "a"),
         ({"msg": "a"}, "a"),
         (b"plain words", "plain words"),
+        (b'data: {"error": {"message": "a"}}\n\ndata: [DONE]\n\n', "a"),
+        (b'\n: hi\r\nevent: error\r\ndata:{"error": {"message": "a"}}\r\n\r\n', "a"),
         (b"<html><body>502</body></html>", "the upstream answered with status 500"),
         (b"\x00\x01binary", "the upstream answered with status 500"),
         (b"x" * 400, "the upstream answered with status 500"),
@@ -197,12 +199,20 @@ def test_a_route_says_where_its_words_are() -> None:
     assert words(made, {"data": {"why": "a"}, "error": "b"}) == "a"
     assert words(made, {"data": "c"}) == "c"
     assert words(made, {"error": "b"}) == "b"
+    assert words(made, {"data": {"whom": "c"}, "error": "b"}) == "b"
 
 
 def words(made: Classifier, body: object) -> str:
     found = whole(made, answer(500, body))
     assert found is not None
     return found.message
+
+
+def test_a_refusal_in_the_form_of_an_event_is_matched_as_json() -> None:
+    body = b'event: error\ndata: {"error": {"code": "full", "message": "a"}}\n\n'
+    found = whole(rule("status: 500, match: { error.code: full }"), answer(500, body))
+    assert found is not None
+    assert (found.cls, found.code, found.message) == ("stale", "full", "a")
 
 
 def test_long_words_are_cut() -> None:

@@ -113,17 +113,22 @@ def test_steps_take_out_of_a_message_and_a_transform_may_be_one_of_them() -> Non
         """
         send:
           - after: { event: challenge }
-            take: { twisted: { json: $.word, then: { transform: backwards } }, raw: { body: true } }
-            json: { answer: "{{ take.twisted }}", raw: "{{ take.raw }}" }
+            take:
+              twisted: { json: $.word, then: { transform: backwards } }
+              raw: { body: true }
+              deep: $.a[0].b
+            json: { answer: "{{ take.twisted }}", raw: "{{ take.raw }}", deep: "{{ take.deep }}" }
         """
     )
-    heard = {"event": "challenge", "word": "abc"}
-    assert hear(talk, heard) == [{"answer": "101:cba", "raw": dumps(heard).decode()}]
+    heard = {"event": "challenge", "word": "abc", "a": [{"b": {"c": 0}}]}
+    said_now = {"answer": "101:cba", "raw": dumps(heard).decode(), "deep": {"c": 0}}
+    assert hear(talk, heard) == [said_now]
 
 
-def test_what_cannot_be_taken_fails_the_attempt() -> None:
+@pytest.mark.parametrize("step", ["{ json: $.word }", "$.word", "{ regex: 'word=(.)' }"])
+def test_what_cannot_be_taken_fails_the_attempt(step: str) -> None:
     talk = talking(
-        "reply: [{ match: { a: 1 }, take: { word: { json: $.word } }, json: '{{ take.word }}' }]"
+        f"reply: [{{ match: {{ a: 1 }}, take: {{ word: {step} }}, json: '{{{{ take.word }}}}' }}]"
     )
     with pytest.raises(ExchangeError, match=r"`take\.word` was not found") as caught:
         hear(talk, {"a": 1})

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from engine.shell.web import PublicWeb
+from engine.shell.web import PublicWeb, SystemLookup
 from tests.security.stage import KEY, Staged, staged
 from tests.shell.gallery import PNG, Evil, Gallery, evil, gallery
 
@@ -112,10 +112,11 @@ def body(way: str, url: str) -> dict[str, Any]:
 async def stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Staged, Evil, Gallery]]:
+    system = SystemLookup()  # which knows odd forms of addresses, if they ever get so far
+
     async def lookup(host: str) -> list[str]:
-        if host.rstrip(".") not in ROGUE:
-            raise OSError("unknown")
-        return ROGUE[host.rstrip(".")]
+        rogue = ROGUE.get(host.rstrip("."))
+        return await system(host) if rogue is None else rogue
 
     async with gallery() as pictures, evil() as bad:
         to = f"127.0.0.1:{bad.port}/x.png"
@@ -150,6 +151,7 @@ async def test_no_url_leads_to_the_evil_port(
         assert [] == on.echo.asked
 
 
+REFUSED = "its URL may not be fetched from here, or its host is not known"
 HEADERS = {"Authorization": f"Bearer {KEY}", "anthropic-version": "2023-06-01"}
 
 
@@ -167,10 +169,7 @@ async def test_each_dialect_says_so_in_its_own_words(
         status, text = await on.call("POST", way, sent, HEADERS)
         error = json.loads(text.partition("\n\n")[2])["error"]
         assert 400 == status
-        assert (
-            "image 1 of those named by URL: its URL may not be fetched from here"
-            == error["message"]
-        )
+        assert f"image 1 of those named by URL: {REFUSED}" == error["message"]
         kinds = {
             GEMINI: ("status", "INVALID_ARGUMENT"),
             MESSAGES: ("type", "invalid_request_error"),

@@ -242,3 +242,15 @@ def test_a_reporter_never_raises() -> None:
         ("observer", "request", "KeyError"),
         ("observer", "anything", "KeyError"),
     ]
+
+
+def test_what_was_fetched_for_clients_is_counted_and_what_was_refused_is_told() -> None:
+    bench = Bench("info")
+    for outcome in ("ok", "invalid_image_url"):
+        bench.saw("media_fetched", route="r", count=2, outcome=outcome, seconds=0.5)
+    (line,) = bench.lines()
+    assert ("info", "media_fetched", "invalid_image_url") == (
+        line["level"], line["event"], line["outcome"],
+    )  # fmt: skip
+    for outcome in ("ok", "invalid_image_url"):
+        assert f'penstock_media_fetched_total{{outcome="{outcome}",route="r"}} 1.0' in bench.page()

@@ -142,6 +142,25 @@ async def test_silence_is_a_timeout_and_closes_the_socket(
     assert service.closed == [1001]
 
 
+async def test_an_upgrade_that_is_never_answered_is_a_timeout(tmp_path: Path) -> None:
+    more = "timeouts: { connect: 1s, first_byte: 300ms }\nretry: { attempts: 1 }\n"
+    async with chat(tmp_path, Turn(status=0), more=more) as (_, on):
+        with pytest.raises(openai.APIStatusError, match="in time") as caught:
+            await on.ask(MODEL)
+    assert caught.value.status_code == 504
+
+
+async def test_many_conversations_do_not_meet(tmp_path: Path) -> None:
+    async with chat(tmp_path) as (service, on):
+        asked: Any = [[{"role": "user", "content": f"Number {at}"}] for at in range(20)]
+        answers = await asyncio.gather(*(on.ask(MODEL, messages) for messages in asked))
+        await until(lambda: len(service.deleted) == 20)
+    assert answers == ["Good day."] * 20
+    told = sorted(words for said in service.told.values() for words in said)
+    assert told == sorted(f"User: Number {at}" for at in range(20))
+    assert service.closed == [1000] * 20
+
+
 async def test_a_client_that_leaves_closes_the_socket(tmp_path: Path) -> None:
     async with chat(tmp_path, Turn(end="stall")) as (service, on):
         answer = await on.openai.chat.completions.create(model=MODEL, messages=HELLO, stream=True)
@@ -164,3 +183,18 @@ async def test_other_dialects_are_served_as_well(tmp_path: Path) -> None:
         answer = await on.anthropic.messages.create(model=MODEL, max_tokens=99, messages=HELLO)
     assert [block.type for block in answer.content] == ["thinking", "text"]
     assert answer.stop_reason == "end_turn"
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        Turn(pieces=(), close=(4001, "no: token-one-0001")),
+        Turn(close=(1011, "no: token-one-0001")),
+        Turn(error={"errorCode": "odd", "message": "no: token-one-0001"}),
+    ],
+)
+async def test_a_secret_that_the_upstream_repeats_is_not_told(tmp_path: Path, turn: Turn) -> None:
+    async with chat(tmp_path, turn) as (_, on):
+        _, reason = await streamed(on, MODEL)
+        assert "no: «env:WEBSOCKET_CHAT_TOKENS" in reason
+        assert "token-one-0001" not in reason + on.log

@@ -29,7 +29,7 @@ CONVERSATIONS = "/c/api/conversations"
 class Turn:
     """What it does with one question.
 
-    status   of the upgrade; 101 takes it
+    status   of the upgrade; 101 takes it, 0 leaves it unanswered
     close    (code, reason) after `pieces`; None: the answer is finished
     end      instead of that: `abort` breaks off, `stall` says nothing any more
     """
@@ -65,6 +65,8 @@ class WebsocketChat:
             return web.Response(status=204)
         self.upgrades.append(request)
         turn = self.plan[0] if len(self.plan) == 1 else self.plan.pop(0)
+        if turn.status == 0:
+            await asyncio.sleep(30)
         if turn.status != 101:
             headers = {"Retry-After": "0"}
             return web.json_response({"message": "no way"}, status=turn.status, headers=headers)

@@ -1,6 +1,7 @@
 """A gateway with a route for each dialect of upstreams, and behind all of them one scripted model.
 
-A route named `…_passed` passes clients of its own dialect through on bytes; all others translate.
+A route named `…_passed` passes clients of its own dialect through on bytes; all others translate,
+and always ask for a stream: the model tells nothing else.
 Its model is `NAME-m`.
 """
 
@@ -48,7 +49,7 @@ def _route(name: str, url: str) -> str:
         preset=preset,
         url=url + path,
         auth=f"auth: {{ {auth} }}" if auth else "",
-        lines="" if passed else "transforms: [think_tags]",
+        lines="" if passed else "transforms: [think_tags]\nstream: { use: always }",
         name=name,
     )
 
