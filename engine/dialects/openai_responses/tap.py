@@ -104,7 +104,7 @@ class Tap(Observations):
         self._count(value)
         response = value.get("response")
         if isinstance(response, dict):
-            self._response = response
+            self._response, self.kept = response, _kept(response)
             if name in TERMINAL:
                 return self._end(name, frame, value, response)
             return self._renamed(name, frame, value, response)
@@ -184,6 +184,11 @@ def _says(name: str, value: Fields) -> bool:
 _QUIET = ("message", "reasoning")
 
 
+def _kept(response: Fields) -> str:
+    ident = response.get("id")
+    return ident if isinstance(ident, str) and response.get("store") is not False else ""
+
+
 def _called(output: object) -> bool:
     items = output if isinstance(output, list) else []
     kinds = [item.get("type") for item in items if isinstance(item, dict)]
@@ -212,6 +217,8 @@ def check_whole(body: bytes) -> Observations:
         elif isinstance(event, UsageEvent):
             seen.usage = event.usage
     seen.content = seen.error is None and isinstance(value, dict) and bool(value["output"])
+    if isinstance(value, dict):
+        seen.kept = _kept(value)
     if not exact:
         seen.body = dumps(value)
     return seen
