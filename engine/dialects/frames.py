@@ -8,13 +8,14 @@ it, and judging what is no frame at all.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
-from engine.events import ErrorEvent, Finish, Usage
-from engine.wire import JsonError, loads
+from engine.events import ErrorEvent, Event, Finish, Usage, UsageEvent
+from engine.wire import JsonError, dumps, loads
 
 from .outcomes import classify_text, error_event, read_error
 
@@ -135,3 +136,37 @@ def junk(frame: bytes) -> ErrorEvent:
     if found is not None:
         return error_event(found)
     return ErrorEvent("retryable", "the upstream answered as a whole where a stream was asked for")
+
+
+def whole_answer(
+    body: bytes,
+    events_of: Callable[[object, Callable[..., str]], Iterable[Event]],
+    says: Callable[[dict[str, Any]], bool],
+    glance: Callable[[dict[str, Any], Observations], bool] | None = None,
+) -> Observations:
+    """What a whole answer says that is passed through: an error for everything that is not one.
+
+    Its `body` is the answer as it came, but for lone surrogates.
+
+    events_of   the dialect's reading of a decoded answer
+    says        whether a good answer holds anything
+    glance      sees the common case; True: nothing is left to look at
+    """
+    seen = Observations(done=True, body=body)
+    value, exact = decode(body)
+    if value is None:
+        seen.error = ErrorEvent(*classify_text(body))
+        return seen
+    if glance is not None and exact and isinstance(value, dict) and glance(value, seen):
+        return seen
+    for event in events_of(value, str):
+        if isinstance(event, ErrorEvent):
+            seen.error = event
+        elif isinstance(event, Finish):
+            seen.finish = event
+        elif isinstance(event, UsageEvent):
+            seen.usage = event.usage
+    seen.content = seen.error is None and isinstance(value, dict) and says(value)
+    if not exact:
+        seen.body = dumps(value)
+    return seen

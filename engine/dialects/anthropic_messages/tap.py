@@ -13,15 +13,14 @@ from typing import Any
 
 import orjson
 
-from engine.dialects.frames import NOT_JSON, Observations, decode, junk, take_apart
+from engine.dialects.frames import NOT_JSON, Observations, decode, junk, take_apart, whole_answer
 from engine.dialects.outcomes import (
     UpstreamError,
     bare_error,
-    classify_text,
     error_event,
     read_error,
 )
-from engine.events import ErrorEvent, Finish, UsageEvent
+from engine.events import ErrorEvent, Finish
 from engine.wire import dumps
 
 from .decode import FINISHES, decode_whole, merged_usage, read_usage
@@ -216,23 +215,5 @@ def _says(delta: object) -> bool:
 
 
 def check_whole(body: bytes) -> Observations:
-    """What a whole answer says that is passed through: an error for everything that is not one.
-
-    Its `body` is the answer as it came, but for lone surrogates.
-    """
-    seen = Observations(done=True, body=body)
-    value, exact = decode(body)
-    if value is None:
-        seen.error = ErrorEvent(*classify_text(body))
-        return seen
-    for event in decode_whole(value, str):
-        if isinstance(event, ErrorEvent):
-            seen.error = event
-        elif isinstance(event, Finish):
-            seen.finish = event
-        elif isinstance(event, UsageEvent):
-            seen.usage = event.usage
-    seen.content = seen.error is None and isinstance(value, dict) and bool(value["content"])
-    if not exact:
-        seen.body = dumps(value)
-    return seen
+    """What a whole answer says that is passed through."""
+    return whole_answer(body, decode_whole, lambda value: bool(value["content"]))

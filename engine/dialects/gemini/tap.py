@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
-from engine.dialects.frames import NOT_JSON, Observations, decode, junk, take_apart
-from engine.dialects.outcomes import classify_text, error_event, read_error
-from engine.events import ErrorEvent, Finish, UsageEvent
+from engine.dialects.frames import NOT_JSON, Observations, decode, junk, take_apart, whole_answer
+from engine.dialects.outcomes import error_event, read_error
+from engine.events import ErrorEvent, Finish
 from engine.wire import dumps
 
 from .decode import FINISHES, decode_whole, read_usage
@@ -163,27 +163,10 @@ def _calls(candidate: Fields) -> bool:
 
 
 def check_whole(body: bytes) -> Observations:
-    """What a whole answer says that is passed through: an error for everything that is not one.
+    """What a whole answer says that is passed through."""
+    return whole_answer(body, decode_whole, _candidates_say)
 
-    Its `body` is the answer as it came, but for lone surrogates.
-    """
-    seen = Observations(done=True, body=body)
-    value, exact = decode(body)
-    if value is None:
-        seen.error = ErrorEvent(*classify_text(body))
-        return seen
-    for event in decode_whole(value, str):
-        if isinstance(event, ErrorEvent):
-            seen.error = event
-        elif isinstance(event, Finish):
-            seen.finish = event
-        elif isinstance(event, UsageEvent):
-            seen.usage = event.usage
-    candidates = value.get("candidates") if isinstance(value, dict) else None
-    seen.content = seen.error is None and any(
-        isinstance(item, dict) and _says(item)
-        for item in (candidates if isinstance(candidates, list) else ())
-    )
-    if not exact:
-        seen.body = dumps(value)
-    return seen
+
+def _candidates_say(value: dict[str, Any]) -> bool:
+    found = value.get("candidates")
+    return isinstance(found, list) and any(isinstance(c, dict) and _says(c) for c in found)

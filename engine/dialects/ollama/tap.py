@@ -8,9 +8,9 @@ an error line, in its own words. Every line is decoded once.
 
 from __future__ import annotations
 
-from engine.dialects.frames import Observations, decode
+from engine.dialects.frames import Observations, decode, whole_answer
 from engine.dialects.outcomes import classify_text, error_event, read_error
-from engine.events import ErrorEvent, Finish, UsageEvent
+from engine.events import ErrorEvent
 from engine.wire import dumps
 
 from .decode import decode_whole, finish_of, read_usage
@@ -90,23 +90,5 @@ class Tap(Observations):
 
 
 def check_whole(body: bytes) -> Observations:
-    """What a whole answer says that is passed through: an error for everything that is not one.
-
-    Its `body` is the answer as it came, but for lone surrogates.
-    """
-    seen = Observations(done=True, body=body)
-    value, exact = decode(body)
-    if value is None:
-        seen.error = ErrorEvent(*classify_text(body))
-        return seen
-    for event in decode_whole(value, str):
-        if isinstance(event, ErrorEvent):
-            seen.error = event
-        elif isinstance(event, Finish):
-            seen.finish = event
-        elif isinstance(event, UsageEvent):
-            seen.usage = event.usage
-    seen.content = seen.error is None and isinstance(value, dict) and bool(value["message"])
-    if not exact:
-        seen.body = dumps(value)
-    return seen
+    """What a whole answer says that is passed through."""
+    return whole_answer(body, decode_whole, lambda value: bool(value["message"]))

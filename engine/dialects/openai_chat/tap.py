@@ -13,15 +13,14 @@ from typing import Any
 
 import orjson
 
-from engine.dialects.frames import NOT_JSON, Observations, decode, junk, take_apart
+from engine.dialects.frames import NOT_JSON, Observations, decode, junk, take_apart, whole_answer
 from engine.dialects.outcomes import (
     UpstreamError,
     bare_error,
-    classify_text,
     error_event,
     read_error,
 )
-from engine.events import ErrorEvent, Finish, UsageEvent, merge_usage
+from engine.events import ErrorEvent, Finish, merge_usage
 from engine.wire import dumps
 
 from .decode import FAILURES, FINISHES, decode_whole, failed_finish, read_usage
@@ -214,30 +213,12 @@ def _goes_on(value: dict[str, Any]) -> bool:
 
 
 def check_whole(body: bytes) -> Observations:
-    """What a whole answer says that is passed through: an error for everything that is not one.
+    """What a whole answer says that is passed through."""
+    return whole_answer(body, decode_whole, _choices_say, _plain)
 
-    Its `body` is the answer as it came, but for lone surrogates.
-    """
-    seen = Observations(done=True, body=body)
-    value, exact = decode(body)
-    if value is None:
-        seen.error = ErrorEvent(*classify_text(body))
-        return seen
-    if isinstance(value, dict) and exact and _plain(value, seen):
-        return seen
-    for event in decode_whole(value, str):
-        if isinstance(event, ErrorEvent):
-            seen.error = event
-        elif isinstance(event, Finish):
-            seen.finish = event
-        elif isinstance(event, UsageEvent):
-            seen.usage = event.usage
-    if seen.error is None and isinstance(value, dict):
-        choices = value["choices"]
-        seen.content = any(isinstance(c, dict) and _says(c.get("message")) for c in choices)
-    if not exact:
-        seen.body = dumps(value)
-    return seen
+
+def _choices_say(value: dict[str, Any]) -> bool:
+    return any(isinstance(c, dict) and _says(c.get("message")) for c in value["choices"])
 
 
 def _plain(value: Fields, seen: Observations) -> bool:

@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from engine.dialects.frames import NOT_JSON, Observations, decode, junk, take_apart
-from engine.dialects.outcomes import classify_text, message_for, read_error
-from engine.events import ErrorEvent, Finish, UsageEvent
+from engine.dialects.frames import NOT_JSON, Observations, decode, junk, take_apart, whole_answer
+from engine.dialects.outcomes import message_for, read_error
+from engine.events import ErrorEvent, Finish
 from engine.wire import dumps
 
 from . import answer
@@ -194,24 +194,5 @@ def _called(output: object) -> bool:
 
 
 def check_whole(body: bytes) -> Observations:
-    """What a whole answer says that is passed through: an error for everything that is not one.
-
-    Its `body` is the answer as it came, but for lone surrogates. An answer that is made in the
-    background is passed on although it is not there yet.
-    """
-    seen = Observations(done=True, body=body)
-    value, exact = decode(body)
-    if value is None:
-        seen.error = ErrorEvent(*classify_text(body))
-        return seen
-    for event in decode_whole(value, str):
-        if isinstance(event, ErrorEvent):
-            seen.error = event
-        elif isinstance(event, Finish):
-            seen.finish = event
-        elif isinstance(event, UsageEvent):
-            seen.usage = event.usage
-    seen.content = seen.error is None and isinstance(value, dict) and bool(value["output"])
-    if not exact:
-        seen.body = dumps(value)
-    return seen
+    """An answer that is made in the background is passed on, though it is not there yet."""
+    return whole_answer(body, decode_whole, lambda value: bool(value["output"]))
