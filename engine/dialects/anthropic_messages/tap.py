@@ -13,11 +13,17 @@ from typing import Any
 
 import orjson
 
-from engine.dialects.frames import NOT_JSON, Observations, decode, junk, take_apart, whole_answer
+from engine.dialects.frames import (
+    NOT_JSON,
+    Observations,
+    Tapping,
+    decode,
+    junk,
+    take_apart,
+    whole_answer,
+)
 from engine.dialects.outcomes import (
-    UpstreamError,
     bare_error,
-    error_event,
     read_error,
 )
 from engine.events import ErrorEvent, Finish
@@ -32,27 +38,15 @@ _QUICK = b"event: content_block_delta\ndata: "
 _BLOCKS = ("content_block_start", "content_block_delta", "content_block_stop")
 
 
-class Tap(Observations):
-    """One answer. What it has shown stands in the attributes of Observations.
+class Tap(Tapping):
+    """One answer. What it has shown stands in the attributes of Observations."""
 
-    include_usage    the client asked for usage: this API always tells it
-    model            name that the answer shall bear, None to leave the upstream's
-    finish_optional  the terminator alone makes an answer whole
-    """
+    terminator = STOP
 
-    def __init__(
-        self,
-        include_usage: bool = True,
-        *,
-        model: str | None = None,
-        finish_optional: bool = False,
-    ) -> None:
-        super().__init__()
-        self._model = model
-        self._finish_optional = finish_optional
+    def __init__(self, include_usage: bool = True, **how: Any) -> None:
+        super().__init__(include_usage, **how)
         self._counts: Fields = {}
         self._open: list[object] = []  # indices of blocks that have begun and not ended
-        self._over = False
 
     def feed(self, frames: list[bytes]) -> bytes:
         """What to send on of some frames, each with the blank line that ends it."""
@@ -65,19 +59,6 @@ class Tap(Observations):
             else:
                 out.append(self._slow(frame))
         return b"".join(out)
-
-    def end(self) -> bytes:
-        """The upstream's stream is over: the terminator if it is missing, or `error` is set."""
-        if self._over:
-            return b""
-        self._over = True
-        if self.finish is not None:
-            return STOP
-        if self.content:
-            error = ErrorEvent("truncated", "the upstream's answer ended before it was whole")
-        else:
-            error = ErrorEvent("empty_response", "the upstream's answer has no content")
-        return self._fail(error)
 
     # ---- a frame ----
 
@@ -158,24 +139,8 @@ class Tap(Observations):
             self._counts = merged_usage(self._counts, usage)
             self.usage = read_usage(self._counts)
 
-    def _terminate(self, frame: bytes) -> bytes:
-        self.done = True
-        if self.finish is None and not self._finish_optional:
-            return self.end()
-        self._over = True
-        return frame
-
-    def _refused(self, found: UpstreamError) -> bytes:
-        return self._fail(error_event(found), found.type)
-
-    def _fail(self, error: ErrorEvent, type: str = "") -> bytes:
-        """The answer ends here: with an error, or well if it had finished before."""
-        self._over = True
-        if self.finish is not None:
-            return STOP
-        self.error = error
-        self.failure = stream_failure(error, type=type)
-        return b""
+    def failed(self, error: ErrorEvent, type: str) -> bytes:
+        return stream_failure(error, type=type)
 
 
 def _frame(name: str, value: Fields) -> bytes:

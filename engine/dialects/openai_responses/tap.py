@@ -13,9 +13,17 @@ from typing import Any
 
 import orjson
 
-from engine.dialects.frames import NOT_JSON, Observations, decode, junk, take_apart, whole_answer
+from engine.dialects.frames import (
+    NOT_JSON,
+    Observations,
+    Tapping,
+    decode,
+    junk,
+    take_apart,
+    whole_answer,
+)
 from engine.dialects.outcomes import message_for, read_error
-from engine.events import ErrorEvent, Finish
+from engine.events import ErrorEvent
 from engine.wire import dumps
 
 from . import answer
@@ -28,27 +36,13 @@ _KIND = "response.output_text.delta"
 _DELTA = b"event: %b\ndata: " % _KIND.encode()
 
 
-class Tap(Observations):
-    """One answer. What it has shown stands in the attributes of Observations.
+class Tap(Tapping):
+    """One answer. What it has shown stands in the attributes of Observations."""
 
-    include_usage    the client asked for usage: this API always tells it
-    model            name that the answer shall bear, None to leave the upstream's
-    finish_optional  an answer that ends without its last response is whole
-    """
-
-    def __init__(
-        self,
-        include_usage: bool = True,
-        *,
-        model: str | None = None,
-        finish_optional: bool = False,
-    ) -> None:
-        super().__init__()
-        self._model = model
-        self._finish_optional = finish_optional
+    def __init__(self, include_usage: bool = True, **how: Any) -> None:
+        super().__init__(include_usage, **how)
         self._response: Fields = {}
         self._number = -1  # sequence number of the last event
-        self._over = False
 
     def feed(self, frames: list[bytes]) -> bytes:
         """What to send on of some frames, each with the blank line that ends it."""
@@ -63,19 +57,6 @@ class Tap(Observations):
                 self._count(value)
                 out.append(frame)
         return b"".join(out)
-
-    def end(self) -> bytes:
-        """The upstream's stream is over: nothing is missing, or `error` is set."""
-        if self._over:
-            return b""
-        if self._finish_optional and self.content:
-            self._over, self.finish = True, Finish("stop")
-            return b""
-        if self.content:
-            error = ErrorEvent("truncated", "the upstream's answer ended before it was whole")
-        else:
-            error = ErrorEvent("empty_response", "the upstream's answer has no content")
-        return self._fail(error)
 
     # ---- a frame ----
 
@@ -141,10 +122,8 @@ class Tap(Observations):
         self.failure = frame if same else self.failure
         return b""
 
-    def _fail(self, error: ErrorEvent) -> bytes:
-        """The answer ends here, with an error."""
-        self._over, self.error, self.failure = True, error, self.broken(error)
-        return b""
+    def failed(self, error: ErrorEvent, type: str) -> bytes:
+        return self.broken(error)
 
     def broken(self, error: ErrorEvent) -> bytes:
         """A response that failed, under the id that the client knows."""
