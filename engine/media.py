@@ -142,7 +142,8 @@ _WORDS = {
 
 def _error(why: str, part: Media, number: int) -> ExchangeError:
     message = f"{part.kind} {number} of those named by URL: {_WORDS[why]}"
-    return ExchangeError("invalid_request", message, code=_CODES[why].format(part.kind))
+    code = _CODES[why].format(part.kind).replace("file_file", "file")
+    return ExchangeError("invalid_request", message, code=code)
 
 
 def _made(part: Media, page: Page, number: int) -> Media:

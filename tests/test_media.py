@@ -216,6 +216,13 @@ async def test_a_file_is_what_its_first_bytes_say() -> None:
         assert mime == sent["inlineData"]["mimeType"]
 
 
+async def test_a_file_that_is_too_large_has_a_code_of_its_own() -> None:
+    site = Site()
+    sink = await file(site, "c.pdf", "limits: { request: 5B }\n")
+    assert sink.error is not None
+    assert "file_too_large" == sink.error.code
+
+
 @pytest.mark.parametrize("name", ["f.bin", "i.txt", "j.zip"])
 async def test_what_is_no_text_though_it_is_said_to_be_is_refused(name: str) -> None:
     site = Site()
@@ -224,12 +231,13 @@ async def test_what_is_no_text_though_it_is_said_to_be_is_refused(name: str) -> 
     assert ("unsupported_file_media_type", []) == (sink.error.code, site.bodies)
 
 
-async def file(site: Site, name: str) -> FakeSink:
+async def file(site: Site, name: str, more: str = "") -> FakeSink:
     """Ask about a file that is named by URL, as clients of Responses do."""
     async with World(site) as world:
         part = {"type": "input_file", "file_url": url(name)}
         turn = [{"type": "message", "role": "user", "content": [part]}]
-        on = route("gemini")
+        text = ROUTE.replace("DIALECT", "gemini").replace("FETCH MORE", "needed") + more
+        on = route_of(text)
         return await world.ask(on, "unused", dialect="openai_responses", input=turn, messages=None)
 
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine.chat import Citation, Part, Reasoning, Refusal, Text, ToolCall
+from engine.dialects.cited import placed
 from engine.dialects.outcomes import Answer, answer_for, message_for
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
@@ -306,8 +307,7 @@ def _message(answer: Reply, legacy: bool) -> Fields:
     sealed = details(answer.parts)
     if sealed:
         message[DETAILS] = sealed
-    notes = [note for part in answer.parts if isinstance(part, Text) for note in part.citations]
-    links = [citation(note) for note in notes if _is_link(note)]
+    links = [citation(note) for note in _notes(answer.parts) if _is_link(note)]
     if links:
         message["annotations"] = links
     if calls and legacy:
@@ -315,6 +315,17 @@ def _message(answer: Reply, legacy: bool) -> Fields:
     elif calls:
         message["tool_calls"] = _called(answer.parts)
     return message
+
+
+def _notes(parts: list[Part]) -> list[Citation]:
+    """The citations, placed in the text of the whole message."""
+    out: list[Citation] = []
+    before = 0
+    for part in parts:
+        if isinstance(part, Text):
+            out += [placed(note, part.text, before) for note in part.citations]
+            before += len(part.text)
+    return out
 
 
 def _called(parts: list[Part]) -> list[Fields]:
