@@ -443,7 +443,7 @@ class Keyring:
 def _logins(route: Route, account: Account) -> list[str]:
     """The values that an account's logins fetch, with what they need; [] if it has none."""
     names = [account.fetched] if account.fetched else []
-    names += [name for name in route.wanted if name not in names]
+    names += [name for name in route.wanted if name not in names and not route.values[name].each]
     kinds = {name: route.values[name].scope for name in names}
     wanted = [name for name in names if kinds[name] in ("route", "account")]
     return wanted if "account" in kinds.values() else []

@@ -142,7 +142,8 @@ _WORDS = {
 
 def _error(why: str, part: Media, number: int) -> ExchangeError:
     message = f"{part.kind} {number} of those named by URL: {_WORDS[why]}"
-    return ExchangeError("invalid_request", message, code=_CODES[why].format(part.kind))
+    code = _CODES[why].format(part.kind).replace("file_file", "file")
+    return ExchangeError("invalid_request", message, code=code)
 
 
 def _made(part: Media, page: Page, number: int) -> Media:
@@ -179,7 +180,7 @@ def _with(message: Message, had: dict[str, Media]) -> Message:
 def _put(part: Part, had: dict[str, Media]) -> Part:
     if isinstance(part, ToolResult):
         inner = [_put(each, had) for each in part.parts]
-        return replace(part, parts=inner)
+        return part if inner == part.parts else replace(part, parts=inner)
     if isinstance(part, Media) and part.data is None and part.url in had:
         made = had[part.url]
         return replace(part, kind=made.kind, mime=made.mime, data=made.data, url=None)

@@ -1,5 +1,9 @@
 """Answers of the gateway, whole and streamed, held against the SDKs' types and the published
-schemas, whatever the client dialect. tests/specs.py has the Responses API."""
+schemas, whatever the client dialect. tests/specs.py has the Responses API.
+
+The types of the SDKs let unknown fields pass; here only those may be there that are known to be
+more than the types have (`check_extras`).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from tests.grammar import (
     check_ollama_stream,
     check_responses_stream,
 )
-from tests.specs import check_response, published
+from tests.specs import check_extras, check_response, published
 
 Fields = dict[str, Any]
 
@@ -23,18 +27,26 @@ Fields = dict[str, Any]
 @cache
 def _types() -> dict[str, Any]:
     # Not at the top: the SDKs take seconds to load.
-    from anthropic.types import ErrorResponse, Message, MessageTokensCount
-    from google.genai.types import GenerateContentResponse
+    import ollama
+    from anthropic.types import ErrorResponse, Message, MessageTokensCount, ModelInfo
+    from google.genai.types import CountTokensResponse, GenerateContentResponse
+    from google.genai.types import Model as GeminiModel
     from openai.types import CreateEmbeddingResponse
+    from openai.types import Model as OpenAIModel
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
+    from openai.types.responses import InputTokenCountResponse
+    from openai.types.shared import ErrorObject
 
-    known = (Message, MessageTokensCount, ErrorResponse, GenerateContentResponse,
-             CreateEmbeddingResponse, ChatCompletion, ChatCompletionChunk)  # fmt: skip
-    return {kind.__name__: kind for kind in known}
+    known = (Message, MessageTokensCount, ErrorResponse, ModelInfo, GenerateContentResponse,
+             CountTokensResponse, CreateEmbeddingResponse, ChatCompletion, ChatCompletionChunk,
+             InputTokenCountResponse, ErrorObject, ollama.ChatResponse, ollama.GenerateResponse,
+             ollama.EmbedResponse, ollama.ListResponse, ollama.ShowResponse)  # fmt: skip
+    named = {"OpenAIModel": OpenAIModel, "GeminiModel": GeminiModel}
+    return {kind.__name__: kind for kind in known} | named
 
 
 def _typed(name: str, value: Any) -> None:
-    _types()[name].model_validate_json(json.dumps(value))
+    check_extras(_types()[name].model_validate_json(json.dumps(value)))
 
 
 def judge(path: str, asked: Fields, status: int, data: bytes) -> bool:
@@ -97,7 +109,7 @@ def _function(call: Fields) -> Fields:
 
 
 def check_openai_error(value: Fields) -> None:
-    assert {"message", "type", "param", "code"} <= set(value["error"])
+    _typed("ErrorObject", value["error"])
     published("openai.json", "ErrorResponse", value)
 
 
@@ -122,19 +134,21 @@ def check_message(value: Fields) -> None:
 
 
 def _responses(path: str, asked: Fields, status: int, data: bytes) -> None:
+    value: Any = None if asked.get("stream") and status < 400 else json.loads(data)
     if status >= 400:
-        check_openai_error(json.loads(data))
-    elif path != "/v1/responses":
-        return
-    elif asked.get("stream"):
+        check_openai_error(value)
+    elif path == "/v1/responses/input_tokens":
+        _typed("InputTokenCountResponse", value)
+    elif path.endswith("/input_items"):
+        assert {"object", "data", "first_id", "last_id", "has_more"} == set(value)
+        published("openai.json", "ResponseItemList", value)
+    elif value is None:
         check_responses_stream(data)
-    else:
-        check_response(json.loads(data))
+    elif "deleted" not in value:
+        check_response(value)
 
 
 def _gemini(path: str, asked: Fields, status: int, data: bytes) -> None:
-    if ":" not in path:
-        return
     if status >= 400:
         value = json.loads(data)
         told = value[0] if isinstance(value, list) else value
@@ -143,6 +157,12 @@ def _gemini(path: str, asked: Fields, status: int, data: bytes) -> None:
         check_gemini_stream(data)
     elif path.endswith(":generateContent"):
         check_content(json.loads(data))
+    elif path.endswith(":countTokens"):
+        _typed("CountTokensResponse", json.loads(data))
+    elif ":" not in path:
+        value = json.loads(data)
+        for model in value.get("models", [value]):
+            _typed("GeminiModel", model)
 
 
 def check_content(value: Fields) -> None:
@@ -156,12 +176,40 @@ def check_content(value: Fields) -> None:
 
 
 def _ollama(path: str, asked: Fields, status: int, data: bytes) -> None:
+    generates = path.endswith("/generate")
     if status >= 400:
         assert isinstance(json.loads(data)["error"], str)
-    elif asked.get("stream") is not False:
-        check_ollama_stream(data, generate=path.endswith("/generate"))
+        return
+    if asked.get("stream") is False:
+        data = data.rstrip(b"\n") + b"\n"
+    for line in check_ollama_stream(data, generate=generates):
+        if "error" not in line:
+            _typed("GenerateResponse" if generates else "ChatResponse", line)
+
+
+def _ollama_facts(path: str, asked: Fields, status: int, data: bytes) -> None:
+    kinds = {
+        "/api/tags": "ListResponse",
+        "/api/show": "ShowResponse",
+        "/api/embed": "EmbedResponse",
+    }
+    if status < 400:
+        _typed(kinds[path], json.loads(data))
     else:
-        check_ollama_stream(data.rstrip(b"\n") + b"\n", generate=path.endswith("/generate"))
+        assert isinstance(json.loads(data)["error"], str)
+
+
+def _models(path: str, asked: Fields, status: int, data: bytes) -> None:
+    """In the form of whose client asked: OpenAI's or Anthropic's."""
+    if ":" in path:  # Google's clients may ask below /v1, too
+        _gemini(path, asked, status, data)
+        return
+    value = json.loads(data)
+    if status >= 400:
+        assert isinstance(value["error"]["message"], str)
+        return
+    for model in value.get("data", [value]):
+        _typed("ModelInfo" if model.get("type") == "model" else "OpenAIModel", model)
 
 
 def _embeddings(path: str, asked: Fields, status: int, data: bytes) -> None:
@@ -178,7 +226,11 @@ _BY_PATH: dict[str, Callable[[str, Fields, int, bytes], None]] = {
     "/v1/messages": _messages,
     "/v1/responses": _responses,
     "/v1/embeddings": _embeddings,
-    "/v1beta/models/": _gemini,
+    "/v1/models": _models,
+    "/v1beta/models": _gemini,
     "/api/chat": _ollama,
     "/api/generate": _ollama,
+    "/api/tags": _ollama_facts,
+    "/api/show": _ollama_facts,
+    "/api/embed": _ollama_facts,
 }

@@ -33,7 +33,7 @@ from engine.events import (
     UsageEvent,
 )
 
-from .specs import check_event, check_item
+from .specs import check_event, check_extras, check_item
 
 _DELTAS = (TextDelta, ReasoningDelta, SignatureDelta, ArgsDelta, CitationDelta, RefusalDelta)
 _ANYWHERE = (Ping, UsageEvent, StateSet, Annotation)
@@ -281,7 +281,7 @@ class _Messages:
         if name == "error":
             self._error(value)
             return
-        _message_event().validate_python(value)
+        check_extras(_message_event().validate_python(value))
         wanted = {"message_start": "start", "message_stop": "ended"}.get(name, "body")
         assert self.state == wanted, f"{name} in state {self.state}"
         getattr(self, f"_{name}")(value)

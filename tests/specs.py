@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+from pydantic import BaseModel
 
 ROOT = Path(__file__).parents[1]
 # `required` of ResponseResource in Open Responses.
@@ -73,7 +75,33 @@ def _type(name: str) -> Any:
 
 
 def _sdk(name: str, value: Any) -> None:
-    _type(name).validate_json(json.dumps(value))
+    check_extras(_type(name).validate_json(json.dumps(value)))
+
+
+# Fields of answers that the SDKs' types do not have: reasoning as Chat upstreams tell it,
+# signatures as Google's OpenAI endpoint does, counts newer than the type, the mark of estimates,
+# and what Open Responses wants of a response.
+_MORE = frozenset(
+    {"cache_write_tokens", "extra_content", "frequency_penalty", "penstock_estimated",
+     "presence_penalty", "reasoning_content", "store", "Logprob.bytes", "LogprobTopLogprob.bytes",
+     "ResponseFunctionCallArgumentsDoneEvent.name"}
+)  # fmt: skip
+
+
+def check_extras(value: Any) -> None:
+    """A value of an SDK's type has no fields, at any depth, but those of its types and `_MORE`."""
+    strange = [name for name in _extras(value) if not {name, name.partition(".")[2]} & _MORE]
+    assert not strange, f"the types do not have {strange}"
+
+
+def _extras(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _extras(item)
+    elif isinstance(value, BaseModel):
+        yield from (f"{type(value).__name__}.{name}" for name in value.model_extra or {})
+        for name in value.model_fields_set & set(type(value).model_fields):
+            yield from _extras(getattr(value, name))
 
 
 def published(document: str, name: str, value: Any) -> None:

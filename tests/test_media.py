@@ -42,6 +42,8 @@ FILES = {
     "e.txt": Say(b"some words", headers={"Content-Type": "text/plain; charset=utf-8"}),
     "f.bin": Say(b"\x00\x01", headers={"Content-Type": "text/plain"}),
     "g.html": Say(b"<html>", headers={"Content-Type": "image/png"}),
+    "i.txt": Say(b"caf\xe9", headers={"Content-Type": "text/plain; charset=latin-1"}),
+    "j.zip": Say(b"PK\x03\x04", headers={"Content-Type": "application/zip"}),
     "h.none": Say(b"", 404), "big": Say(bytes(3000)),
 }  # fmt: skip
 
@@ -203,15 +205,40 @@ async def test_templates_see_the_bytes(form: str, path: tuple[Any, ...]) -> None
 
 async def test_a_file_is_what_its_first_bytes_say() -> None:
     """Of Messages' documents and Responses' files, text only where it is declared and is some."""
-    for name, mime in (("c.pdf", "application/pdf"), ("e.txt", "text/plain")):
+    for name, mime in (
+        ("c.pdf", "application/pdf"),
+        ("e.txt", "text/plain"),
+        ("d.wav", "audio/wav"),
+    ):
         site = Site()
-        async with World(site) as world:
-            part = {"type": "input_file", "file_url": url(name)}
-            turn = [{"type": "message", "role": "user", "content": [part]}]
-            on = route("gemini")
-            await world.ask(on, "unused", dialect="openai_responses", input=turn, messages=None)
+        await file(site, name)
         (sent,) = site.bodies[0]["contents"][0]["parts"]
         assert mime == sent["inlineData"]["mimeType"]
+
+
+async def test_a_file_that_is_too_large_has_a_code_of_its_own() -> None:
+    site = Site()
+    sink = await file(site, "c.pdf", "limits: { request: 5B }\n")
+    assert sink.error is not None
+    assert "file_too_large" == sink.error.code
+
+
+@pytest.mark.parametrize("name", ["f.bin", "i.txt", "j.zip"])
+async def test_what_is_no_text_though_it_is_said_to_be_is_refused(name: str) -> None:
+    site = Site()
+    sink = await file(site, name)
+    assert sink.error is not None
+    assert ("unsupported_file_media_type", []) == (sink.error.code, site.bodies)
+
+
+async def file(site: Site, name: str, more: str = "") -> FakeSink:
+    """Ask about a file that is named by URL, as clients of Responses do."""
+    async with World(site) as world:
+        part = {"type": "input_file", "file_url": url(name)}
+        turn = [{"type": "message", "role": "user", "content": [part]}]
+        text = ROUTE.replace("DIALECT", "gemini").replace("FETCH MORE", "needed") + more
+        on = route_of(text)
+        return await world.ask(on, "unused", dialect="openai_responses", input=turn, messages=None)
 
 
 def test_media_of_tools_count_too() -> None:

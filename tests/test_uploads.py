@@ -194,6 +194,24 @@ async def test_ids_belong_to_the_account_that_got_them() -> None:
         assert [["f1"], ["f2"]] == [body["files"] for body in shelf.asked]
 
 
+async def test_ids_may_belong_to_a_conversation() -> None:
+    text = ROUTE.replace("scope: account", "scope: session").replace("REQUEST", FORM)
+    text = text.replace("EXTRACT", "[ { json: $.id } ]").replace("MORE", "").replace("TOKEN", "")
+    on = route_of(text.replace("AUTH", "session: { key: req.user }"))
+    async with World(shelf := Shelf()) as world:
+        for user in ("ann", "bob", "ann"):
+            await ask(world, on, PNG, user=user)
+        assert [["f1"], ["f2"], ["f1"]] == [body["files"] for body in shelf.asked]
+
+
+async def test_files_may_go_to_another_place() -> None:
+    elsewhere = FORM.replace("path: /files", "url: 'https://files.example.org/files'")
+    async with World(shelf := Shelf()) as world:
+        await ask(world, route(request=elsewhere), PNG)
+        assert ["https://files.example.org/files"] == [request.url for request in shelf.kept]
+        assert [["f1"]] == [body["files"] for body in shelf.asked]
+
+
 async def test_a_class_has_it_uploaded_again() -> None:
     shelf = Shelf({"/chat": [GOOD, Say(b"{}", 409)]})
     on = route("refresh_for: stale")
@@ -246,6 +264,22 @@ async def test_a_token_that_expired_at_an_upload_is_fetched_anew() -> None:
     async with World(shelf := Shelf({"/files": [Say(b"{}", 401)]})) as world:
         assert "hi" == (await ask(world, route(request=headed, token=token), PNG)).text
         assert ["/token", "/files", "/token", "/files", "/chat"] == shelf.paths
+
+
+async def test_an_upload_is_no_login() -> None:
+    auth = "auth: { from: { env: KEYS, split: ',' }, bearer: '{{ account.key }}' }"
+    plain = route(auth=auth, env={"KEYS": "one,two"})
+    token = "token: { scope: account, request: { path: /token }, extract: [ { json: $.t } ] }"
+    headed = FORM.replace("path", 'headers: { X-T: "{{ values.token }}" }, path')
+    on = route(auth=auth, env={"KEYS": "one,two"}, token=token, request=headed)
+    async with World(shelf := Shelf()) as world:
+        assert not world.keyring.logs_in(plain, plain.roster.accounts)
+        assert world.keyring.logs_in(on, on.roster.accounts)
+        world.keyring.log_in(on, on.roster.accounts)
+        await settled()
+        assert ["/token", "/token"] == shelf.paths
+        assert "hi" == (await ask(world, on, PNG)).text
+        assert ["/files", "/chat"] == shelf.paths[2:]
 
 
 async def test_a_request_may_go_on_without() -> None:

@@ -8,20 +8,23 @@ it, and judging what is no frame at all.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
-from engine.events import ErrorEvent, Finish, Usage
-from engine.wire import JsonError, loads
+from engine.events import ErrorEvent, Event, Finish, Usage, UsageEvent
+from engine.wire import JsonError, dumps, loads
 
-from .outcomes import classify_text, error_event, read_error
+from .outcomes import UpstreamError, classify_text, error_event, read_error
 
 _LINES = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _NEWLINE = re.compile(rb"(?:\r\n|\r|\n)\Z")
 _UNSENT = (b"", b"id", b"retry")
 
+CUT = "the upstream's answer ended before it was whole"
+EMPTY = "the upstream's answer has no content"
 NOT_JSON = ErrorEvent("retryable", "the upstream sent a frame that is not JSON")
 
 
@@ -48,6 +51,68 @@ class Observations:
     def broken(self, error: ErrorEvent) -> bytes:
         """The frames that tell of an error which the tap has not seen; b"": the dialect's usual."""
         return b""
+
+
+class Tapping(Observations):
+    """What the taps of all dialects share: how an answer ends, and what is then left to say.
+
+    include_usage    the client asked for usage
+    model            name that the answer shall bear, None to leave the upstream's
+    finish_optional  an answer is whole without a finish: its terminator, or its end, is enough
+    """
+
+    terminator = b""  # what follows a finish in this dialect
+
+    def __init__(
+        self,
+        include_usage: bool = True,
+        *,
+        model: str | None = None,
+        finish_optional: bool = False,
+    ) -> None:
+        super().__init__()
+        self._include_usage = include_usage
+        self._model = model
+        self._finish_optional = finish_optional
+        self._over = False
+
+    def failed(self, error: ErrorEvent, type: str) -> bytes:
+        """The frames of an error; type: the upstream's own word for it, or ""."""
+        raise NotImplementedError
+
+    def end(self) -> bytes:
+        """The upstream's stream is over: the terminator if it is missing, or `error` is set."""
+        if self._over:
+            return b""
+        self._over = True
+        if self.finish is not None:
+            return self.terminator
+        if self._finish_optional and self.content and not self.terminator:
+            self.finish = Finish("stop")
+            return b""
+        if self.content:
+            return self._fail(ErrorEvent("truncated", CUT))
+        return self._fail(ErrorEvent("empty_response", EMPTY))
+
+    def _terminate(self, frame: bytes) -> bytes:
+        """The terminator came."""
+        self.done = True
+        if self.finish is None and not self._finish_optional:
+            return self.end()
+        self._over = True
+        return frame
+
+    def _fail(self, error: ErrorEvent, type: str = "") -> bytes:
+        """The answer ends here: with an error, or well if it had finished before."""
+        self._over = True
+        if self.finish is not None:
+            return self.terminator
+        self.error = error
+        self.failure = self.failed(error, type)
+        return b""
+
+    def _refused(self, found: UpstreamError) -> bytes:
+        return self._fail(error_event(found), found.type)
 
 
 class Tap(Protocol):
@@ -135,3 +200,37 @@ def junk(frame: bytes) -> ErrorEvent:
     if found is not None:
         return error_event(found)
     return ErrorEvent("retryable", "the upstream answered as a whole where a stream was asked for")
+
+
+def whole_answer(
+    body: bytes,
+    events_of: Callable[[object, Callable[..., str]], Iterable[Event]],
+    says: Callable[[dict[str, Any]], bool],
+    glance: Callable[[dict[str, Any], Observations], bool] | None = None,
+) -> Observations:
+    """What a whole answer says that is passed through: an error for everything that is not one.
+
+    Its `body` is the answer as it came, but for lone surrogates.
+
+    events_of   the dialect's reading of a decoded answer
+    says        whether a good answer holds anything
+    glance      sees the common case; True: nothing is left to look at
+    """
+    seen = Observations(done=True, body=body)
+    value, exact = decode(body)
+    if value is None:
+        seen.error = ErrorEvent(*classify_text(body))
+        return seen
+    if glance is not None and exact and isinstance(value, dict) and glance(value, seen):
+        return seen
+    for event in events_of(value, str):
+        if isinstance(event, ErrorEvent):
+            seen.error = event
+        elif isinstance(event, Finish):
+            seen.finish = event
+        elif isinstance(event, UsageEvent):
+            seen.usage = event.usage
+    seen.content = seen.error is None and isinstance(value, dict) and says(value)
+    if not exact:
+        seen.body = dumps(value)
+    return seen

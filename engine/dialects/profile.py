@@ -77,7 +77,8 @@ class Profile:
     reasoning_field: Literal["as_sent", "reasoning_content", "reasoning", "none"] = option(
         "as_sent",
         "field that carries the reasoning of earlier turns in Chat requests; as_sent: the "
-        "client's, else reasoning_content; none: it is left out",
+        "client's, else reasoning_content; none: it is left out; reasoning: what is encrypted goes "
+        "with it, in `reasoning_details`",
     )
     developer_role: Literal["keep", "system"] = option(
         "keep", "what becomes of messages with the role developer"

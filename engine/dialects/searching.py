@@ -63,6 +63,13 @@ def searched(request: ChatRequest, dialect: str, profile: Profile) -> ChatReques
     )
 
 
+def searches(request: ChatRequest | None) -> bool:
+    """Whether a client asks its own API to search."""
+    if request is None:
+        return False
+    return OPTIONS in request.extras or any(map(_is_search, request.tools))
+
+
 def _is_search(tool: Tool) -> bool:
     starts = _TOOLS.get(tool.dialect)
     return tool.kind == "hosted" and starts is not None and tool.name.startswith(starts)

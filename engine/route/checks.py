@@ -347,8 +347,8 @@ def _cleanups(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
 def _is_gone(mention: str, scope: str, spec: RouteSpec) -> bool:
     root, _, name = mention.partition(".")
     if root == "values" and name.partition(".")[0] in spec.values:
-        other = spec.values[name.partition(".")[0]].scope
-        return scope == "session" and other == "request"
+        other = spec.values[name.partition(".")[0]]
+        return bool(other.each) or (scope == "session" and other.scope == "request")
     return root in ("req", "model", "let")
 
 

@@ -447,7 +447,7 @@ class _Compiler:
     def _roster(self, spec: RouteSpec) -> Roster:
         def outputs(name: str) -> tuple[str, ...] | None:
             value = spec.values.get(name)
-            if value is None or value.scope != "account":
+            if value is None or value.scope != "account" or value.each:
                 return None
             return tuple(value.extract) if isinstance(value.extract, dict) else ()
 

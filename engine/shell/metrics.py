@@ -74,7 +74,7 @@ METRICS: dict[str, Declared] = {
         "counter",
         ("route", "server", "outcome"),
         "Calls of tools; outcome is `ok`, `error`, `timeout`, `refused` or `down`; "
-        "route is empty where an operator called.",
+        "route is empty where an operator called, server where nobody offered the tool.",
     ),
     "penstock_media_fetched_total": Declared(
         "counter",

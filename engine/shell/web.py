@@ -87,7 +87,7 @@ class Resolver(AbstractResolver):
         """It holds nothing."""
 
 
-def _socket(circle: Circle, entry: Entry) -> socket.socket:
+def socket_to(circle: Circle, entry: Entry) -> socket.socket:
     """A socket to an address; the last word on it, whoever found it."""
     family, kind, proto, _, address = entry
     if not allowed(str(address[0]), circle):
@@ -117,7 +117,7 @@ class PublicWeb:
             resolver=Resolver(self._lookup, circle),
             use_dns_cache=False,
             force_close=True,
-            socket_factory=partial(_socket, circle),
+            socket_factory=partial(socket_to, circle),
         )
         jar, patience = aiohttp.DummyCookieJar(), aiohttp.ClientTimeout(None, sock_connect=CONNECT)
         try:
@@ -150,11 +150,8 @@ def _read(text: str) -> URL:
 
 def _circle(url: URL, reach: Reach) -> Circle:
     """What addresses the URL's host may have. Raises Unfetched."""
-    try:
-        host, port = url.raw_host or "", url.port or 0
-    except ValueError:
-        raise Unfetched("refused") from None
-    circle = reach.circle(url.scheme, host, port)
+    host = url.raw_host or ""
+    circle = reach.circle(url.scheme, host, url.port or 0)
     if circle is None or url.raw_user is not None or url.raw_password is not None:
         raise Unfetched("refused")
     if literal(host) and not allowed(host, circle):  # nobody will resolve it

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from tests.faults.client import CLIENT_KEY
 from tests.faults.stage import gateway
 
 from . import google
-from .search_stub import SPEAKERS, TEXT, TITLE, URL, Stub, search_stub
+from .search_stub import CITED, SPEAKERS, TEXT, TITLE, URL, Stub, search_stub
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -67,12 +67,16 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Worl
 
 @dataclass(slots=True)
 class Told:
-    """text; links: (url, title) of its citations; kinds: of what else there was but thoughts."""
+    """links: (url, title) of citations; kinds: of what else there was but thoughts.
+
+    cited   the words that citations stand at, for APIs that tell
+    """
 
     text: str
     links: list[tuple[str, str]]
     kinds: list[str]
     finish: str
+    cited: list[str] = field(default_factory=list)
 
 
 Ask = Callable[[World, str, bool], Awaitable[Told]]
@@ -94,11 +98,13 @@ async def by_chat(on: World, model: str, stream: bool) -> Told:
     notes = [note for part in parts for note in getattr(part, "annotations", None) or ()]
     links = [note["url_citation"] if isinstance(note, dict) else note.url_citation.to_dict()
              for note in notes]  # fmt: skip
+    text = "".join(part.content or "" for part in parts)
     return Told(
-        "".join(part.content or "" for part in parts),
+        text,
         [(link["url"], link["title"]) for link in links],
         [call.function.name for part in parts for call in part.tool_calls or ()],
         next(choice.finish_reason for choice in reversed(choices) if choice.finish_reason),
+        [text[link["start_index"] : link["end_index"]] for link in links],
     )
 
 
@@ -134,11 +140,13 @@ async def by_responses(on: World, model: str, stream: bool) -> Told:
         else:
             answer = await client.responses.create(**fields)
     said = [part for item in answer.output if item.type == "message" for part in item.content]
+    notes = [(part, note) for part in said for note in part.annotations]
     return Told(
         "".join(part.text for part in said),
-        [(note.url, note.title) for part in said for note in part.annotations],
+        [(note.url, note.title) for _, note in notes],
         [item.type for item in answer.output if item.type not in ("message", "reasoning")],
         "stop" if answer.status == "completed" else answer.status,
+        [part.text[note.start_index : note.end_index] for part, note in notes],
     )
 
 
@@ -180,7 +188,8 @@ async def test_what_was_found_is_cited(
 ) -> None:
     """Row 53 of the translation bugs: a search of the provider is no call of the client's."""
     told = await ASK[who](served, f"{upstream}-with_tools", stream)
-    assert Told(TEXT, [(URL, TITLE)], [], "stop") == told
+    cited = [CITED] if who in ("chat", "responses") else []
+    assert Told(TEXT, [(URL, TITLE)], [], "stop", cited) == told
 
 
 SEARCH: dict[str, Any] = {

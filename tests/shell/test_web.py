@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from functools import partial
 
 import pytest
@@ -10,8 +11,8 @@ from aiohttp import web
 
 from engine.ports import Page, Unfetched
 from engine.route.media_spec import MediaSpec
-from engine.route.reach import Reach, fetch_of
-from engine.shell.web import PublicWeb, SystemLookup
+from engine.route.reach import Circle, Reach, fetch_of
+from engine.shell.web import PublicWeb, SystemLookup, socket_to
 from tests.shell.gallery import JPEG, PNG, evil, gallery
 
 
@@ -117,6 +118,25 @@ async def test_a_name_with_one_wrong_address_is_no_name(addresses: list[str]) ->
         url = f"http://rogue.example:{bad.port}/"
         assert "refused" == await refused(names(rogue_example=addresses), url, reach())
         assert 0 == bad.hits
+
+
+@pytest.mark.parametrize(
+    ("address", "circle", "good"),
+    [
+        ("127.0.0.1", "public", False),
+        ("127.0.0.1", "internal", True),
+        ("169.254.169.254", "internal", False),
+        ("8.8.8.8", "public", True),
+    ],
+)
+def test_no_socket_is_made_for_any_other_address(address: str, circle: Circle, good: bool) -> None:
+    """The last word, whatever was found before."""
+    entry = (socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, 80))
+    if good:
+        socket_to(circle, entry).close()
+    else:
+        with pytest.raises(OSError, match="may not be asked"):
+            socket_to(circle, entry)
 
 
 async def test_unknown_names_look_like_forbidden_ones() -> None:

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from openai import APIError, APIStatusError
 
-from .stage import GRANTED, Stage, children, odd, stage, until
+from .stage import GRANTED, ROUTE, Stage, children, odd, stage, until
 from .upstream import Heard, Say, calling
 
 pytestmark = pytest.mark.timeout(120)
@@ -144,6 +144,18 @@ async def test_a_client_that_leaves_calls_its_tools_off(tmp_path: Path) -> None:
         assert "gone" == (await on.lines("request"))[0]["outcome"]
         assert 1 == len(children(str(tmp_path)))  # the server stays, for the next request
     assert [] == children(str(tmp_path))
+
+
+async def test_the_time_of_the_whole_request_ends_its_tools(tmp_path: Path) -> None:
+    route = ROUTE.replace("%SERVERS%", "odd").replace("%MORE%", "") + "timeouts: { total: 2s }\n"
+    async with stage(tmp_path, {"odd": {"command": odd(tmp_path)}}, routes={"m": route}) as on:
+        await until_up(on)
+        on.upstream.script = calling("sleep", seconds=60)
+        with pytest.raises(APIStatusError) as caught:
+            await said(on)
+        assert 504 == caught.value.status_code
+        await until((tmp_path / "cancelled").exists)
+        assert 1 == len(on.upstream.asked)
 
 
 async def test_without_being_switched_on_nothing_runs(tmp_path: Path) -> None:

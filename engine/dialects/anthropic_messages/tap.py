@@ -13,15 +13,20 @@ from typing import Any
 
 import orjson
 
-from engine.dialects.frames import NOT_JSON, Observations, decode, junk, take_apart
+from engine.dialects.frames import (
+    NOT_JSON,
+    Observations,
+    Tapping,
+    decode,
+    junk,
+    take_apart,
+    whole_answer,
+)
 from engine.dialects.outcomes import (
-    UpstreamError,
     bare_error,
-    classify_text,
-    error_event,
     read_error,
 )
-from engine.events import ErrorEvent, Finish, UsageEvent
+from engine.events import ErrorEvent, Finish
 from engine.wire import dumps
 
 from .decode import FINISHES, decode_whole, merged_usage, read_usage
@@ -33,27 +38,15 @@ _QUICK = b"event: content_block_delta\ndata: "
 _BLOCKS = ("content_block_start", "content_block_delta", "content_block_stop")
 
 
-class Tap(Observations):
-    """One answer. What it has shown stands in the attributes of Observations.
+class Tap(Tapping):
+    """One answer. What it has shown stands in the attributes of Observations."""
 
-    include_usage    the client asked for usage: this API always tells it
-    model            name that the answer shall bear, None to leave the upstream's
-    finish_optional  the terminator alone makes an answer whole
-    """
+    terminator = STOP
 
-    def __init__(
-        self,
-        include_usage: bool = True,
-        *,
-        model: str | None = None,
-        finish_optional: bool = False,
-    ) -> None:
-        super().__init__()
-        self._model = model
-        self._finish_optional = finish_optional
+    def __init__(self, include_usage: bool = True, **how: Any) -> None:
+        super().__init__(include_usage, **how)
         self._counts: Fields = {}
         self._open: list[object] = []  # indices of blocks that have begun and not ended
-        self._over = False
 
     def feed(self, frames: list[bytes]) -> bytes:
         """What to send on of some frames, each with the blank line that ends it."""
@@ -66,19 +59,6 @@ class Tap(Observations):
             else:
                 out.append(self._slow(frame))
         return b"".join(out)
-
-    def end(self) -> bytes:
-        """The upstream's stream is over: the terminator if it is missing, or `error` is set."""
-        if self._over:
-            return b""
-        self._over = True
-        if self.finish is not None:
-            return STOP
-        if self.content:
-            error = ErrorEvent("truncated", "the upstream's answer ended before it was whole")
-        else:
-            error = ErrorEvent("empty_response", "the upstream's answer has no content")
-        return self._fail(error)
 
     # ---- a frame ----
 
@@ -159,24 +139,8 @@ class Tap(Observations):
             self._counts = merged_usage(self._counts, usage)
             self.usage = read_usage(self._counts)
 
-    def _terminate(self, frame: bytes) -> bytes:
-        self.done = True
-        if self.finish is None and not self._finish_optional:
-            return self.end()
-        self._over = True
-        return frame
-
-    def _refused(self, found: UpstreamError) -> bytes:
-        return self._fail(error_event(found), found.type)
-
-    def _fail(self, error: ErrorEvent, type: str = "") -> bytes:
-        """The answer ends here: with an error, or well if it had finished before."""
-        self._over = True
-        if self.finish is not None:
-            return STOP
-        self.error = error
-        self.failure = stream_failure(error, type=type)
-        return b""
+    def failed(self, error: ErrorEvent, type: str) -> bytes:
+        return stream_failure(error, type=type)
 
 
 def _frame(name: str, value: Fields) -> bytes:
@@ -216,23 +180,5 @@ def _says(delta: object) -> bool:
 
 
 def check_whole(body: bytes) -> Observations:
-    """What a whole answer says that is passed through: an error for everything that is not one.
-
-    Its `body` is the answer as it came, but for lone surrogates.
-    """
-    seen = Observations(done=True, body=body)
-    value, exact = decode(body)
-    if value is None:
-        seen.error = ErrorEvent(*classify_text(body))
-        return seen
-    for event in decode_whole(value, str):
-        if isinstance(event, ErrorEvent):
-            seen.error = event
-        elif isinstance(event, Finish):
-            seen.finish = event
-        elif isinstance(event, UsageEvent):
-            seen.usage = event.usage
-    seen.content = seen.error is None and isinstance(value, dict) and bool(value["content"])
-    if not exact:
-        seen.body = dumps(value)
-    return seen
+    """What a whole answer says that is passed through."""
+    return whole_answer(body, decode_whole, lambda value: bool(value["content"]))

@@ -12,9 +12,17 @@ from typing import Any
 
 import orjson
 
-from engine.dialects.frames import NOT_JSON, Observations, decode, junk, take_apart
-from engine.dialects.outcomes import classify_text, error_event, read_error
-from engine.events import ErrorEvent, Finish, UsageEvent
+from engine.dialects.frames import (
+    NOT_JSON,
+    Observations,
+    Tapping,
+    decode,
+    junk,
+    take_apart,
+    whole_answer,
+)
+from engine.dialects.outcomes import error_event, read_error
+from engine.events import ErrorEvent, Finish
 from engine.wire import dumps
 
 from .decode import FINISHES, decode_whole, read_usage
@@ -23,27 +31,13 @@ from .encode import stream_failure
 Fields = dict[str, Any]
 
 
-class Tap(Observations):
-    """One answer. What it has shown stands in the attributes of Observations.
+class Tap(Tapping):
+    """One answer. What it has shown stands in the attributes of Observations."""
 
-    include_usage    the client asked for usage: this API always tells it
-    model            name that the answer shall bear, None to leave the upstream's
-    finish_optional  an answer with content that just ends is whole
-    """
-
-    def __init__(
-        self,
-        include_usage: bool = True,
-        *,
-        model: str | None = None,
-        finish_optional: bool = False,
-    ) -> None:
-        super().__init__()
-        self._model = model
-        self._finish_optional = finish_optional
+    def __init__(self, include_usage: bool = True, **how: Any) -> None:
+        super().__init__(include_usage, **how)
         self._open: set[object] = set()  # indices of candidates that have begun and not finished
         self._called = False
-        self._over = False
 
     def feed(self, frames: list[bytes]) -> bytes:
         """What to send on of some frames, each with the blank line that ends it."""
@@ -54,19 +48,6 @@ class Tap(Observations):
             value = _quick(frame)
             out.append(self._slow(frame) if value is None else self._look(frame, value))
         return b"".join(out)
-
-    def end(self) -> bytes:
-        """The upstream's stream is over: `error` is set if the answer was not whole."""
-        if self._over:
-            return b""
-        self._over = True
-        if self.finish is not None or (self._finish_optional and self.content):
-            return b""
-        if self.content:
-            error = ErrorEvent("truncated", "the upstream's answer ended before it was whole")
-        else:
-            error = ErrorEvent("empty_response", "the upstream's answer has no content")
-        return self._fail(error)
 
     def _look(self, frame: bytes, value: Fields) -> bytes:
         """What to send on of a chunk, after noting what it says."""
@@ -117,13 +98,8 @@ class Tap(Observations):
             return self._look(b"data: %b\n\n" % data, value)
         return self._look(_frame(value), value)
 
-    def _fail(self, error: ErrorEvent, type: str = "") -> bytes:
-        """The answer ends here: with an error, or well if it had finished before."""
-        self._over = True
-        if self.finish is None:
-            self.error = error
-            self.failure = stream_failure(error, type=type)
-        return b""
+    def failed(self, error: ErrorEvent, type: str) -> bytes:
+        return stream_failure(error, type=type)
 
 
 def _frame(value: Fields) -> bytes:
@@ -163,27 +139,10 @@ def _calls(candidate: Fields) -> bool:
 
 
 def check_whole(body: bytes) -> Observations:
-    """What a whole answer says that is passed through: an error for everything that is not one.
+    """What a whole answer says that is passed through."""
+    return whole_answer(body, decode_whole, _candidates_say)
 
-    Its `body` is the answer as it came, but for lone surrogates.
-    """
-    seen = Observations(done=True, body=body)
-    value, exact = decode(body)
-    if value is None:
-        seen.error = ErrorEvent(*classify_text(body))
-        return seen
-    for event in decode_whole(value, str):
-        if isinstance(event, ErrorEvent):
-            seen.error = event
-        elif isinstance(event, Finish):
-            seen.finish = event
-        elif isinstance(event, UsageEvent):
-            seen.usage = event.usage
-    candidates = value.get("candidates") if isinstance(value, dict) else None
-    seen.content = seen.error is None and any(
-        isinstance(item, dict) and _says(item)
-        for item in (candidates if isinstance(candidates, list) else ())
-    )
-    if not exact:
-        seen.body = dumps(value)
-    return seen
+
+def _candidates_say(value: dict[str, Any]) -> bool:
+    found = value.get("candidates")
+    return isinstance(found, list) and any(isinstance(c, dict) and _says(c) for c in found)

@@ -8,9 +8,11 @@ an error line, in its own words. Every line is decoded once.
 
 from __future__ import annotations
 
-from engine.dialects.frames import Observations, decode
+from typing import Any
+
+from engine.dialects.frames import Observations, Tapping, decode, whole_answer
 from engine.dialects.outcomes import classify_text, error_event, read_error
-from engine.events import ErrorEvent, Finish, UsageEvent
+from engine.events import ErrorEvent
 from engine.wire import dumps
 
 from .decode import decode_whole, finish_of, read_usage
@@ -19,40 +21,16 @@ from .encode import stream_failure
 Fields = dict[str, object]
 
 
-class Tap(Observations):
-    """One answer. What it has shown stands in the attributes of Observations.
+class Tap(Tapping):
+    """One answer. What it has shown stands in the attributes of Observations."""
 
-    include_usage    the client asked for usage: this API always tells it
-    model            name that the answer shall bear, None to leave the upstream's
-    finish_optional  the end of the stream alone makes an answer whole
-    """
-
-    def __init__(
-        self,
-        include_usage: bool = True,
-        *,
-        model: str | None = None,
-        finish_optional: bool = False,
-    ) -> None:
-        super().__init__()
-        self._model = model
-        self._finish_optional = finish_optional
+    def __init__(self, include_usage: bool = True, **how: Any) -> None:
+        super().__init__(include_usage, **how)
         self._called = False
-        self._over = False
 
     def feed(self, frames: list[bytes]) -> bytes:
         """What to send on of some lines, each with its line end."""
         return b"".join(self._line(line) for line in frames if not self._over)
-
-    def end(self) -> bytes:
-        """The upstream's stream is over: nothing if it was done, or `error` is set."""
-        if self._over or (self._finish_optional and self.content):
-            return b""
-        if self.content:
-            error = ErrorEvent("truncated", "the upstream's answer ended before it was whole")
-        else:
-            error = ErrorEvent("empty_response", "the upstream's answer has no content")
-        return self._fail(error)
 
     def _line(self, line: bytes) -> bytes:
         if not line.strip():
@@ -82,31 +60,10 @@ class Tap(Observations):
             self.usage = read_usage(value)
             self.finish = finish_of(value, self._called)
 
-    def _fail(self, error: ErrorEvent) -> bytes:
-        self._over = True
-        self.error = error
-        self.failure = stream_failure(error)
-        return b""
+    def failed(self, error: ErrorEvent, type: str) -> bytes:
+        return stream_failure(error)
 
 
 def check_whole(body: bytes) -> Observations:
-    """What a whole answer says that is passed through: an error for everything that is not one.
-
-    Its `body` is the answer as it came, but for lone surrogates.
-    """
-    seen = Observations(done=True, body=body)
-    value, exact = decode(body)
-    if value is None:
-        seen.error = ErrorEvent(*classify_text(body))
-        return seen
-    for event in decode_whole(value, str):
-        if isinstance(event, ErrorEvent):
-            seen.error = event
-        elif isinstance(event, Finish):
-            seen.finish = event
-        elif isinstance(event, UsageEvent):
-            seen.usage = event.usage
-    seen.content = seen.error is None and isinstance(value, dict) and bool(value["message"])
-    if not exact:
-        seen.body = dumps(value)
-    return seen
+    """What a whole answer says that is passed through."""
+    return whole_answer(body, decode_whole, lambda value: bool(value["message"]))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from engine.chat import ChatRequest
 from engine.dialects import embedding, outcomes
+from engine.dialects.cited import Placing
 from engine.dialects.contract import HERE, Dialect, Encoder
 from engine.dialects.names import Limits, Rule
+from engine.dialects.searching import searches
 from engine.dialects.splice import scan, splice
 from engine.events import Reply
 
@@ -16,7 +18,8 @@ def _encoder(
     id: str, model: str, created: int, include_usage: bool, request: ChatRequest | None = None
 ) -> Encoder:
     legacy = request is not None and parse.legacy_tools(request)
-    return encode.Encoder(id, model, created, include_usage, legacy=legacy)
+    made = encode.Encoder(id, model, created, include_usage, legacy=legacy)
+    return Placing(made, joined=True) if searches(request) else made
 
 
 def _reply(

@@ -28,12 +28,15 @@ from engine.events import (
     Open,
     ReasoningDelta,
     RefusalDelta,
+    SignatureDelta,
     Start,
     TextDelta,
     Usage,
     UsageEvent,
 )
 from engine.wire import Record, dumps
+
+from .sealed import DETAILS, GOOGLE, NAME, beside, gathered, secret
 
 MakeId = Callable[[], str]
 Fields = dict[str, object]
@@ -117,6 +120,7 @@ class StreamDecoder:
         self._calls: list[_Call] = []
         self._by_index: dict[int | str, _Call] = {}
         self._usage: object = None
+        self._details: list[Fields] = []  # of thinking, not yet handed on
 
     def feed(self, record: Record) -> list[Event]:
         value: Any = record.value
@@ -207,7 +211,10 @@ class StreamDecoder:
 
     def _delta(self, delta: Fields, logprobs: object, out: list[Event]) -> None:
         thought = delta.get("reasoning_content") or delta.get("reasoning")
-        thought = thought or _details(delta.get("reasoning_details"))
+        items = delta.get(DETAILS)
+        if items:
+            gathered(self._details, items)
+            thought = thought or _details(items)
         if thought and isinstance(thought, str):
             self._reason(thought, out)
         content = delta.get("content")
@@ -252,6 +259,17 @@ class StreamDecoder:
         else:
             out.append(Annotation(note))
 
+    def _seal(self, out: list[Event]) -> None:
+        """Hand on what is bound to the thinking so far: in its block, or in one of its own."""
+        sealed, self._details = secret(self._details), []
+        if not sealed:
+            return
+        if self._prose is Reasoning:
+            out.append(SignatureDelta(self._at, encrypted=sealed))
+            return
+        block = self._take()
+        out += [Open(block, Reasoning(encrypted=sealed, origin=NAME)), Close(block)]
+
     # ---- blocks ----
 
     def _open(self, kind: type[Text] | type[Reasoning] | type[Refusal], out: list[Event]) -> int:
@@ -259,10 +277,13 @@ class StreamDecoder:
         if self._prose is not kind:
             self._close(out)
             self._prose, self._at = kind, self._take()
-            out.append(Open(self._at, kind("")))
+            bound = kind is Reasoning and bool(self._details)
+            out.append(Open(self._at, Reasoning(origin=NAME) if bound else kind("")))
         return self._at
 
     def _close(self, out: list[Event]) -> None:
+        if self._prose is Reasoning and self._details:
+            self._seal(out)
         if self._prose is not None:
             out.append(Close(self._at))
             self._prose = None
@@ -287,7 +308,7 @@ class StreamDecoder:
                 call.held = text
                 return
             call.held = ""
-            self._begin(call, name, "custom" if custom else "function", out)
+            self._begin(call, name, "custom" if custom else "function", fragment, out)
         if text:
             call.said = True
             out.append(ArgsDelta(call.block, text))
@@ -315,12 +336,22 @@ class StreamDecoder:
         return call
 
     def _begin(
-        self, call: _Call, name: str, kind: Literal["function", "custom"], out: list[Event]
+        self,
+        call: _Call,
+        name: str,
+        kind: Literal["function", "custom"],
+        fragment: Fields,
+        out: list[Event],
     ) -> None:
         self._close(out)
+        self._seal(out)
+        signature, extras = beside(fragment), dict[str, object]()
+        if signature:
+            block, extras = self._take(), {"extra_content": fragment["extra_content"]}
+            out += [Open(block, Reasoning(signature=signature, origin=GOOGLE)), Close(block)]
         call.block, call.kind = self._take(), kind
         call.id = call.id or self._make_id()
-        out.append(Open(call.block, ToolCall(call.id, name, "", kind)))
+        out.append(Open(call.block, ToolCall(call.id, name, "", kind, extras)))
 
     # ---- endings ----
 
@@ -340,6 +371,7 @@ class StreamDecoder:
 
     def _close_all(self, out: list[Event], *, whole: bool) -> None:
         self._close(out)
+        self._seal(out)
         for call in self._calls:
             if call.block >= 0:
                 if whole and not call.said and call.kind == "function":

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine.chat import Citation, Part, Reasoning, Refusal, Text, ToolCall
+from engine.dialects.cited import placed
 from engine.dialects.outcomes import Answer, answer_for, message_for
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
@@ -31,6 +32,7 @@ from engine.events import (
     ReasoningDelta,
     RefusalDelta,
     Reply,
+    SignatureDelta,
     Start,
     TextDelta,
     Usage,
@@ -39,7 +41,7 @@ from engine.events import (
 )
 from engine.wire import dumps
 
-from .parse import GOOGLE
+from .sealed import DETAILS, GOOGLE, NAME, details, told
 
 Fields = dict[str, object]
 
@@ -82,6 +84,7 @@ class Encoder:
         self._usage: Usage | None = None
         self._calls: dict[int, _Outgoing] = {}
         self._sealed: Fields = {}  # what carries the signature of the call that comes next
+        self._bound: set[int] = set()  # thoughts of this API's own
         self._over = False
         self._text = self._around({"content": _HOLE})
         self._reasoning = self._around({"reasoning_content": _HOLE})
@@ -150,15 +153,28 @@ class Encoder:
         part = event.part
         if isinstance(part, ToolCall):
             return self._begin(event.block, part)
-        if isinstance(part, Reasoning) and part.signature:
-            self._sealed = carrier(part)
+        if isinstance(part, Reasoning):
+            return self._think(event.block, part)
         if isinstance(part, Text) and part.text:
             return self._chunk({"content": part.text})
-        if isinstance(part, Reasoning) and part.text:
-            return self._chunk({"reasoning_content": part.text})
         if isinstance(part, Refusal) and part.text:
             return self._refuse(RefusalDelta(event.block, part.text))
         return b""
+
+    def _think(self, block: int, part: Reasoning) -> bytes:
+        if part.signature:
+            self._sealed = carrier(part)
+        out = self._chunk({"reasoning_content": part.text}) if part.text else b""
+        if part.origin == NAME:
+            self._bound.add(block)
+            out += self._seal(SignatureDelta(block, encrypted=part.encrypted or ""))
+        return out
+
+    def _seal(self, event: SignatureDelta) -> bytes:
+        """What an upstream of this API wants back as it came."""
+        if event.block not in self._bound or not event.encrypted:
+            return b""
+        return self._chunk({DETAILS: told(event.encrypted)})
 
     # ---- tool calls ----
 
@@ -222,6 +238,7 @@ _WRITERS: dict[type, Callable[[Encoder, Any], bytes]] = {
     TextDelta: Encoder._say,
     ReasoningDelta: Encoder._reason,
     RefusalDelta: Encoder._refuse,
+    SignatureDelta: Encoder._seal,
     ArgsDelta: Encoder._args,
     CitationDelta: Encoder._cite,
     Close: Encoder._close,
@@ -287,8 +304,10 @@ def _message(answer: Reply, legacy: bool) -> Fields:
     }
     if reasoning:
         message["reasoning_content"] = reasoning
-    notes = [note for part in answer.parts if isinstance(part, Text) for note in part.citations]
-    links = [citation(note) for note in notes if _is_link(note)]
+    sealed = details(answer.parts)
+    if sealed:
+        message[DETAILS] = sealed
+    links = [citation(note) for note in _notes(answer.parts) if _is_link(note)]
     if links:
         message["annotations"] = links
     if calls and legacy:
@@ -296,6 +315,17 @@ def _message(answer: Reply, legacy: bool) -> Fields:
     elif calls:
         message["tool_calls"] = _called(answer.parts)
     return message
+
+
+def _notes(parts: list[Part]) -> list[Citation]:
+    """The citations, placed in the text of the whole message."""
+    out: list[Citation] = []
+    before = 0
+    for part in parts:
+        if isinstance(part, Text):
+            out += [placed(note, part.text, before) for note in part.citations]
+            before += len(part.text)
+    return out
 
 
 def _called(parts: list[Part]) -> list[Fields]:

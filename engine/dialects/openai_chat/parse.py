@@ -47,6 +47,8 @@ from engine.dialects.reading import (
 from engine.errors import RequestError
 from engine.wire import Headers
 
+from .sealed import GOOGLE, beside
+
 # Top-level extras that only repeat what the model says already: other dialects leave them out
 # without a word.
 SPELLINGS = frozenset(
@@ -359,15 +361,10 @@ def _reasoning(rest: Extras) -> list[Part]:
     return []
 
 
-GOOGLE = "gemini"  # whose signatures Google's own OpenAI endpoint puts beside a call
-
-
 def _signature(extras: Extras) -> list[Part]:
     """The signature that a call carries for Gemini, as the thought before it."""
-    found: object = extras.get("extra_content")
-    for name in ("google", "thought_signature"):
-        found = found.get(name) if isinstance(found, dict) else None
-    return [Reasoning(signature=found, origin=GOOGLE)] if isinstance(found, str) and found else []
+    found = beside(extras)
+    return [Reasoning(signature=found, origin=GOOGLE)] if found else []
 
 
 def _call(rest: Extras, where: str) -> ToolCall:

@@ -39,6 +39,7 @@ from engine.dialects.searching import OPTIONS
 from engine.errors import RequestError
 
 from .parse import SPELLINGS, read_format
+from .sealed import DETAILS, details
 
 _NAME = "openai_chat"
 
@@ -304,6 +305,8 @@ def _message(message: Message, profile: Profile, dropped: list[str]) -> Extras:
         out["content"] = _NULLS[profile.null_content]
     if role == "assistant":
         _assistant(out, parts, profile)
+        if message.dialect == _NAME or profile.reasoning_field == "reasoning":
+            _set(out, DETAILS, details(parts) or None)
     return out
 
 

@@ -13,15 +13,20 @@ from typing import Any
 
 import orjson
 
-from engine.dialects.frames import NOT_JSON, Observations, decode, junk, take_apart
+from engine.dialects.frames import (
+    NOT_JSON,
+    Observations,
+    Tapping,
+    decode,
+    junk,
+    take_apart,
+    whole_answer,
+)
 from engine.dialects.outcomes import (
-    UpstreamError,
     bare_error,
-    classify_text,
-    error_event,
     read_error,
 )
-from engine.events import ErrorEvent, Finish, UsageEvent, merge_usage
+from engine.events import ErrorEvent, Finish, merge_usage
 from engine.wire import dumps
 
 from .decode import FAILURES, FINISHES, decode_whole, failed_finish, read_usage
@@ -34,28 +39,15 @@ _CONTENT_KEYS = (
 Fields = dict[str, object]
 
 
-class Tap(Observations):
-    """One answer. What it has shown stands in the attributes of Observations.
+class Tap(Tapping):
+    """One answer. What it has shown stands in the attributes of Observations."""
 
-    include_usage    the client asked for the usage chunk
-    model            name that the chunks shall bear, None to leave the upstream's
-    finish_optional  the terminator alone makes an answer whole
-    """
+    terminator = DONE
 
-    def __init__(
-        self,
-        include_usage: bool = True,
-        *,
-        model: str | None = None,
-        finish_optional: bool = False,
-    ) -> None:
-        super().__init__()
-        self._include_usage = include_usage
-        self._model = model
-        self._finish_optional = finish_optional
+    def __init__(self, include_usage: bool = True, **how: Any) -> None:
+        super().__init__(include_usage, **how)
         self._open: set[int] = set()  # choices that have begun and not finished
         self._ended: set[int] = set()
-        self._over = False
 
     def feed(self, frames: list[bytes]) -> bytes:
         """What to send on of some frames, each with the blank line that ends it."""
@@ -71,19 +63,6 @@ class Tap(Observations):
             else:
                 out.append(self._look(frame, value))
         return b"".join(out)
-
-    def end(self) -> bytes:
-        """The upstream's stream is over: the terminator if it is missing, or `error` is set."""
-        if self._over:
-            return b""
-        self._over = True
-        if self.finish is not None:
-            return DONE
-        if self.content:
-            error = ErrorEvent("truncated", "the upstream's answer ended before it was whole")
-        else:
-            error = ErrorEvent("empty_response", "the upstream's answer has no content")
-        return self._fail(error)
 
     # ---- a frame ----
 
@@ -160,24 +139,8 @@ class Tap(Observations):
             return b""
         return self._fail(NOT_JSON)
 
-    def _terminate(self, raw: bytes) -> bytes:
-        self.done = True
-        if self.finish is None and not self._finish_optional:
-            return self.end()
-        self._over = True
-        return raw
-
-    def _refused(self, found: UpstreamError) -> bytes:
-        return self._fail(error_event(found), found.type)
-
-    def _fail(self, error: ErrorEvent, type: str = "") -> bytes:
-        """The answer ends here: with an error, or well if it had finished before."""
-        self._over = True
-        if self.finish is not None:
-            return DONE
-        self.error = error
-        self.failure = stream_failure(error, type=type)
-        return b""
+    def failed(self, error: ErrorEvent, type: str) -> bytes:
+        return stream_failure(error, type=type)
 
 
 def _frame(value: Fields) -> bytes:
@@ -214,30 +177,12 @@ def _goes_on(value: dict[str, Any]) -> bool:
 
 
 def check_whole(body: bytes) -> Observations:
-    """What a whole answer says that is passed through: an error for everything that is not one.
+    """What a whole answer says that is passed through."""
+    return whole_answer(body, decode_whole, _choices_say, _plain)
 
-    Its `body` is the answer as it came, but for lone surrogates.
-    """
-    seen = Observations(done=True, body=body)
-    value, exact = decode(body)
-    if value is None:
-        seen.error = ErrorEvent(*classify_text(body))
-        return seen
-    if isinstance(value, dict) and exact and _plain(value, seen):
-        return seen
-    for event in decode_whole(value, str):
-        if isinstance(event, ErrorEvent):
-            seen.error = event
-        elif isinstance(event, Finish):
-            seen.finish = event
-        elif isinstance(event, UsageEvent):
-            seen.usage = event.usage
-    if seen.error is None and isinstance(value, dict):
-        choices = value["choices"]
-        seen.content = any(isinstance(c, dict) and _says(c.get("message")) for c in choices)
-    if not exact:
-        seen.body = dumps(value)
-    return seen
+
+def _choices_say(value: dict[str, Any]) -> bool:
+    return any(isinstance(c, dict) and _says(c.get("message")) for c in value["choices"])
 
 
 def _plain(value: Fields, seen: Observations) -> bool:

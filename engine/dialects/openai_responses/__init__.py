@@ -10,9 +10,11 @@ from dataclasses import replace
 
 from engine.chat import ChatRequest
 from engine.dialects import outcomes
+from engine.dialects.cited import Placing
 from engine.dialects.contract import HERE, Dialect, Encoder, Target
 from engine.dialects.names import Limits, Rule
 from engine.dialects.provenance import MARK
+from engine.dialects.searching import searches
 from engine.dialects.splice import Scan, scan, splice
 from engine.events import Reply
 
@@ -24,7 +26,8 @@ from .answer import reply as whole
 def _encoder(
     id: str, model: str, created: int, include_usage: bool, request: ChatRequest | None = None
 ) -> Encoder:
-    return encode.Encoder(id, model, created, request)
+    made = encode.Encoder(id, model, created, request)
+    return Placing(made, joined=False) if searches(request) else made
 
 
 def _reply(

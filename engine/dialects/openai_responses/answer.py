@@ -18,6 +18,7 @@ from engine.chat import (
     Text,
     ToolCall,
 )
+from engine.dialects.cited import placed
 from engine.dialects.outcomes import Answer, answer_for, message_for
 from engine.dialects.provenance import seal
 from engine.errors import ExchangeError, RequestError
@@ -220,7 +221,8 @@ def content(part: Text | Refusal) -> Fields:
     """The one content part of a message."""
     if isinstance(part, Refusal):
         return {"type": "refusal", "refusal": part.text}
-    notes = [note for citation in part.citations if (note := annotation(citation)) is not None]
+    cited = [placed(citation, part.text) for citation in part.citations]
+    notes = [note for citation in cited if (note := annotation(citation)) is not None]
     logprobs = part.extras.get("logprobs")
     return {
         "type": "output_text",

@@ -13,9 +13,17 @@ from typing import Any
 
 import orjson
 
-from engine.dialects.frames import NOT_JSON, Observations, decode, junk, take_apart
-from engine.dialects.outcomes import classify_text, message_for, read_error
-from engine.events import ErrorEvent, Finish, UsageEvent
+from engine.dialects.frames import (
+    NOT_JSON,
+    Observations,
+    Tapping,
+    decode,
+    junk,
+    take_apart,
+    whole_answer,
+)
+from engine.dialects.outcomes import message_for, read_error
+from engine.events import ErrorEvent
 from engine.wire import dumps
 
 from . import answer
@@ -28,27 +36,13 @@ _KIND = "response.output_text.delta"
 _DELTA = b"event: %b\ndata: " % _KIND.encode()
 
 
-class Tap(Observations):
-    """One answer. What it has shown stands in the attributes of Observations.
+class Tap(Tapping):
+    """One answer. What it has shown stands in the attributes of Observations."""
 
-    include_usage    the client asked for usage: this API always tells it
-    model            name that the answer shall bear, None to leave the upstream's
-    finish_optional  an answer that ends without its last response is whole
-    """
-
-    def __init__(
-        self,
-        include_usage: bool = True,
-        *,
-        model: str | None = None,
-        finish_optional: bool = False,
-    ) -> None:
-        super().__init__()
-        self._model = model
-        self._finish_optional = finish_optional
+    def __init__(self, include_usage: bool = True, **how: Any) -> None:
+        super().__init__(include_usage, **how)
         self._response: Fields = {}
         self._number = -1  # sequence number of the last event
-        self._over = False
 
     def feed(self, frames: list[bytes]) -> bytes:
         """What to send on of some frames, each with the blank line that ends it."""
@@ -63,19 +57,6 @@ class Tap(Observations):
                 self._count(value)
                 out.append(frame)
         return b"".join(out)
-
-    def end(self) -> bytes:
-        """The upstream's stream is over: nothing is missing, or `error` is set."""
-        if self._over:
-            return b""
-        if self._finish_optional and self.content:
-            self._over, self.finish = True, Finish("stop")
-            return b""
-        if self.content:
-            error = ErrorEvent("truncated", "the upstream's answer ended before it was whole")
-        else:
-            error = ErrorEvent("empty_response", "the upstream's answer has no content")
-        return self._fail(error)
 
     # ---- a frame ----
 
@@ -141,10 +122,8 @@ class Tap(Observations):
         self.failure = frame if same else self.failure
         return b""
 
-    def _fail(self, error: ErrorEvent) -> bytes:
-        """The answer ends here, with an error."""
-        self._over, self.error, self.failure = True, error, self.broken(error)
-        return b""
+    def failed(self, error: ErrorEvent, type: str) -> bytes:
+        return self.broken(error)
 
     def broken(self, error: ErrorEvent) -> bytes:
         """A response that failed, under the id that the client knows."""
@@ -194,24 +173,5 @@ def _called(output: object) -> bool:
 
 
 def check_whole(body: bytes) -> Observations:
-    """What a whole answer says that is passed through: an error for everything that is not one.
-
-    Its `body` is the answer as it came, but for lone surrogates. An answer that is made in the
-    background is passed on although it is not there yet.
-    """
-    seen = Observations(done=True, body=body)
-    value, exact = decode(body)
-    if value is None:
-        seen.error = ErrorEvent(*classify_text(body))
-        return seen
-    for event in decode_whole(value, str):
-        if isinstance(event, ErrorEvent):
-            seen.error = event
-        elif isinstance(event, Finish):
-            seen.finish = event
-        elif isinstance(event, UsageEvent):
-            seen.usage = event.usage
-    seen.content = seen.error is None and isinstance(value, dict) and bool(value["output"])
-    if not exact:
-        seen.body = dumps(value)
-    return seen
+    """An answer that is made in the background is passed on, though it is not there yet."""
+    return whole_answer(body, decode_whole, lambda value: bool(value["output"]))

@@ -297,15 +297,16 @@ def test_nonsense_among_the_calls_is_skipped(odd: object) -> None:
         {"reasoning_content": None, "reasoning": "hm"},
         {"reasoning_content": "hm", "reasoning": "hm"},
         {"reasoning": "hm", "reasoning_details": [{"type": "reasoning.text", "text": "hm"}]},
-        {"reasoning_details": [{"text": "h"}, {"summary": "m"}, {"data": "x"}]},
+        {"reasoning_details": [{"text": "h"}, {"summary": "m"}, {"format": "x"}]},
         {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]},
         {"content": [{"type": "thinking", "thinking": "hm"}]},
     ],
 )
 def test_row_16_reasoning_is_read_once_from_any_field(delta: dict[str, Any]) -> None:
+    origin = "openai_chat" if "reasoning_details" in delta else ""
     assert decode(chunk(delta), chunk({"content": "a"}), STOP) == [
         START,
-        Open(0, Reasoning("")),
+        Open(0, Reasoning("", origin=origin)),
         ReasoningDelta(0, "hm"),
         Close(0),
         Open(1, Text("")),

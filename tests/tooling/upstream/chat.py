@@ -31,15 +31,22 @@ def hear(body: Body, path: str) -> Heard:
         owed = [call["id"] for call in calls]
         if message["role"] == "assistant":
             named = [(call["id"], call["function"]["name"]) for call in calls]
+            bound = [item["data"] for item in message.get("reasoning_details", [])]
             thought = message.get("reasoning_content", "")
-            heard.turns.append(Turn(named, [thought.partition("#")[2]]))
+            heard.turns.append(Turn(named, [*bound, thought.partition("#")[2]]))
     none_owed(owed)
     return heard
 
 
 def thought(say: Say, n: int) -> str:
-    """Its seal is part of the text: this API has none."""
+    """A thought whose seal is part of the text, for who has no place for it."""
     return f"{say.thought} #{seal(n)}"
+
+
+def _bound(say: Say, n: int) -> Body:
+    """A thought as OpenRouter tells it."""
+    item = {"type": "reasoning.encrypted", "index": 0, "data": seal(n)}
+    return {"reasoning_content": say.thought, "reasoning_details": [item]}
 
 
 def _calls(say: Say, n: int) -> list[Body]:
@@ -52,7 +59,7 @@ def _calls(say: Say, n: int) -> list[Body]:
 def whole(say: Say, n: int) -> Body:
     message: Body = {"role": "assistant", "content": say.text or None}
     if say.thought:
-        message["reasoning_content"] = thought(say, n)
+        message |= _bound(say, n)
     if say.calls:
         message["tool_calls"] = _calls(say, n)
     choice = {"index": 0, "message": message, "finish_reason": say.reason}
@@ -65,7 +72,7 @@ def frames(say: Say, n: int) -> Iterator[str]:
         return sse({"object": "chat.completion.chunk", **HEAD, "choices": [choice], **more})
 
     if say.thought:
-        yield chunk({"role": "assistant", "reasoning_content": thought(say, n)})
+        yield chunk({"role": "assistant", **_bound(say, n)})
     for piece in say.pieces:
         yield chunk({"role": "assistant", "content": piece})
     for at, call in enumerate(_calls(say, n)):
