@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from .answers import Origin
 from .attempt import Call, Outcome
 from .events import Finish
 from .joined import Held, Joined
@@ -98,7 +99,11 @@ class Answering:
         return not self.sink.committed
 
     async def end(self, outcome: Outcome) -> None:
-        """Give the client its finish."""
+        """Give the client its finish, once it is noted where the upstream keeps the answer."""
+        kept, account = outcome.kept
+        if kept and self._call.note is not None:
+            origin = Origin(self._route.name, self._call.offer.model.id, account)
+            await self._call.note(kept, origin)
         if outcome.whole is not None:
             await self.sink.whole(outcome.whole)
         elif outcome.passed:

@@ -8,7 +8,7 @@ each client: the ones written first go first.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .ports import Ports, Store, StoreError
@@ -24,6 +24,15 @@ class Kept:
 
     answer: dict[str, Any]
     items: list[object] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an answer is kept by its upstream: the route and model, and the account's digest."""
+
+    route: str
+    model: str
+    account: str
 
 
 @dataclass(slots=True)
@@ -64,6 +73,26 @@ class Answers:
                 self._failed("delete")
         return found
 
+    # ---- answers that their upstreams keep ----
+
+    async def origin(self, client: str, ident: str) -> Origin | None:
+        """Where an answer is that this client got; None if that is not known."""
+        try:
+            raw = await self._store.get(_key(client, ident, "origin"))
+        except StoreError:
+            self._failed("get")
+            return None
+        found: Any = loads(raw) if raw is not None else None
+        return None if found is None else Origin(**found)
+
+    async def note(self, client: str, ident: str, origin: Origin) -> None:
+        value = dumps(asdict(origin))
+        try:
+            await self._store.put(_key(client, ident, "origin"), value, self.ttl)
+            await self._store.trim(_prefix(client, "origin"), self.most)
+        except StoreError:
+            self._failed("put")
+
     @property
     def _store(self) -> Store:
         return self.ports.durable if self.durable else self.ports.store
@@ -72,9 +101,9 @@ class Answers:
         self.ports.observer.saw("store_error", store="answers", op=operation)
 
 
-def _prefix(client: str) -> str:
-    return f"answer/{hashlib.sha256(client.encode()).hexdigest()[:32]}/"
+def _prefix(client: str, kind: str = "answer") -> str:
+    return f"{kind}/{hashlib.sha256(client.encode()).hexdigest()[:32]}/"
 
 
-def _key(client: str, ident: str) -> str:
-    return _prefix(client) + hashlib.sha256(ident.encode("utf-8", "replace")).hexdigest()[:32]
+def _key(client: str, ident: str, kind: str = "answer") -> str:
+    return _prefix(client, kind) + hashlib.sha256(ident.encode("utf-8", "replace")).hexdigest()[:32]

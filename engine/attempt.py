@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from .answers import Origin
 from .auth.accounts import NOBODY, Account
 from .chat import ChatRequest
 from .dialects import Dialect
@@ -52,6 +53,9 @@ class Call:
     tools    its key may have tools of the operator's servers run
     begun    called when the answer begins
     aside    it is a question of another request, and leads to none
+    continues  it may go on from an answer that its upstream keeps
+    bound    digest of the one account that may serve it, "" for any
+    note     told the id of an answer that its upstream keeps, and where it is
     """
 
     asked: Asked
@@ -65,6 +69,9 @@ class Call:
     tools: bool = False
     aside: bool = False
     begun: Callable[[], None] | None = None
+    continues: bool = False
+    bound: str = ""
+    note: Callable[[str, Origin], Awaitable[None]] | None = None
 
     def own_key(self, route: Route) -> list[Secret]:
         """The client's own key, where it goes upstream: some upstreams repeat it."""
@@ -91,6 +98,7 @@ class Outcome:
     passed   bytes were forwarded; `failure` is then how the dialect says the error in-band
     whole    a whole answer to hand on as it came
     login    it failed before the call: a value of the account could not be had
+    kept     id under which the upstream keeps the answer, and the digest of its account
     """
 
     finish: Finish | None = None
@@ -104,6 +112,7 @@ class Outcome:
     whole: bytes | None = None
     status: int = 0
     login: bool = False
+    kept: tuple[str, str] = ("", "")
     unmatched: dict[str, int] = field(default_factory=dict)
     broken: dict[str, int] = field(default_factory=dict)
 
@@ -402,7 +411,7 @@ class Attempt:
         else:
             outcome.error = tap.error or ErrorEvent.of(failure)
             outcome.failure = tap.failure if tap.error else tap.broken(outcome.error)
-        outcome.usage = tap.usage
+        outcome.usage, outcome.kept = tap.usage, (tap.kept, self.account.digest)
         outcome.finish = None if outcome.error else tap.finish or Finish("stop")
 
     def _tap(self) -> tuple[Tap, Splitter]:
@@ -429,7 +438,7 @@ class Attempt:
             refused = self.route.classify(self.env, transforms, response)
         seen = dialect.check_whole(body)
         self.outcome.error = refused or seen.error
-        self.outcome.usage = seen.usage
+        self.outcome.usage, self.outcome.kept = seen.usage, (seen.kept, self.account.digest)
         if self.outcome.error is None:
             self.outcome.finish = seen.finish or Finish("stop")
             self.outcome.whole = seen.body or body

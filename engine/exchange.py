@@ -171,7 +171,7 @@ class Exchange:
         if not (roster.accounts or roster.client):
             return
         self.hold = await self.keyring.pools.take(
-            self.route, self.call.client_key, self.memory.key, tried, left
+            self.route, self.call.client_key, self.memory.key, tried, left, self.call.bound
         )
 
     async def _attempt(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from .auth import union
@@ -28,12 +29,16 @@ LogIn = Callable[[Route, tuple[Account, ...]], None]
 
 @dataclass(slots=True)
 class Hold:
-    """An account in use, one among so many. `release` it, once or more often."""
+    """An account in use, one among so many. `release` it, once or more often.
+
+    lone: no other will do
+    """
 
     account: Account
     pool: Pool | None = None
     wake: Callable[[], None] = lambda: None
     among: int = 1
+    lone: bool = False
 
     def release(self) -> None:
         pool, self.pool = self.pool, None
@@ -91,11 +96,13 @@ class Pools:
         session: str = "",
         tried: Collection[str] = (),
         left: float = 0.0,
+        only: str = "",
     ) -> Hold:
         """An account of the route for one attempt.
 
         key: the client's own; session: its conversation; tried: accounts to take only if no other
-        is free; left: seconds the request has. Raises ExchangeError when none is free in time.
+        is free; left: seconds the request has; only: digest of the one account that will do.
+        Raises ExchangeError when none is free in time.
         """
         roster = route.roster
         if roster.client:
@@ -103,11 +110,13 @@ class Pools:
         if not roster.accounts:
             return Hold(NOBODY)
         pool, clock = self.of(route), self.ports.clock
+        choice = _lone(pool, only) if only else pool
         until = clock.monotonic() + min(left, roster.rules.wait)
         while True:
-            found = pool.choose(clock.monotonic(), self.ports.random, session, tried)
+            found = choice.choose(clock.monotonic(), self.ports.random, session, tried)
             if isinstance(found, Account):
-                return Hold(found, pool, lambda: self.wake(route.name), len(pool.seats))
+                wake = partial(self.wake, route.name)
+                return Hold(found, pool, wake, len(pool.seats), lone=bool(only))
             self._log_in(route, found)
             rest = until - clock.monotonic()
             if rest <= 0 or (found.seconds > rest and not self._may_be_freed(pool, found)):
@@ -166,7 +175,7 @@ class Pools:
 
     def others(self, route: Route, hold: Hold, tried: Collection[str]) -> bool:
         """Whether an account is free that the request has not tried."""
-        if hold.pool is None:
+        if hold.pool is None or hold.lone:
             return False
         return hold.pool.others({*tried, hold.account.digest}, self.ports.clock.monotonic())
 
@@ -188,6 +197,14 @@ def _own(key: Secret | None) -> Account:
         raise ExchangeError("auth_invalid", "this route needs the client's own key")
     digest = hashlib.sha256(key.reveal().encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return Account("client", {"key": key}, digest)
+
+
+def _lone(pool: Pool, digest: str) -> Pool:
+    """One account of a pool. Raises ExchangeError where it is gone."""
+    seat = pool.seat(digest)
+    if seat is None:
+        raise ExchangeError("unavailable", "the account that this answer belongs to is gone")
+    return Pool((seat.account,), pool.rules, pool.bench)
 
 
 def _busy(pool: Pool) -> bool:

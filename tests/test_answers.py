@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.answers import Answers, Kept
+from engine.answers import Answers, Kept, Origin
 from engine.ports import StoreError
 from tests.kit import World
 
@@ -64,3 +64,20 @@ async def test_a_store_that_fails_is_counted_and_done_without() -> None:
     assert await answers.find("a", "resp_1") is None
     operations = [fields["op"] for fields in world.notes.of("store_error")]
     assert ["delete", "put", "get"] == operations
+
+
+async def test_where_an_upstream_keeps_an_answer_is_known_to_who_got_it() -> None:
+    answers, origin = Answers(World().ports), Origin("route", "m", "digest")
+    await answers.note("a", "resp_1", origin)
+    assert origin == await answers.origin("a", "resp_1")
+    assert await answers.origin("b", "resp_1") is None
+    assert await answers.origin("a", "resp_2") is None
+    assert await answers.find("a", "resp_1") is None
+
+
+async def test_of_those_too_only_so_many_are_known() -> None:
+    answers = Answers(World().ports, most=2)
+    for at in range(3):
+        await answers.note("a", f"resp_{at}", Origin("route", "m", str(at)))
+    known = [await answers.origin("a", f"resp_{at}") for at in range(3)]
+    assert [None, "1", "2"] == [found and found.account for found in known]

@@ -235,3 +235,20 @@ async def test_routes_do_not_share_accounts_though_their_keys_are_the_same() -> 
         other = route(name="other")
         await ask(world, other)
         assert asked(world).count("alpha") == 2
+
+
+async def test_what_belongs_to_one_account_takes_no_other() -> None:
+    async with World() as world:
+        of = route("retry: { attempts: 1 }\n")
+        pools = world.keyring.pools
+        wanted = of.roster.accounts[1]
+        for _ in range(3):
+            hold = await pools.take(of, None, only=wanted.digest)
+            assert wanted is hold.account
+            assert not pools.others(of, hold, ())
+            hold.release()
+        pools.report(of, await pools.take(of, None, only=wanted.digest), "auth_invalid")
+        with pytest.raises(ExchangeError):
+            await pools.take(of, None, only=wanted.digest)
+        with pytest.raises(ExchangeError, match="gone"):
+            await pools.take(of, None, only="0000")

@@ -38,6 +38,7 @@ class Observations:
     failure   the frames that tell a client of `error` once its answer has begun
     done      the terminator was seen
     body      the answer to hand on, where it is a whole one
+    kept      the id under which the upstream keeps the answer, where it does
     """
 
     content: bool = False
@@ -47,6 +48,7 @@ class Observations:
     failure: bytes = b""
     done: bool = False
     body: bytes = b""
+    kept: str = ""
 
     def broken(self, error: ErrorEvent) -> bytes:
         """The frames that tell of an error which the tap has not seen; b"": the dialect's usual."""
@@ -129,6 +131,7 @@ class Tap(Protocol):
     error: ErrorEvent | None
     failure: bytes
     done: bool
+    kept: str
 
     def broken(self, error: ErrorEvent) -> bytes: ...
     def feed(self, frames: list[bytes]) -> bytes: ...

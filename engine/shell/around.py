@@ -25,6 +25,8 @@ def next_route(
     asked: the routes that have had the request, the one that failed last: its own `fallback` is
     looked at first, then what is left of those before it. Routes that do not serve are passed over.
     """
+    if call.errand is not None:
+        return None  # it is addressed to the route it was made for
     names = {route.name for route in asked}
     for fallback in (fallback for route in reversed(asked) for fallback in route.spec.fallback):
         target = book.routes.get(fallback.to)
@@ -32,7 +34,7 @@ def next_route(
             continue
         offer = _offer(target, fallback, call.offer)
         if offer is not None:
-            return target, replace(call, offer=offer)
+            return target, replace(call, offer=offer, bound="")
     return None
 
 

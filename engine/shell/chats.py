@@ -16,11 +16,12 @@ from typing import Any
 
 from aiohttp import web
 
-from engine.answers import Answers
+from engine.answers import Answers, Origin
 from engine.asides import Asides
 from engine.attempt import Call
 from engine.chat import ChatRequest, Message
 from engine.dialects import HERE, Dialect, Target
+from engine.dialects.openai_responses.items import NAME as RESPONSES
 from engine.errands import Errand
 from engine.errors import ExchangeError, RequestError
 from engine.events import ErrorEvent
@@ -30,7 +31,7 @@ from engine.options import Secret
 from engine.ports import Ports
 from engine.recall import Recall
 from engine.route.book import RouteBook
-from engine.route.route import Route
+from engine.route.route import Offer, Route
 from engine.route.view import Asked
 from engine.sessions import Sessions
 from engine.wire import Headers
@@ -125,7 +126,35 @@ class Chats:
         found = self.book().find(name)
         if found is None:
             raise no_model(name)
-        route, offer = found
+        return await self._send(dialect, request, caller, name, *found, make)
+
+    async def carry(
+        self,
+        dialect: Dialect,
+        request: web.BaseRequest,
+        caller: Caller,
+        origin: Origin,
+        make: Callable[[Route], Errand],
+    ) -> web.StreamResponse:
+        """An errand to where an answer came from, with the account that it belongs to."""
+        route = self.book().routes.get(origin.route)
+        offer = route.offer(origin.model) if route is not None else None
+        if route is None or offer is None:
+            raise RequestError("not_found", "The model that made this response is gone.")
+        bound = origin.account
+        return await self._send(dialect, request, caller, origin.model, route, offer, make, bound)
+
+    async def _send(
+        self,
+        dialect: Dialect,
+        request: web.BaseRequest,
+        caller: Caller,
+        name: str,
+        route: Route,
+        offer: Offer,
+        make: Callable[[Route], Errand],
+        bound: str = "",
+    ) -> web.StreamResponse:
         ident, empty = f"req_{self.ports.random.getrandbits(96):024x}", ChatRequest("", name, [])
         call = Call(
             asked=Asked(ident, lambda: empty, False, caller.headers, caller.client),
@@ -134,16 +163,19 @@ class Chats:
             wants_stream=False,
             client_key=caller.key,
             errand=make(route),
+            bound=bound if route.roster.accounts else "",
         )
         return await self._serve(request, HERE, route, call, name)
 
     async def _serve(
         self, request: web.BaseRequest, target: Target, route: Route, call: Call, name: str
     ) -> web.StreamResponse:
-        keep = None
-        if call.errand is None and not _passes(route, call):
-            assert self.continued is not None
-            keep = await self.continued.begin(call)
+        keep, continued = None, self.continued
+        assert continued is not None
+        if call.errand is None and _passes(route, call):
+            await continued.accompany(route, call)
+        elif call.errand is None:
+            keep = await continued.begin(call)
         client = self._client(request, target, route, call, name)
         client.keep = keep
         opened = self._open(route, call, client)
@@ -180,6 +212,7 @@ class Chats:
             client_key=caller.key,
             wants_usage=usage,
             tools=self.may_run(caller.client),
+            continues=dialect.name == RESPONSES and b"previous_response_id" in body,
         )
         return route, call, name
 

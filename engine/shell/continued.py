@@ -1,7 +1,7 @@
 """The stored side of the Responses API: going on from an answer, reading it, forgetting it.
 
 Only what the gateway answered itself is kept here. An upstream that clients reach on bytes keeps
-its own answers, under its own ids.
+its own answers, under its own ids: of these is noted where they are (`engine/shell/carried.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from engine.dialects import Dialect, Target
 from engine.dialects.openai_responses import kept
 from engine.dialects.openai_responses.items import NAME
 from engine.errors import RequestError
+from engine.route.route import Route
 from engine.wire import dumps
 
 Keep = Callable[[object], Awaitable[None]]
@@ -60,6 +61,20 @@ class Continued:
             items = [*before, *kept.items_of(chat)]
             await self.answers.keep(client, answer["id"], Kept(answer, items))
 
+    async def accompany(self, route: Route, call: Call) -> None:
+        """A request that passes through: where its answer is kept is noted, and an answer that it
+        goes on from decides its account."""
+        if call.dialect.name != NAME:
+            return
+        client = call.asked.client
+        call.note = partial(self.answers.note, client)
+        if not call.continues or len(route.roster.accounts) < 2:
+            return
+        ident = kept.previous(call.asked.chat)
+        origin = await self.answers.origin(client, ident) if ident is not None else None
+        if origin is not None and origin.route == route.name:
+            call.bound = origin.account
+
     # ---- endpoints ----
 
     def actions(self, who: Who) -> dict[str, Action]:
@@ -68,6 +83,7 @@ class Continued:
             "response": partial(self._show, who),
             "delete_response": partial(self._delete, who),
             "input_items": partial(self._items, who),
+            "cancel_response": partial(self._cancel, who),
         }
 
     async def _find(self, client: str, ident: str) -> Kept:
@@ -104,6 +120,12 @@ class Continued:
                 ascending=target.query.get("order") == "asc",
             )
         )
+
+    async def _cancel(
+        self, who: Who, dialect: Dialect, target: Target, request: web.BaseRequest
+    ) -> web.StreamResponse:
+        await self._find(who(request), target.model)
+        raise RequestError("bad_request", "Cannot cancel a response that is complete.")
 
 
 def _missing(ident: str) -> RequestError:

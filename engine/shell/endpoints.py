@@ -1,14 +1,20 @@
-"""Endpoints beside chat that a route passes on to its upstream: embeddings, counts of tokens."""
+"""Endpoints beside chat that a route passes on to its upstream: embeddings, counts of tokens, and
+answers that the upstream keeps.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from urllib.parse import quote
 
 from engine.dialects import Dialect
 from engine.dialects.embedding import Embedding
 from engine.dialects.splice import scan
 from engine.errands import Errand
-from engine.errors import RequestError
+from engine.errors import ExchangeError, RequestError
 from engine.route.route import Offer, Route
-from engine.wire import dumps, loads
+from engine.wire import JsonError, dumps, loads
 
 JSON = "application/json"
 
@@ -42,3 +48,37 @@ def counting(route: Route, dialect: Dialect, body: bytes) -> Errand | None:
         return dumps({**fields, "model": offer.model.upstream}), JSON
 
     return Errand(plan, sent, lambda answer: (answer, None))
+
+
+# What is asked of an answer that its upstream keeps: action -> method, and what follows its id.
+ASKED = {
+    "response": ("GET", ""),
+    "delete_response": ("DELETE", ""),
+    "input_items": ("GET", "/input_items"),
+    "cancel_response": ("POST", "/cancel"),
+}
+
+
+def of_answer(route: Route, action: str, ident: str, query: Mapping[str, str]) -> Errand:
+    """What a client asks about an answer, carried to where chats go. Raises RequestError."""
+    if query.get("stream", "").lower() == "true":
+        message = "stream: an answer that is kept is given whole"
+        raise RequestError("unsupported", message, param="stream")
+    chats, (method, tail) = route.plan, ASKED[action]
+    tail, asked = f"/{quote(ident, safe='')}{tail}", tuple(query.items())
+    plan = replace(
+        chats,
+        method=method,
+        url=lambda env: chats.url(env) + tail,
+        query=lambda env: (*chats.query(env), *asked),
+        body=None,
+    )
+    return Errand(plan, lambda offer: None, _document)
+
+
+def _document(body: bytes) -> tuple[bytes, None]:
+    try:
+        loads(body)
+    except JsonError as error:
+        raise ExchangeError("retryable", f"the answer is {error}") from None
+    return body, None

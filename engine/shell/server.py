@@ -23,6 +23,7 @@ from engine.options import Secret
 from engine.wire import Headers, dumps
 
 from . import endpoints
+from .carried import Carried
 from .chats import Caller, Chats, id_headers, no_model
 from .settings import ClientKeys, Settings
 
@@ -70,6 +71,7 @@ class Server:
     def __post_init__(self) -> None:
         continued = self.chats.continued
         assert continued is not None
+        carried = Carried(continued.answers, self.chats, self._client)
         self._actions |= {
             "chat": self.chat,
             "count_tokens": self.count_tokens,
@@ -77,7 +79,7 @@ class Server:
             "models": self.models,
             "model": self.model,
             "show": self.show,
-            **continued.actions(lambda request: self._client(request).client),
+            **carried.actions(continued.actions(lambda request: self._client(request).client)),
         }
         self._handlers.update(self._table())
 

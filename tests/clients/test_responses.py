@@ -345,6 +345,8 @@ async def test_an_answer_is_read_listed_and_deleted(served: World, stream: bool)
     with pytest.raises(openai.NotFoundError):
         await client.input_items.list(second.id)
     await client.retrieve(first.id)
+    with pytest.raises(openai.BadRequestError, match="complete"):
+        await client.cancel(first.id)
     with pytest.raises(openai.BadRequestError, match="limit"):
         await client.input_items.list(first.id, limit=1000)
 

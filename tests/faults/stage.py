@@ -184,7 +184,7 @@ async def gateway(
 ) -> AsyncIterator[Gateway]:
     """Serve these route files, by name; killed at the end unless stopped before."""
     folder = home / "routes"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in routes.items():
         (folder / f"{name}.yaml").write_text(text)
     server = _SERVER.format(key=CLIENT_KEY, limit=f"{BODY_LIMIT // 1024}KiB", drain=drain)

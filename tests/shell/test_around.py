@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import openai
@@ -10,11 +11,16 @@ import pytest
 import pytest_asyncio
 from openai import AsyncOpenAI
 
+from engine.errands import Errand
+from engine.events import ErrorEvent
+from engine.route.book import make_book
+from engine.shell.around import next_route
 from tests.clients.openai_stub import TEXT, UPSTREAM_KEY, Stub, openai_stub
 from tests.clients.text_stub import ROUTE as PLAIN
 from tests.clients.text_stub import TextStub, text_stub
 from tests.faults.client import CLIENT_KEY
 from tests.faults.stage import Gateway, gateway
+from tests.kit import call_of, route_of
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 HI: Any = [{"role": "user", "content": "Hi"}]
@@ -113,3 +119,15 @@ async def test_a_route_of_another_kind_can_stand_in(
     plain.script = lambda turns: f"you said {turns[-1]['content']}"
     assert ("you said Hi", "plain") == await asked(gate, "w")
     assert "you said Hi" == await streamed(gate, "w")
+
+
+async def test_an_errand_is_left_to_nobody_else() -> None:
+    """It is addressed to one upstream: another route would send its own credentials there."""
+    text = "models: [m]\nrequest: { path: /x }\nresponse: { events: [ { text: $.a } ] }\n"
+    one = route_of(f"version: 1\nname: one\nbase_url: https://a.example\nfallback: [two]\n{text}")
+    two = route_of(f"version: 1\nname: two\nbase_url: https://b.example\n{text}")
+    call, book = call_of(one, {"messages": HI}), make_book([one, two])
+    error = ErrorEvent("overloaded", "busy")
+    assert next_route(book, [one], call, error) is not None
+    errand = Errand(one.plan, lambda offer: None, lambda body: (body, None))
+    assert next_route(book, [one], replace(call, errand=errand), error) is None

@@ -46,7 +46,7 @@ def _scan(body: bytes, target: Target = HERE) -> Scan | None:
 
 
 _PREFIX = "/v1/responses/"
-_ITEMS = "/input_items"
+_ITEMS, _CANCEL = "/input_items", "/cancel"
 
 
 def _locate(method: str, path: str) -> tuple[str, Target] | None:
@@ -56,6 +56,8 @@ def _locate(method: str, path: str) -> tuple[str, Target] | None:
         return None
     if method == "GET" and ident.endswith(_ITEMS):
         return "input_items", Target(ident.removesuffix(_ITEMS))
+    if method == "POST" and ident.endswith(_CANCEL):
+        return "cancel_response", Target(ident.removesuffix(_CANCEL))
     action = _OF_METHOD.get(method)
     return None if action is None or "/" in ident else (action, Target(ident))
 

@@ -85,7 +85,7 @@ class Tap(Tapping):
         self._count(value)
         response = value.get("response")
         if isinstance(response, dict):
-            self._response = response
+            self._response, self.kept = response, _kept(response)
             if name in TERMINAL:
                 return self._end(name, frame, value, response)
             return self._renamed(name, frame, value, response)
@@ -163,6 +163,11 @@ def _says(name: str, value: Fields) -> bool:
 _QUIET = ("message", "reasoning")
 
 
+def _kept(response: Fields) -> str:
+    ident = response.get("id")
+    return ident if isinstance(ident, str) and response.get("store") is not False else ""
+
+
 def _called(output: object) -> bool:
     items = output if isinstance(output, list) else []
     kinds = [item.get("type") for item in items if isinstance(item, dict)]
@@ -174,4 +179,10 @@ def _called(output: object) -> bool:
 
 def check_whole(body: bytes) -> Observations:
     """An answer that is made in the background is passed on, though it is not there yet."""
-    return whole_answer(body, decode_whole, lambda value: bool(value["output"]))
+    return whole_answer(body, decode_whole, lambda value: bool(value["output"]), _name)
+
+
+def _name(value: Fields, seen: Observations) -> bool:
+    """Note the answer's id; all else is still to be looked at."""
+    seen.kept = _kept(value)
+    return False

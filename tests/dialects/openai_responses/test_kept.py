@@ -93,9 +93,11 @@ def test_where_the_endpoints_are() -> None:
         for where in (
             ("GET", "/v1/responses/r"), ("DELETE", "/v1/responses/r"),
             ("GET", "/v1/responses/r/input_items"), ("POST", "/v1/responses/r"),
-            ("GET", "/v1/responses/r/other"), ("GET", "/v1/responses/"), ("GET", "/v1/else"),
+            ("POST", "/v1/responses/r/cancel"), ("GET", "/v1/responses/r/other"),
+            ("GET", "/v1/responses/"), ("GET", "/v1/else"),
         )
     }  # fmt: skip
     assert [
-        ("response", "r"), ("delete_response", "r"), ("input_items", "r"), None, None, None, None,
+        ("response", "r"), ("delete_response", "r"), ("input_items", "r"), None,
+        ("cancel_response", "r"), None, None, None,
     ] == list(found.values())  # fmt: skip

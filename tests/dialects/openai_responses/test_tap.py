@@ -180,3 +180,14 @@ def test_a_connection_that_broke_ends_the_answer_under_its_id() -> None:
         name, value["sequence_number"], value["response"]["id"],
     )  # fmt: skip
     assert b"silence" in Tap().broken(ErrorEvent("timeout", "silence"))
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"), [({}, "r"), ({"store": True}, "r"), ({"store": False}, ""), ({"id": 1}, "")]
+)
+def test_an_id_under_which_the_upstream_keeps_the_answer(said: dict[str, Any], kept: str) -> None:
+    response = {"id": "r", "status": "completed", "output": [], **said}
+    tap = Tap()
+    tap.feed([frame("response.created", response=response)])
+    assert kept == tap.kept
+    assert kept == check_whole(dumps(response)).kept
