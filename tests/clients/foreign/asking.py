@@ -121,8 +121,10 @@ async def responses(front: Front, model: str, asked: Question) -> Said:
     if not asked.stream:
         answer: Any = await front.openai.responses.create(**fields)
     else:
-        async with front.openai.responses.stream(**fields) as events:
-            answer = await events.get_final_response()
+        events = [
+            event async for event in await front.openai.responses.create(**fields, stream=True)
+        ]
+        answer = events[-1].response
     calls = [
         (item.call_id, item.name, json.loads(item.arguments))
         for item in answer.output
