@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.chat import Reasoning, Text, ToolCall
@@ -84,7 +84,7 @@ def essence(reply: Reply, *, ids: bool = True) -> dict[str, Any]:
 
 @pytest.mark.parametrize("dialect", ALL)
 @given(events=answers())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_dialect_understands_itself(dialect: str, events: list[Event]) -> None:
     found, verdict, usage = read(dialect, said(dialect, events))
     back = fold([*found, UsageEvent(usage or Usage()), verdict])
@@ -98,7 +98,7 @@ def test_a_dialect_understands_itself(dialect: str, events: list[Event]) -> None
 @pytest.mark.parametrize("client", ALL)
 @pytest.mark.parametrize("upstream", [*ALL, RULES])
 @given(events=answers(), stream=st.booleans())
-@settings(max_examples=16, deadline=None)
+@settings(max_examples=16, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_client_understands_every_upstream(
     upstream: str, client: str, events: list[Event], stream: bool
 ) -> None:
@@ -109,7 +109,7 @@ def test_every_client_understands_every_upstream(
 
 
 @given(events=answers())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_answers_made_up_here_obey_the_order(events: list[Event]) -> None:
     from engine.events import Start
 

@@ -9,7 +9,7 @@ import pytest
 
 from engine.chat import Tool
 from engine.dialects import DIALECTS
-from engine.events import Event, Usage, UsageEvent
+from engine.events import Event, Finish, Usage, UsageEvent
 from engine.wire import dumps
 from tests.grammar import check_messages_stream
 from tests.kit import Say
@@ -319,3 +319,18 @@ def test_row_63_nor_is_it_in_a_whole_answer(client: str, upstream: str) -> None:
     assert "length" == found.reply.finish
     if client in (A, G, L):
         assert all(isinstance(json.loads(made.args), dict) for made in found.reply.calls)
+
+
+GOES_ON = "continuation: { max: 5 }\n"
+
+
+@row("TR-64")
+async def test_row_64_an_answer_that_brings_nothing_new_is_whole(
+    client: str, upstream: str
+) -> None:
+    """The upstream says that it was cut off, and the same again when it is asked to go on."""
+    data = said(upstream, [*text(0, "All there is."), COUNTS, Finish("length")])
+    route = route_to(upstream, GOES_ON)
+    sink, requests = await exchanged(upstream, Say(data), client, route=route)
+    assert ("All there is.", 2) == (sink.text, len(requests))
+    assert "length" == shown(client, sink).reply.finish
