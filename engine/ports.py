@@ -1,7 +1,7 @@
 """How the exchange sees the world: protocols, and the plain values that pass through them.
 
 The shell implements them (`engine/shell/`); fixtures implement some of them anew
-(`engine/replay.py`). Nothing above floor 2 and below the shell does I/O in any other way.
+(`engine/replay/play.py`). Nothing above floor 2 and below the shell does I/O in any other way.
 """
 
 from __future__ import annotations

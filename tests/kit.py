@@ -14,25 +14,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, Self, TypeVar
 
-from engine.attempt import Call
+from engine.accounts.keyring import Keyring
 from engine.chat import Message
 from engine.dialects import DIALECTS
 from engine.errors import ExchangeError
 from engine.events import CONTENT, Event, Finish, Reply, Start, Usage, fold
-from engine.exchange import Exchange
-from engine.keyring import Keyring
+from engine.exchange.attempt import Call
+from engine.exchange.loop import Exchange
+from engine.kept.recall import Recall
+from engine.kept.sessions import Sessions
 from engine.options import Secret
 from engine.ports import Line, Ports, Talk, pumped
-from engine.recall import Recall
-from engine.recorded import PlayedWeb
+from engine.replay.recorded import PlayedWeb
+from engine.replay.staged import StagedClock
 from engine.route.compile import Compiled, Sources, compile_route
 from engine.route.references import Outside
 from engine.route.route import Route
 from engine.route.view import Asked
-from engine.sessions import Sessions
 from engine.shell.bundle import bundled_presets, bundled_transforms
 from engine.shell.store_memory import MemoryStore
-from engine.staged import StagedClock
 from engine.wire import Headers, HttpRequest, HttpResponse, dumps, loads
 from tests.grammar import check_events
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from engine.fixtures import Fixture, read_fixture
-from engine.recorded import Recorded
-from engine.replay import Seen, complaints, play
+from engine.replay.fixtures import Fixture, read_fixture
+from engine.replay.play import Seen, complaints, play
+from engine.replay.recorded import Recorded
 from engine.route.compile import Sources, compile_route
 from engine.route.route import Route
 from engine.shell.testing import WORLD

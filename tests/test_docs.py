@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from engine.cli import VERBS, main
 from engine.dialects.outcomes import ANSWERS
 from engine.errors import OUTCOMES
-from engine.fixtures import read_fixture
+from engine.replay.fixtures import read_fixture
 from engine.route.codes import CODES
 from engine.route.filters import FILTERS, FUNCTIONS
 from engine.route.reader import fields_of

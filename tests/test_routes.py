@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.fixtures import Fixture, read_fixture
-from engine.replay import complaints, play
+from engine.replay.fixtures import Fixture, read_fixture
+from engine.replay.play import complaints, play
 from engine.route.compile import Compiled, Sources, compile_route
 from engine.route.references import Outside
 from engine.shell.testing import WORLD

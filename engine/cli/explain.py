@@ -11,7 +11,7 @@ from engine.chat import ChatRequest, Message, Text
 from engine.dialects import DIALECTS, Target
 from engine.dialects.profile import PROFILE
 from engine.errors import ExchangeError, RequestError
-from engine.explain import FORMATS, explain
+from engine.replay.explain import FORMATS, explain
 from engine.shell.clock import SystemClock
 from engine.wire import dumps
 

@@ -1,7 +1,7 @@
 """`values.<n>.ask`: a value that a model answers, of this route or of another one.
 
 The flow yields one Question and is sent the text of the answer. Who puts the question to a route
-is no business of this floor: engine/asides.py.
+is no business of this floor: engine/exchange/asides.py.
 """
 
 from __future__ import annotations

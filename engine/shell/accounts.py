@@ -10,11 +10,11 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
+from engine.accounts.keyring import Keyring
 from engine.auth.accounts import Account, account
 from engine.auth.health import Seat
 from engine.auth.pool import Pool
 from engine.errors import RequestError
-from engine.keyring import Keyring
 from engine.options import Secret
 from engine.ports import StoreError
 from engine.route.book import RouteBook

@@ -15,14 +15,14 @@ from typing import Any
 
 from aiohttp import web
 
-from engine.answers import Answers
-from engine.keyring import Keyring
+from engine.accounts.keyring import Keyring
+from engine.accounts.parking import Parking
+from engine.kept.answers import Answers
+from engine.kept.sessions import Sessions
 from engine.options import Secret
-from engine.parking import Parking
 from engine.ports import Ports
 from engine.route.book import RouteBook
 from engine.route.route import Route
-from engine.sessions import Sessions
 
 from .accounts import AccountsAdmin
 from .admin import Admin, AdminServer

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from engine.attempt import Call
 from engine.errors import OUTCOMES
 from engine.events import ErrorEvent
+from engine.exchange.attempt import Call
 from engine.route.book import RouteBook
 from engine.route.route import Offer, Route
 from engine.route.spec import FallbackSpec

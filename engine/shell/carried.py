@@ -13,8 +13,8 @@ from functools import partial
 
 from aiohttp import web
 
-from engine.answers import Answers
 from engine.dialects import Dialect, Target
+from engine.kept.answers import Answers
 
 from . import endpoints
 from .chats import Caller, Chats

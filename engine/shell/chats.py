@@ -16,24 +16,24 @@ from typing import Any
 
 from aiohttp import web
 
-from engine.answers import Answers, Origin
-from engine.asides import Asides
-from engine.attempt import Call
+from engine.accounts.keyring import Keyring
 from engine.chat import ChatRequest, Message
 from engine.dialects import HERE, Dialect, Target
 from engine.dialects.openai_responses.items import NAME as RESPONSES
-from engine.errands import Errand
 from engine.errors import ExchangeError, RequestError
 from engine.events import ErrorEvent
-from engine.exchange import Exchange, Report
-from engine.keyring import Keyring
+from engine.exchange.asides import Asides
+from engine.exchange.attempt import Call
+from engine.exchange.errands import Errand
+from engine.exchange.loop import Exchange, Report
+from engine.kept.answers import Answers, Origin
+from engine.kept.recall import Recall
+from engine.kept.sessions import Sessions
 from engine.options import Secret
 from engine.ports import Ports
-from engine.recall import Recall
 from engine.route.book import RouteBook
 from engine.route.route import Offer, Route
 from engine.route.view import Asked
-from engine.sessions import Sessions
 from engine.wire import Headers
 
 from .around import next_route

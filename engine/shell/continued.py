@@ -12,13 +12,13 @@ from functools import partial
 
 from aiohttp import web
 
-from engine.answers import Answers, Kept
-from engine.attempt import Call
 from engine.chat import ChatRequest
 from engine.dialects import Dialect, Target
 from engine.dialects.openai_responses import kept
 from engine.dialects.openai_responses.items import NAME
 from engine.errors import RequestError
+from engine.exchange.attempt import Call
+from engine.kept.answers import Answers, Kept
 from engine.route.route import Route
 from engine.wire import dumps
 

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from engine.errors import RequestError
+from engine.kept.sessions import Sessions
 from engine.route.book import RouteBook
 from engine.route.route import Route, SessionPlan
-from engine.sessions import Sessions
 
 PREVIEW = 100  # characters of a turn
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from engine.attempt import Call
+from engine.accounts.keyring import Keyring
 from engine.chat import ChatRequest
 from engine.dialects import DIALECTS
-from engine.errands import Collected, Errand
 from engine.errors import ExchangeError
-from engine.exchange import Exchange
-from engine.keyring import Keyring
+from engine.exchange.attempt import Call
+from engine.exchange.errands import Collected, Errand
+from engine.exchange.loop import Exchange
+from engine.kept.sessions import Sessions
 from engine.ports import Ports
 from engine.route.book import RouteBook, make_book
 from engine.route.route import Discovery, Offer, Route
 from engine.route.view import Asked
-from engine.sessions import Sessions
 from engine.transform import Model
 
 AGAIN = 15.0  # most seconds to the next look after one that failed

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from engine.accounts.keyring import Keyring
 from engine.auth.accounts import Account
 from engine.auth.pool import LOGIN
-from engine.keyring import Keyring
 from engine.route.route import Route
 
 LOOK = 5.0  # seconds between looks

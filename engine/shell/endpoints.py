@@ -11,8 +11,8 @@ from urllib.parse import quote
 from engine.dialects import Dialect
 from engine.dialects.embedding import Embedding
 from engine.dialects.splice import scan
-from engine.errands import Errand
 from engine.errors import ExchangeError, RequestError
+from engine.exchange.errands import Errand
 from engine.route.route import Offer, Route
 from engine.wire import JsonError, dumps, loads
 

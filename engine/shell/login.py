@@ -19,12 +19,12 @@ from datetime import UTC, datetime
 from random import Random, SystemRandom
 from typing import TextIO
 
+from engine.accounts.conversing import Driver
 from engine.auth.flows import renew
 from engine.auth.granting import Login
 from engine.auth.grants import Errand, by_code, by_device, code_of, page
 from engine.auth.steps import Flow, Show
 from engine.auth.tokens import Tokens, read_kept
-from engine.conversing import Driver
 from engine.errors import ExchangeError
 from engine.lines import line_of
 from engine.ports import Ports

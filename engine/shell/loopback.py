@@ -16,16 +16,16 @@ from urllib.parse import parse_qsl, urlsplit
 import aiohttp
 from aiohttp import web
 
+from engine.accounts.keyring import Keyring
 from engine.dialects import DIALECTS, Dialect
 from engine.errors import ExchangeError
-from engine.fixtures import ClientSpec, Fixture
-from engine.keyring import Keyring
+from engine.kept.sessions import Sessions
 from engine.ports import Answer, Line, Observer, Ports, Talk
-from engine.recorded import PlayedWeb, Recorded
-from engine.replay import PlayedAws, Seen, played_tokens, read_answer
+from engine.replay.fixtures import ClientSpec, Fixture
+from engine.replay.play import PlayedAws, Seen, played_tokens, read_answer
+from engine.replay.recorded import PlayedWeb, Recorded
 from engine.route.book import make_book
 from engine.route.route import Route
-from engine.sessions import Sessions
 from engine.wire import Headers, HttpRequest, HttpResponse, JsonError, loads
 
 from .chats import Chats

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from engine.accounts.keyring import Keyring
 from engine.errors import ExchangeError
-from engine.keyring import Keyring
 from engine.lines import line_of
 from engine.route.route import Route
 from engine.route.template import RenderError

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from engine.errors import ConfigError
-from engine.fixtures import (
+from engine.replay.fixtures import (
     ExchangeSpec,
     ExpectRequest,
     Fixture,

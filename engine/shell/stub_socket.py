@@ -11,7 +11,7 @@ import contextlib
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from engine.fixtures import FrameSpec, Matcher, ReplySpec
+from engine.replay.fixtures import FrameSpec, Matcher, ReplySpec
 from engine.wire import SocketMessage
 
 STALL = 3600.0

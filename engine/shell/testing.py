@@ -13,12 +13,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import Literal
 
-from engine.coverage import Coverage
 from engine.errors import ConfigError
-from engine.fixtures import Fixture
-from engine.fuzz import fuzz
 from engine.ports import Clock, Store
-from engine.replay import World, complaints, play
+from engine.replay.coverage import Coverage
+from engine.replay.fixtures import Fixture
+from engine.replay.fuzz import fuzz
+from engine.replay.play import World, complaints, play
 from engine.route.compile import Compiled
 from engine.route.route import Route
 from engine.route.transforms import Loaded, load

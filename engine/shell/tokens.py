@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 
-from engine.leases import Lease, take
+from engine.kept.leases import Lease, take
 from engine.ports import Clock, Observer, Store, StoreError
 from engine.wire import JsonError, dumps, loads
 

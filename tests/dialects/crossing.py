@@ -33,7 +33,7 @@ from engine.events import (
     UsageEvent,
     fold,
 )
-from engine.exchange import Exchange
+from engine.exchange.loop import Exchange
 from engine.parsers import PARSERS
 from engine.route.route import Route
 from engine.route.view import Asked

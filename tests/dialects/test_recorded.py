@@ -19,9 +19,9 @@ from engine.dialects.profile import Profile
 from engine.dialects.written import write
 from engine.errors import RequestError
 from engine.events import fold
-from engine.fixtures import ClientSpec, ExpectRequest, Fixture
-from engine.recorded import Recorded
-from engine.replay import Seen, play
+from engine.replay.fixtures import ClientSpec, ExpectRequest, Fixture
+from engine.replay.play import Seen, play
+from engine.replay.recorded import Recorded
 from engine.route.route import Route
 from engine.shell.stub import load_fixture
 from engine.shell.testing import WORLD, Prepared, find_fixtures

@@ -405,7 +405,7 @@ def test_row_14_a_signature_without_thinking_is_kept(client: str, upstream: str)
 def test_row_14_chat_clients_have_no_place_for_it_but_beside_a_call(
     client: str, upstream: str
 ) -> None:
-    """The engine's memory (engine/recall.py) puts back what they cannot carry."""
+    """The engine's memory (engine/kept/recall.py) puts back what they cannot carry."""
     found = answered(upstream, SIGNED_ONLY[upstream], client)
     assert "" == found.reply.reasoning
     assert b"EqQB" not in found.data

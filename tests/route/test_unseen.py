@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine.errors import RequestError
-from engine.explain import explain
+from engine.replay.explain import explain
 from engine.wire import dumps
 from tests.kit import route_of
 

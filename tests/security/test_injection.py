@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from engine.errors import ExchangeError, RequestError
-from engine.explain import explain
+from engine.replay.explain import explain
 from engine.route.compile import Sources, compile_route
 from engine.route.references import Outside
 from engine.route.template import RenderError

@@ -18,19 +18,19 @@ import redis
 from cryptography.fernet import Fernet
 
 from engine.errors import ExchangeError
-from engine.kept import Entry, Place
+from engine.kept.sessions import Session
+from engine.kept.values import Entry, Place
+from engine.kept.wishes import Slot, Wish
 from engine.masks import forms
 from engine.options import Secret
 from engine.ports import Line
 from engine.route.values import Found
-from engine.sessions import Session
 from engine.shell.log import Logger, take_over
 from engine.shell.metrics import Metrics
 from engine.shell.report import Reporter
 from engine.shell.settings import RedisServer, Settings
 from engine.shell.store_memory import MemoryStore
 from engine.wire import dumps
-from engine.wishes import Slot, Wish
 from tests.security.stage import Echo, Received, staged
 from tests.shell.redis_server import RedisServer as Server
 from tests.shell.redis_server import need_redis

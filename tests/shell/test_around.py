@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from openai import AsyncOpenAI
 
-from engine.errands import Errand
 from engine.events import ErrorEvent
+from engine.exchange.errands import Errand
 from engine.route.book import make_book
 from engine.shell.around import next_route
 from tests.clients.openai_stub import TEXT, UPSTREAM_KEY, Stub, openai_stub

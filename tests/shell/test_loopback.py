@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.replay import Seen, complaints, visible
+from engine.replay.play import Seen, complaints, visible
 from engine.shell.loopback import through_sockets
 from engine.shell.testing import Silent
 from tests.replaying import ASKS, HI, fixture, route, seen, sse

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from engine.fixtures import Fixture
-from engine.recorded import Recorded
-from engine.replay import complaints, play
+from engine.replay.fixtures import Fixture
+from engine.replay.play import complaints, play
+from engine.replay.recorded import Recorded
 from engine.route.route import Route
 from engine.shell.loopback import through_sockets
 from engine.shell.testing import WORLD

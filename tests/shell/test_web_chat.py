@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from engine import cleanups
+from engine.kept import cleanups
 from engine.shell.bundle import bundled_routes
 from tests.security.stage import CHAT, KEY, Echo, Received, Staged, staged
 

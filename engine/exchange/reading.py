@@ -1,0 +1,147 @@
+"""An answer on its way from the upstream to the client, chunk by chunk.
+
+`take` is given each chunk as it arrives, in the callback of the read, and says True when the
+reading has to stop: the answer is `done`, or the client reads more slowly than the upstream writes.
+The upstream's silence is timed from here; while it is the client that is waited for, none is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from engine.dialects.frames import Tap
+from engine.events import Event
+from engine.invariants import Invariants
+from engine.kept.recall import Keeper
+from engine.ports import Answer, Sink, Watch
+from engine.route.pipeline import Pipeline
+from engine.route.route import Splitter
+
+LINGER = 1.0  # seconds to wait for usage after the finish
+
+
+class Reading(Protocol):
+    """done: nothing of the answer is wanted any more."""
+
+    done: bool
+
+    def take(self, data: bytes) -> bool: ...
+
+
+async def pour(answer: Answer, reading: Reading, sink: Sink, watch: Watch) -> None:
+    """Read an answer to its end, at the pace of the client."""
+    while await answer.pump(reading.take) and not reading.done:
+        watch.paused = True
+        await sink.drained()
+        watch.paused = False
+
+
+class Events:
+    """Through the model: bytes to events to the client."""
+
+    __slots__ = (
+        "_idle",
+        "_keeper",
+        "_life",
+        "_order",
+        "_over",
+        "_pipeline",
+        "_sink",
+        "_watch",
+        "done",
+    )
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        order: Invariants,
+        keeper: Keeper | None,
+        sink: Sink,
+        watch: Watch,
+        idle: float,
+    ) -> None:
+        self._pipeline, self._order, self._keeper = pipeline, order, keeper
+        self._sink, self._watch, self._idle = sink, watch, idle
+        self._life = 0
+        self.done = self._over = False
+
+    def take(self, data: bytes) -> bool:
+        pipeline = self._pipeline
+        events = pipeline.feed(data)
+        slow = bool(events) and self.tell(events)
+        if pipeline.ended or pipeline.error is not None:
+            self.done = True
+            return True
+        if self._over:
+            return slow
+        if pipeline.over:
+            self._over = True
+            self._watch.allow(LINGER)  # usage and the end marker may follow, but not for long
+        elif pipeline.life != self._life:
+            if self._life == 0:
+                self._watch.allow(self._idle)
+            self._life = pipeline.life
+            self._watch.beat()
+        return slow
+
+    def tell(self, events: list[Event]) -> bool:
+        """Give events to the client, and to those who watch them. True: it is to be waited for."""
+        if self._keeper is not None:
+            self._keeper.feed(events)
+        self._order.feed(events)
+        return self._sink.send(events)
+
+
+class Frames:
+    """On bytes: frames of the client's own dialect, passed on as they came, watched by a tap.
+
+    refused  holds the first frame against the error rules, and raises; False: it has no record
+    """
+
+    __slots__ = (
+        "_idle",
+        "_judged",
+        "_over",
+        "_refused",
+        "_sink",
+        "_watch",
+        "done",
+        "splitter",
+        "tap",
+    )
+
+    def __init__(
+        self,
+        tap: Tap,
+        splitter: Splitter,
+        refused: Callable[[bytes], bool],
+        sink: Sink,
+        watch: Watch,
+        idle: float,
+    ) -> None:
+        self.tap, self.splitter, self._refused = tap, splitter, refused
+        self._sink, self._watch, self._idle = sink, watch, idle
+        self._over: bool | None = None
+        self.done = self._judged = False
+
+    def take(self, data: bytes) -> bool:
+        tap, slow = self.tap, False
+        frames = self.splitter.feed(data)
+        if not self._judged:
+            self._judged = any(map(self._refused, frames))
+        if not frames:
+            return False
+        out = tap.feed(frames)
+        if out:
+            slow = self._sink.forward(out, tap.content)
+        over = tap.finish is not None
+        if tap.done or tap.error is not None:
+            self.done = True
+            return True
+        if over is not self._over:
+            self._over = over
+            self._watch.allow(LINGER if over else self._idle)
+        elif not over:
+            self._watch.beat()
+        return slow

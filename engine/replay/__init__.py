@@ -1,0 +1,1 @@
+"""Routes without a network: fixtures played, cut anywhere, counted; requests explained."""
