@@ -80,11 +80,12 @@ def _sdk(name: str, value: Any) -> None:
 
 # Fields of answers that the SDKs' types do not have: reasoning as Chat upstreams tell it,
 # signatures as Google's OpenAI endpoint does, counts newer than the type, the mark of estimates,
-# and what Open Responses wants of a response.
+# what rules note beside an answer, and what Open Responses wants of a response.
 _MORE = frozenset(
     {"cache_write_tokens", "extra_content", "frequency_penalty", "penstock_estimated",
-     "presence_penalty", "reasoning_content", "store", "Logprob.bytes", "LogprobTopLogprob.bytes",
-     "ResponseFunctionCallArgumentsDoneEvent.name"}
+     "presence_penalty", "reasoning_content", "store", "ChatCompletion.annotations",
+     "ChatCompletionChunk.annotations", "ChoiceDelta.annotations",
+     "Logprob.bytes", "LogprobTopLogprob.bytes", "ResponseFunctionCallArgumentsDoneEvent.name"}
 )  # fmt: skip
 
 

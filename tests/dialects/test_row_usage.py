@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import struct
+from base64 import b64encode
 from typing import Any
 
 import pytest
 
-from engine.chat import Tool
-from engine.dialects import DIALECTS
+from engine.chat import Message, Text, Tool
+from engine.dialects import DIALECTS, Target
+from engine.dialects.tokens import estimate
 from engine.events import Event, Finish, Usage, UsageEvent
-from engine.wire import dumps
+from engine.shell import endpoints
+from engine.wire import dumps, loads
 from tests.grammar import check_messages_stream
 from tests.kit import Say
 
@@ -175,6 +179,41 @@ def test_row_53_what_the_provider_ran_is_no_call(client: str, upstream: str) -> 
                    *block(1, result), *block(2, EMPTY, LETTER), *stop())  # fmt: skip
     reply = answered(upstream, data, client).reply
     assert ("a", [], "stop") == (reply.text, reply.calls, reply.finish)
+
+
+@row("TR-54")
+def test_row_54_tokens_are_counted_by_the_own_upstream_or_by_an_estimate(
+    client: str, upstream: str
+) -> None:
+    """What the estimate learns of each upstream: tests/dialects/test_tokens.py."""
+    route = route_to(upstream, "passthrough: { count_tokens: /count }\n")
+    asked = asks(client, Message("user", [Text("word " * 1000)]))
+    errand = endpoints.counting(route, DIALECTS[client], dumps({**asked, "model": "m"}))
+    assert (client == upstream) == (errand is not None)
+    assert 1000 <= estimate(parsed(client, asked)) <= 2000
+
+
+NUMBERS = [0.5, -1.0]
+PACKED = b64encode(struct.pack("<2f", *NUMBERS)).decode()
+
+
+@row("TR-58")
+@pytest.mark.parametrize("given", [NUMBERS, PACKED])
+def test_row_58_vectors_have_the_form_that_was_asked_for(
+    client: str, upstream: str, given: object
+) -> None:
+    embed, vector = DIALECTS[client].embed, {"object": "embedding", "index": 0, "embedding": given}
+    assert embed is not None
+    answer = dumps({"object": "list", "model": "m", "data": [vector],
+                    "usage": {"prompt_tokens": 1, "total_tokens": 1}})  # fmt: skip
+    for form in ({}, {"encoding_format": "float"}, {"encoding_format": "base64"}):
+        asked = dumps({"model": "m", "input": "a", **(form if client == upstream else {})})
+        found: Any = loads(embed(asked, Target()).read(answer)[0])
+        if client == L:
+            assert [NUMBERS] == found["embeddings"]
+        else:
+            due = PACKED if form.get("encoding_format") == "base64" else NUMBERS
+            assert due == found["data"][0]["embedding"]
 
 
 # ---- bytes ----

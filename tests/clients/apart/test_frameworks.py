@@ -29,7 +29,7 @@ class Framework:
 FRAMEWORKS = {
     "with_pydantic_ai": Framework("frameworks", 2 * 7),
     "with_instructor": Framework("frameworks", 6),
-    "with_llama_index": Framework("llama-index", 7),
+    "with_llama_index": Framework("litellm", 7),
     "with_litellm": Framework("litellm", 3 * 7),
 }
 
