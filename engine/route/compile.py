@@ -226,7 +226,7 @@ class _Compiler:
             splitter=splitter(spec, dialect),
             errands=errands_of(spec),
             discovery=discovery_of(name, spec, profile_of),
-            media=media_of(spec, request, stages),
+            media=media_of(spec, request, stages, request_names(mentions)),
             hosts=tuple(host for stage in stages for host in stage.loaded.hosts),
         )
 

@@ -46,7 +46,7 @@ from .stages import (
     sign,
 )
 from .talking import TalkPlan
-from .unseen import MediaPlan, name_unseen
+from .unseen import MediaPlan, name_unread, name_unseen
 from .values import ValuePlan
 from .view import FIELDS, Asked, fingerprint, view
 
@@ -298,6 +298,8 @@ class Route:
         if self.dialect is None or self.plan.body is not None:
             if self.media.text_only and chat is not None:
                 name_unseen(chat, self.values, env["values"], _profile(env, self.spec))
+            if self.media.unread and chat is not None:
+                name_unread(chat, self.media.unread, _profile(env, self.spec))
             return self._patched(env)
         if body is not None:
             if self.patch is None:

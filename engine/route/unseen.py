@@ -1,8 +1,9 @@
-"""Media that a route never sends: a body of its own that takes texts of messages only.
+"""What a route that writes its own bodies never sends, and what is therefore lost of a request.
 
 What writes media into a body are the filters of dialects (`as_openai` and its kin), a value that
 uploads them, and transforms that see the final request. Where a route has none of these, what a
-client sends of media is lost, and is named like any other loss.
+client sends of media is lost, and is named like any other loss. So is a field that no template,
+condition or option of the route reads.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from .reach import FetchPlan, fetch_of
 from .spec import HttpSpec, RouteSpec
 from .stages import Stage
 from .values import ValuePlan
+from .view import Asked, view
 
 _WRITES = re.compile(r"\|\s*as_(?:anthropic|bedrock|gemini|ollama|openai)\b")
 _MESSAGES = re.compile(r"\b(?:messages|let)\b")
@@ -30,21 +32,63 @@ _MESSAGES = re.compile(r"\b(?:messages|let)\b")
 
 @dataclass(frozen=True, slots=True)
 class MediaPlan:
-    """What a route does with media: what it fetches (None: nothing), and whether it sends none."""
+    """What a route does with media: what it fetches (None: nothing), and whether it sends none.
+
+    unread   fields beside the conversation that it does not read
+    """
 
     fetch: FetchPlan | None
     text_only: bool
+    unread: tuple[str, ...]
 
 
-def media_of(spec: RouteSpec, request: HttpSpec, stages: Collection[Stage]) -> MediaPlan:
-    fetch = fetch_of(spec.media, int(spec.limits.request))
-    return MediaPlan(fetch, text_only(spec, request, stages))
+def media_of(
+    spec: RouteSpec, request: HttpSpec, stages: Collection[Stage], names: Collection[str]
+) -> MediaPlan:
+    """names: the fields of requests that templates read."""
+    return MediaPlan(
+        fetch_of(spec.media, int(spec.limits.request)),
+        text_only(spec, request, stages),
+        unread(spec, request, stages, names),
+    )
+
+
+# Fields that bear on the answer. Who asks, and how it is told, may go unread without a word.
+BEARING = (
+    "tools", "tool_choice", "response_format", "reasoning", "max_tokens", "stop", "temperature",
+    "top_p", "seed",
+)  # fmt: skip
+
+
+def unread(
+    spec: RouteSpec, request: HttpSpec, stages: Collection[Stage], names: Collection[str]
+) -> tuple[str, ...]:
+    """The fields of requests that a route with bodies of its own never reads."""
+    if not _own_bodies(spec, request) or any(stage.has("patch") for stage in stages):
+        return ()
+    return tuple(name for name in BEARING if name not in names)
+
+
+def name_unread(chat: ChatRequest, fields: tuple[str, ...], profile: Profile) -> None:
+    """Name those of the fields that the client has sent.
+
+    Raises RequestError(unsupported) where the route wants that.
+    """
+    asked = Asked("", lambda: chat, chat.stream)
+    lost = [name for name in view(asked, fields) if name not in chat.dropped]
+    if lost:
+        chat.dropped += lost
+        settle(chat.dropped, profile.on_unsupported)
+
+
+def _own_bodies(spec: RouteSpec, request: HttpSpec) -> bool:
+    bodies = (request.json, request.form, request.multipart, request.raw)
+    return spec.dialect is None or any(body is not None for body in bodies)
 
 
 def text_only(spec: RouteSpec, request: HttpSpec, stages: Collection[Stage]) -> bool:
     """Whether the route writes its bodies, and nothing in it writes media."""
-    bodies = (request.json, request.form, request.multipart, request.raw)
-    if spec.dialect is not None and all(body is None for body in bodies):
+    if not _own_bodies(spec, request):
         return False
     if any(stage.has("patch") for stage in stages):
         return False

@@ -101,3 +101,32 @@ def test_a_route_may_refuse_or_be_silent() -> None:
 def test_a_dialect_that_writes_the_body_is_asked_itself() -> None:
     route = route_of("version: 1\nbase_url: https://a.example\nmodels: [m]\ndialect: openai_chat\n")
     assert not route.media.text_only
+
+
+def left(options: dict[str, Any], head: str = "") -> list[str]:
+    """The names of the fields that are dropped of a request with these."""
+    route = route_of(ROUTE.replace("HEAD", head).replace("Q,", '"{{ req.prompt }}",'))
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **options}
+    notes = explain(route, dumps(body), now=0.0).notes
+    return [note.split()[1] for note in notes if note.startswith("dropped")]
+
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+
+
+def test_fields_that_nothing_reads_are_named() -> None:
+    sent = {"temperature": 0.5, "seed": 3, "tools": [TOOL], "tool_choice": "required", "user": "u"}
+    assert ["tool_choice", "temperature", "seed"] == left(sent)
+    assert [] == left({})
+
+
+def test_what_a_condition_or_an_option_reads_is_not_unread() -> None:
+    head = 'let: { heat: "{{ req.temperature }}" }'
+    assert ["seed"] == left({"temperature": 0.5, "seed": 3}, head)
+
+
+def test_a_route_may_want_no_field_to_be_lost() -> None:
+    with pytest.raises(RequestError) as caught:
+        left({"seed": 3}, "profile: { on_unsupported: refuse }")
+    assert ("unsupported", "seed") == (caught.value.kind, caught.value.param)
+    assert [] == left({"seed": 3}, "profile: { on_unsupported: silent }")
