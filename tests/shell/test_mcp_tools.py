@@ -1,4 +1,4 @@
-"""Real servers: time and git from PyPI, filesystem and everything from npm; stdio and HTTP."""
+"""Real servers: time, git, filesystem and everything; over stdio and HTTP."""
 
 from __future__ import annotations
 
