@@ -85,10 +85,6 @@ class Resolver:
         names = [piece.name for piece in pieces if piece.name]
         return Secret(self.text(node), names[0] if names else place)
 
-    def is_secret(self, node: Node) -> bool:
-        """Whether something from outside stands in the scalar."""
-        return any(piece.secret for piece in self.of(node) or ())
-
     def hide(self, problem: Problem) -> Problem:
         """The problem as it may be told: what came from outside shows as its reference."""
         message = problem.message

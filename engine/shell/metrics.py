@@ -26,7 +26,6 @@ from prometheus_client.registry import Collector
 from engine import __version__
 from engine.events import Usage
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_SERIES = 2000
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 KINDS = ("input", "output", "cache_read", "cache_write", "reasoning")

@@ -107,7 +107,8 @@ def test_what_came_from_outside_stays_secret_by_way_of_vars() -> None:
 
 def test_a_default_is_no_secret() -> None:
     made, node, *_ = resolver("x: ['${env:NONE:-open}', '${env:KEY:-open}']")
-    assert [made.is_secret(item) for item in node.value["x"].value] == [False, True]
+    pieces = [piece for item in node.value["x"].value for piece in made.of(item) or ()]
+    assert [piece.secret for piece in pieces] == [False, True]
 
 
 def test_a_secret_is_named_after_its_reference_or_its_place() -> None:
