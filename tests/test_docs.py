@@ -17,8 +17,8 @@ from engine.dialects.outcomes import ANSWERS
 from engine.errors import OUTCOMES
 from engine.replay.fixtures import read_fixture
 from engine.route.codes import CODES
+from engine.route.fields import fields_of
 from engine.route.filters import FILTERS, FUNCTIONS
-from engine.route.reader import fields_of
 from engine.route.schema import reference
 from engine.route.spec import RouteSpec
 

@@ -36,13 +36,13 @@ Check = Callable[[RouteSpec, Node], Iterator[Problem]]
 # ---- the tree ----
 
 
-def check_nodes(tree: Node, problems: list[Problem]) -> None:
-    """Checks of the merged tree, after references were resolved."""
-    strays = stray_inherit(tree)
+def check_nodes(nodes: list[Node], problems: list[Problem]) -> None:
+    """Checks of the nodes of the merged tree, after references were resolved."""
+    strays = stray_inherit(nodes)
     if not _orphan(problems):
         message = "`- inherit` stands for a parent's list; no parent has one here"
         problems += [mark.problem("E511", message) for mark in strays]
-    for node in tree.walk():
+    for node in nodes:
         if node.kind == "str" and _EITHER.search(node.value):
             problems += _references(node)
             problems += _secrets(node)

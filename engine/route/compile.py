@@ -27,7 +27,7 @@ from .asking import asking
 from .checks import check_nodes, check_spec, check_stages
 from .classify import Classifier
 from .edits import compile_patches
-from .endpoint import own_request
+from .endpoint import whole_request
 from .errands import discovery_of, errands_of
 from .extends import Find, expand
 from .line_checks import check_lines
@@ -151,8 +151,9 @@ class _Compiler:
         self.logins = Logins("", file)
 
     def compile(self, stem: str) -> Compiled:
-        self.resolver.resolve(self.tree)
-        check_nodes(self.tree, self.problems)
+        nodes = [*self.tree.walk()]
+        self.resolver.resolve(nodes)
+        check_nodes(nodes, self.problems)
         spec = self.reader.options(self.tree, RouteSpec, "")
         name = self._name(stem)
         if spec is WRONG:
@@ -188,7 +189,7 @@ class _Compiler:
         values = {key: self._value(key, value, spec, roster) for key, value in spec.values.items()}
         if self._failed():
             return None
-        request = spec.request or own_request(dialect)
+        request = whole_request(spec.request, dialect)
         mentions, classifier = asked_for(spec, request, stages), Classifier(spec.errors)
         placed, profile_of = placements(spec.auth), profiles_of(spec, self.tree, self.reader)
         return Route(

@@ -1,6 +1,8 @@
-"""The request of a route that brings none of its own: what its dialect says of its endpoint."""
+"""What a route leaves to its dialect: the path and the query of the request."""
 
 from __future__ import annotations
+
+import dataclasses
 
 from engine.dialects import Dialect
 
@@ -11,11 +13,14 @@ from .view import FIELDS
 _ROOTS: Roots = {"req": frozenset(FIELDS), "model": frozenset({"id", "upstream", "max_output"})}
 
 
-def own_request(dialect: Dialect | None) -> RequestSpec:
-    """Path and query as the dialect has them, compiled as a route's own would be."""
-    if dialect is None:
-        return RequestSpec()
-    return RequestSpec(
-        path=compile_template(dialect.path, _ROOTS),
-        query={name: compile_template(text, _ROOTS) for name, text in dialect.query.items()},
-    )
+def whole_request(written: RequestSpec | None, dialect: Dialect | None) -> RequestSpec:
+    """The request of a route. Without `path` or `url` it goes where the dialect's requests go.
+
+    The query of the dialect belongs to its path; a parameter that the route writes wins.
+    """
+    request = written or RequestSpec()
+    if dialect is None or any((request.path, request.url, request.websocket)):
+        return request
+    query = {name: compile_template(text, _ROOTS) for name, text in dialect.query.items()}
+    path = compile_template(dialect.path, _ROOTS)
+    return dataclasses.replace(request, path=path, query={**query, **request.query})

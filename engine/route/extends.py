@@ -8,7 +8,7 @@ hold the literal item `- inherit`, which stands for the parent's list. What is p
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from engine.errors import Problem
@@ -119,10 +119,10 @@ def _is_inherit(node: Node) -> bool:
     return node.kind == "str" and not node.quoted and node.value == "inherit"
 
 
-def stray_inherit(root: Node) -> list[Mark]:
+def stray_inherit(nodes: Iterable[Node]) -> list[Mark]:
     """Takes out each `- inherit` for which there was nothing to inherit; says where they stood."""
     marks: list[Mark] = []
-    for node in root.walk():
+    for node in nodes:
         if node.kind == "list" and any(map(_is_inherit, node.value)):
             marks += [item.mark for item in node.value if _is_inherit(item)]
             node.value = [item for item in node.value if not _is_inherit(item)]

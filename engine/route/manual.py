@@ -28,9 +28,9 @@ from engine.options import (
 )
 
 from .codes import CODES
+from .fields import Field, fields_of
 from .filters import FILTERS, FUNCTIONS
 from .nodes import Node
-from .reader import Field, fields_of
 from .transforms import Loaded
 from .view import FIELDS
 

@@ -60,6 +60,8 @@ def wrong_upload(value: ValueSpec) -> str | None:
 
 def misplaced_media(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
     """`media` is one picture or file, and only a value with `each` has one."""
+    if not any(value.each for value in spec.values.values()):
+        return  # then no template of this route may read it: see roots_of
     bare = {name: replace(value, request=None, item=None) if value.each else value
             for name, value in spec.values.items()}  # fmt: skip
     for way, mentions in expressions(replace(spec, values=bare)):

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
 from typing import Any
 
 from engine.options import Condition, Template, Tree
 
 from .nodes import Node
 from .pieces import NAMES
-from .places import Way, find
+from .places import Way, find, parts_of_kind
 from .sourcing import parts_of
 from .spec import HttpSpec, RouteSpec, ValueSpec
 from .stages import Stage
@@ -78,20 +77,10 @@ def _inside(spec: Any) -> Iterator[Any]:
             waiting += reversed(value.values())
         elif kind is list or kind is tuple:
             waiting += reversed(value)
-        elif (names := _names(kind)) is None:
+        elif (parts := parts_of_kind(kind)) is None:
             yield value
-        elif names:
-            waiting += [getattr(value, name) for name in reversed(names)]
-
-
-@cache
-def _names(kind: type) -> tuple[str, ...] | None:
-    """The fields of a dataclass to look into; None: values of this kind are what is looked for."""
-    if issubclass(kind, Template | Condition | Tree):
-        return None
-    if not dataclasses.is_dataclass(kind) or issubclass(kind, Node):
-        return ()
-    return tuple(field.name for field in dataclasses.fields(kind))
+        elif parts:
+            waiting += [getattr(value, name) for name, _ in reversed(parts)]
 
 
 def without_cleanups(values: Mapping[str, ValueSpec]) -> dict[str, ValueSpec]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import yaml
 
@@ -36,8 +36,7 @@ _YAML11_BOOLEANS = {w for b in ("yes", "no", "on", "off") for w in (b, b.capital
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """A place in a file; line and column count from 1."""
 
     file: str
@@ -105,17 +104,18 @@ class Composer:
     def __init__(self, text: str, file: str, problems: list[Problem]) -> None:
         self.file = file
         self.problems = problems
-        self.lines = text.splitlines()
+        self.lines = [line[:200] for line in text.splitlines()]
         self.anchors: dict[str, Node | None] = {}
         self.events = 0
         self.aliases = 0
         self.nodes = 0
 
     def mark(self, start: Any, end: Any = None) -> Mark:
-        line, column = start.line + 1, start.column + 1
-        excerpt = self.lines[start.line] if start.line < len(self.lines) else ""
-        length = end.column - start.column if end and end.line == start.line else 1
-        return Mark(self.file, line, column, max(1, min(length, 120)), excerpt[:200])
+        line, column = start.line, start.column
+        excerpt = self.lines[line] if line < len(self.lines) else ""
+        length = end.column - column if end is not None and end.line == line else 1
+        length = 1 if length < 1 else 120 if length > 120 else length
+        return Mark(self.file, line + 1, column + 1, length, excerpt)
 
     def note(self, mark: Mark, code: str, message: str) -> None:
         self.problems.append(mark.problem(code, message))
@@ -124,8 +124,8 @@ class Composer:
         self.note(mark, code, message)
         return _Stop()
 
-    def document(self, events: Iterator[Any]) -> Node | None:
-        stream = self.guarded(events)
+    def document(self, text: str) -> Node | None:
+        stream = self.guarded(_LOADER(text))
         root: Node | None = None
         for event in stream:
             if isinstance(event, yaml.DocumentStartEvent) and root is not None:
@@ -134,14 +134,17 @@ class Composer:
                 root = self.node(event, stream, 1)
         return root
 
-    def guarded(self, events: Iterator[Any]) -> Iterator[Any]:
-        for event in events:
-            self.events += 1
-            if self.events > MAX_EVENTS:
-                raise self.stop(
-                    self.mark(event.start_mark), "E004", f"more than {MAX_EVENTS} YAML events"
-                )
-            yield event
+    def guarded(self, loader: Any) -> Iterator[Any]:
+        try:
+            while loader.check_event():
+                event = loader.get_event()
+                self.events += 1
+                if self.events > MAX_EVENTS:
+                    mark = self.mark(event.start_mark)
+                    raise self.stop(mark, "E004", f"more than {MAX_EVENTS} YAML events")
+                yield event
+        finally:
+            loader.dispose()
 
     def node(self, event: Any, stream: Iterator[Any], depth: int) -> Node:
         mark = self.mark(event.start_mark, event.end_mark)
@@ -272,7 +275,7 @@ def read(text: str | bytes, file: str, problems: list[Problem]) -> Node | None:
             return None
     composer = Composer(text, file, problems)
     try:
-        root = composer.document(iter(yaml.parse(text, Loader=_LOADER)))
+        root = composer.document(text)
     except _Stop:
         return None
     except yaml.YAMLError as error:

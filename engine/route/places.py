@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
-from engine.options import Condition, Template, Tree, key_of
+from engine.options import Condition, Template, Tree
 
+from .fields import fields_of, may_hold
 from .nodes import Mark, Node
 
 Way = tuple[str | int, ...]
@@ -36,18 +39,36 @@ def key_mark(tree: Node, way: Way) -> Mark:
 
 
 def expressions(value: object, way: Way = ()) -> Iterator[tuple[Way, frozenset[str]]]:
-    """(way, names it reads) of every template, condition and tree inside an option."""
-    if isinstance(value, Template | Condition | Tree):
-        yield way, value.mentions
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from expressions(item, (*way, key))
-    elif isinstance(value, list):
-        for at, item in enumerate(value):
-            yield from expressions(item, (*way, at))
-    elif dataclasses.is_dataclass(value) and not isinstance(value, Node):
-        for field in dataclasses.fields(value):
-            yield from expressions(getattr(value, field.name), (*way, key_of(field)))
+    """(way, names it reads) of every template, condition and tree inside an option, in order."""
+    waiting: list[tuple[Any, Way]] = [(value, way)]
+    while waiting:
+        item, place = waiting.pop()
+        kind: type = type(item)
+        parts = parts_of_kind(kind)
+        if parts is None:
+            yield place, item.mentions
+        elif kind is dict:
+            waiting += [(part, (*place, key)) for key, part in reversed(item.items())]
+        elif kind is list:
+            waiting += [(part, (*place, at)) for at, part in reversed([*enumerate(item)])]
+        else:
+            waiting += [(getattr(item, name), (*place, key)) for name, key in reversed(parts)]
+
+
+@cache
+def parts_of_kind(kind: type) -> tuple[tuple[str, str], ...] | None:
+    """(name, key in YAML) of the fields of an option dataclass that may hold expressions.
+
+    (): values of this kind hold none, or are no dataclass. None: they are expressions themselves,
+    with `mentions`.
+    """
+    if issubclass(kind, Template | Condition | Tree):
+        return None
+    if not dataclasses.is_dataclass(kind) or issubclass(kind, Node):
+        return ()
+    return tuple(
+        (field.name, key) for key, field in fields_of(kind).items() if may_hold(field.annotation)
+    )
 
 
 def mention_mark(tree: Node, way: Way, name: str) -> Mark:

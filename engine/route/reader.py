@@ -18,6 +18,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin
 from urllib.parse import unquote
 
@@ -33,9 +34,9 @@ from engine.options import (
     Template,
     Tree,
     Word,
-    key_of,
 )
 
+from .fields import Field, fields_of
 from .nodes import Mark, Node
 from .pick import PathError, compile_match, compile_path
 from .references import Resolver
@@ -54,47 +55,6 @@ class Wrong:
 
 
 WRONG: Any = Wrong()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Field:
-    """One key of an option dataclass, ready to be read."""
-
-    key: str
-    name: str
-    annotation: Any
-    required: bool
-    default: Any
-    metadata: Mapping[str, Any]
-
-
-_SHAPES: dict[type, dict[str, Field]] = {}
-
-
-def fields_of(kind: type) -> dict[str, Field]:
-    """The fields of an option dataclass by YAML key; hints are resolved once per class."""
-    if kind not in _SHAPES:
-        hints = typing.get_type_hints(kind)
-        _SHAPES[kind] = {
-            key_of(item): Field(
-                key_of(item),
-                item.name,
-                hints[item.name],
-                item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING,
-                _default(item),
-                item.metadata,
-            )
-            for item in dataclasses.fields(kind)
-            if item.init
-        }
-    return _SHAPES[kind]
-
-
-def _default(item: dataclasses.Field[Any]) -> Any:
-    """The default of a dataclass's field, None if it has none."""
-    if item.default_factory is not dataclasses.MISSING:
-        return item.default_factory()
-    return None if item.default is dataclasses.MISSING else item.default
 
 
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
@@ -132,21 +92,7 @@ class Reader:
 
     def read(self, node: Node, annotation: Any, place: str, field: Field | None = None) -> Any:
         """The value of `annotation` that the node holds, or WRONG. `place` is its dotted path."""
-        origin = get_origin(annotation)
-        if origin in (Union, types.UnionType):
-            return self._optional(node, annotation, place, field)
-        if origin is Literal:
-            return self._word(node, get_args(annotation), place)
-        if origin is list:
-            return self._list(node, get_args(annotation)[0], place, field)
-        if origin is dict:
-            return self._dict(node, get_args(annotation)[1], place, field)
-        build = _KINDS.get(annotation)
-        if build is not None:
-            return build(self, node, place, field)
-        if dataclasses.is_dataclass(annotation):
-            return self.options(node, typing.cast("type", annotation), place)
-        return self.plain(node)
+        return builder(annotation)(self, node, place, field)
 
     def plain(self, node: Node) -> Any:
         """The node as plain values, its references replaced by their text."""
@@ -176,7 +122,8 @@ class Reader:
                 good = self._unknown(node.keys[key], key, known, place) and good
                 continue
             item = known[key]
-            value = self.read(child, item.annotation, f"{place}.{key}" if place else key, item)
+            build = builder(item.annotation)
+            value = build(self, child, f"{place}.{key}" if place else key, item)
             good = good and value is not WRONG
             values[item.name] = value
         missing = [key for key, item in known.items() if item.required and key not in given]
@@ -209,37 +156,31 @@ class Reader:
                 return False
         return True
 
-    def _optional(self, node: Node, annotation: Any, place: str, field: Field | None) -> Any:
-        choices: list[Any] = [arg for arg in get_args(annotation) if arg is not type(None)]
-        if node.kind == "null" and len(choices) < len(get_args(annotation)):
-            return None
-        if len(choices) == 1:
-            return self.read(node, choices[0], place, field)
+    def _any_of(self, node: Node, choices: tuple[Any, ...], place: str, field: Field | None) -> Any:
+        """The first of several types that the node looks like; a word of a Literal goes before."""
         text = self._number_or_text(node)
-        choices.sort(key=lambda choice: text not in _literal_words(choice))
-        for choice in choices:
-            if _fits(node, choice):
-                return self.read(node, choice, place, field)
-        return self.read(node, choices[-1], place, field)
+        ranked = sorted(choices, key=lambda choice: text not in _literal_words(choice))
+        found = next((choice for choice in ranked if _fits(node, choice)), ranked[-1])
+        return self.read(node, found, place, field)
 
     def _list(self, node: Node, item: Any, place: str, field: Field | None) -> Any:
-        lone = bool(field and field.metadata.get("lone"))
+        build = builder(item)
         if node.kind != "list":
-            if not lone:
+            if not (field and field.metadata.get("lone")):
                 return self._expected(node, f"a list{_alone(item, place)}", place)
-            value = self.read(node, item, place, field)
+            value = build(self, node, place, field)
             return WRONG if value is WRONG else [value]
         values = [
-            self.read(child, item, f"{place}[{at}]", field) for at, child in enumerate(node.value)
+            build(self, child, f"{place}[{at}]", field) for at, child in enumerate(node.value)
         ]
         return WRONG if any(value is WRONG for value in values) else values
 
     def _dict(self, node: Node, item: Any, place: str, field: Field | None) -> Any:
+        build = builder(item)
         if node.kind != "map":
             return self._expected(node, "a map", place)
         values = {
-            key: self.read(child, item, f"{place}.{key}", field)
-            for key, child in node.value.items()
+            key: build(self, child, f"{place}.{key}", field) for key, child in node.value.items()
         }
         return WRONG if any(value is WRONG for value in values.values()) else values
 
@@ -398,7 +339,7 @@ class Reader:
         begin = mark.excerpt.find(node.text[:40], mark.column - 1) if node.text else -1
         if begin < 0 or "\n" in node.text or self.resolver.of(node):
             return mark
-        return dataclasses.replace(mark, column=begin + at + 1, length=1)
+        return mark._replace(column=begin + at + 1, length=1)
 
     def _condition(self, node: Node, place: str, field: Field | None) -> Any:
         if node.kind in ("map", "list", "null"):
@@ -462,7 +403,9 @@ def node_tree(node: Node) -> Any:
     return node
 
 
-_KINDS: dict[Any, Callable[[Reader, Node, str, Field | None], Any]] = {
+Build = Callable[[Reader, Node, str, Field | None], Any]
+
+_KINDS: dict[Any, Build] = {
     str: Reader._str,
     bool: Reader._bool,
     int: Reader._int,
@@ -479,6 +422,40 @@ _KINDS: dict[Any, Callable[[Reader, Node, str, Field | None], Any]] = {
     Secret: Reader._secret,
     Node: Reader._node,
 }
+
+
+@cache
+def builder(annotation: Any) -> Build:
+    """What reads values of a type; looked at once, since each route reads the same types."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return _optional(tuple(arg for arg in inner if arg is not types.NoneType), len(inner))
+    if origin is Literal:
+        return lambda reader, node, place, field: reader._word(node, inner, place)
+    if origin is list:
+        return lambda reader, node, place, field: reader._list(node, inner[0], place, field)
+    if origin is dict:
+        return lambda reader, node, place, field: reader._dict(node, inner[1], place, field)
+    if annotation in _KINDS:
+        return _KINDS[annotation]
+    if dataclasses.is_dataclass(annotation):
+        kind = typing.cast("type", annotation)
+        return lambda reader, node, place, field: reader.options(node, kind, place)
+    return lambda reader, node, place, field: reader.plain(node)
+
+
+def _optional(choices: tuple[Any, ...], of: int) -> Build:
+    """One of some types, or nothing where None is among the `of` types."""
+
+    def build(reader: Reader, node: Node, place: str, field: Field | None) -> Any:
+        if node.kind == "null" and len(choices) < of:
+            return None
+        if len(choices) == 1:
+            return reader.read(node, choices[0], place, field)
+        return reader._any_of(node, choices, place, field)
+
+    return build
+
 
 _FLAGS = {"i": re.I, "s": re.S, "m": re.M}
 _NESTED = re.compile(r"\((?:[^()\\]|\\.)*[+*](?:[^()\\]|\\.)*\)[+*{]")

@@ -12,7 +12,7 @@ constant beside them. What an unset variable means is an error, unless a default
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from engine.errors import Problem
@@ -64,8 +64,8 @@ class Resolver:
         self._kept: list[Node] = []
         self._open: list[str] = []  # names of `vars` being resolved
 
-    def resolve(self, root: Node) -> None:
-        for node in root.walk():
+    def resolve(self, nodes: Iterable[Node]) -> None:
+        for node in nodes:
             if node.kind == "str" and "${" in node.value and id(node) not in self.pieces:
                 self.pieces[id(node)] = self.split(node)
                 self._kept.append(node)

@@ -27,9 +27,9 @@ from engine.options import (
 )
 from engine.transform import METHODS
 
+from .fields import Field, fields_of
 from .manual import default_of, reference, sentence
 from .nodes import Node, read
-from .reader import Field, fields_of
 from .spec import StepSpec, ValueSpec
 from .transforms import Loaded
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import keyword
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -243,9 +244,15 @@ def function(
 ) -> Callable[..., Any]:
     """The function of one argument with these lines; of `names` it keeps those that it uses."""
     lines = "".join(f"    {line}\n" for line in body)
-    module = compile(f"def generated({argument}):\n{lines}", "<route>", "exec")
-    (code,) = (item for item in module.co_consts if isinstance(item, CodeType))
+    code = _code(f"def generated({argument}):\n{lines}")
     return FunctionType(code, {name: names[name] for name in code.co_names if name in names})
+
+
+@lru_cache(maxsize=1024)  # routes of one kind share the code of their functions
+def _code(source: str) -> CodeType:
+    module = compile(source, "<route>", "exec")
+    (code,) = (item for item in module.co_consts if isinstance(item, CodeType))
+    return code
 
 
 class Grower:

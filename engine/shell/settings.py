@@ -239,7 +239,7 @@ class _Loading:
                 _graft(self.tree, dotted, value)
         outside = Outside(self.env, self._text if self.reads else None)
         self.resolver = Resolver(outside, self.tree, self.problems)
-        self.resolver.resolve(self.tree)
+        self.resolver.resolve(self.tree.walk())
         settings = Reader(self.resolver, {}, self.problems).options(self.tree, Settings, "")
         self._once_per_place()
         if settings is not WRONG:
@@ -306,7 +306,7 @@ class _Loading:
             why = weakness(secret.reveal())
             if why is not None:
                 # The line itself is not shown: it may hold other keys.
-                bare = dataclasses.replace(mark, excerpt="")
+                bare = mark._replace(excerpt="")
                 self.note(bare, "E602", f"client key {at} ({secret.name}) {why}; {_BETTER}")
             keys.append(secret)
         return keys
@@ -353,7 +353,7 @@ class _Loading:
         self.note(mark, "E601", f"{message}, or `{OPEN}` to serve whoever calls (`--open`)")
 
     def _check_admin(self, settings: Settings, keys: list[Secret]) -> None:
-        key, mark = settings.admin.key, dataclasses.replace(self._mark("admin.key"), excerpt="")
+        key, mark = settings.admin.key, self._mark("admin.key")._replace(excerpt="")
         if key is None and settings.admin.listen is not None:
             message = "`admin.listen` without `admin.key`: the admin paths are off"
             self.note(self._mark("admin.listen"), "E603", message)
@@ -371,7 +371,7 @@ class _Loading:
             if wrong is not None:
                 key, why = wrong
                 self.note(self._mark(f"mcp.{name}.{key}"), "E608", f"`mcp.{name}.{key}` {why}")
-        mark = dataclasses.replace(self._mark("clients.tools"), excerpt="")
+        mark = self._mark("clients.tools")._replace(excerpt="")
         unread = settings.clients.file is not None and not self.reads
         if unread or any(problem.code == "E201" for problem in self.problems):
             return
@@ -380,7 +380,7 @@ class _Loading:
             self.note(mark, "E603", message)
 
     def _check_store(self, settings: Settings) -> None:
-        url, mark = settings.redis.url, dataclasses.replace(self._mark("redis.url"), excerpt="")
+        url, mark = settings.redis.url, self._mark("redis.url")._replace(excerpt="")
         if settings.store == "redis" and url is None:
             message = "`store: redis` needs `redis.url`, such as `redis: { url: ${env:REDIS_URL} }`"
             self.note(self._mark("store"), "E605", message)
@@ -393,7 +393,7 @@ class _Loading:
         given = self.env.get("PENSTOCK_STATE_KEY", "").strip()
         if not written and given:
             written = [Secret(given, "env:PENSTOCK_STATE_KEY")]
-        mark = dataclasses.replace(self._mark("state_key"), excerpt="")
+        mark = self._mark("state_key")._replace(excerpt="")
         if self._is_unset(mark):
             return []
         keys = [

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
+
 from engine.chat import ChatRequest
 from engine.dialects import DIALECTS
-from engine.route.endpoint import own_request
+from engine.route.endpoint import whole_request
 from engine.route.route import Route
 from engine.route.spec import RequestSpec
 from engine.route.view import Asked
@@ -36,7 +38,7 @@ def test_model_and_method_may_stand_in_the_path() -> None:
 
 
 def test_other_paths_are_constants() -> None:
-    request = own_request(DIALECTS["openai_chat"])
+    request = whole_request(None, DIALECTS["openai_chat"])
     assert request.path is not None
     assert (True, "/chat/completions", {}) == (
         request.path.constant, request.path.source, request.query,
@@ -44,4 +46,33 @@ def test_other_paths_are_constants() -> None:
 
 
 def test_a_route_without_a_dialect_has_no_request_of_its_own() -> None:
-    assert RequestSpec() == own_request(None)
+    assert RequestSpec() == whole_request(None, None)
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ("{ headers: { X-A: b } }", ("/models/m:generateContent", ())),
+        ("{ query: { key: k } }", ("/models/m:generateContent", (("key", "k"),))),
+        ("{ path: /chat }", ("/chat", ())),
+        ("{ path: '' }", ("", ())),
+        ("{ url: https://other.example/x }", ("https://other.example/x", ())),
+    ],
+)
+def test_a_request_without_a_path_goes_where_its_dialect_goes(
+    request_: str, expected: tuple[str, tuple[tuple[str, str], ...]]
+) -> None:
+    made = route_of(
+        "version: 1\nbase_url: https://made.example\ndialect: gemini\nmodels: [m]\n"
+        f"request: {request_}"
+    )
+    url, query = urls(made, "m")[0]
+    assert expected == (url.removeprefix("https://made.example"), query)
+
+
+def test_what_a_route_writes_in_the_query_wins() -> None:
+    made = route_of(
+        "version: 1\nbase_url: https://made.example\ndialect: gemini\nmodels: [m]\n"
+        "request: { query: { alt: json } }"
+    )
+    assert (("alt", "json"),) == urls(made, "m")[1][1]

@@ -110,7 +110,7 @@ def test_without_a_reader_of_files_none_can_be_named() -> None:
     problems: list[Problem] = []
     node = read("a: ${file:/run/x}", "x.yaml", problems)
     assert node is not None
-    Resolver(Outside(), node, problems).resolve(node)
+    Resolver(Outside(), node, problems).resolve(node.walk())
     assert [problem.code for problem in problems] == ["E203"]
 
 

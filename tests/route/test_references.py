@@ -28,7 +28,7 @@ def resolver(text: str) -> tuple[Resolver, Node, Outside, list[Problem]]:
 
     outside = Outside(ENV, look)
     made = Resolver(outside, node, problems)
-    made.resolve(node)
+    made.resolve(node.walk())
     return made, node, outside, problems
 
 

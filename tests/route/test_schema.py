@@ -13,9 +13,9 @@ from jsonschema import Draft7Validator
 
 from engine.options import Duration, Template, option
 from engine.route.answer_spec import StreamSpec
+from engine.route.fields import fields_of
 from engine.route.manual import default_of, duration, size
 from engine.route.nodes import read
-from engine.route.reader import fields_of
 from engine.route.schema import json_schema, reference
 from engine.route.spec import RouteSpec, TimeoutsSpec
 from engine.route.transforms import load

@@ -12,7 +12,7 @@ import pytest
 from engine.errors import OUTCOMES
 from engine.options import key_of
 from engine.route import answer_spec
-from engine.route.reader import fields_of
+from engine.route.fields import fields_of
 from engine.route.spec import RouteSpec
 
 YAML11 = {"on", "off", "yes", "no", "y", "n", "true", "false", "null", "~"}

@@ -183,18 +183,17 @@ def _in_a_loop(body: Extras, own: bool, dropped: list[str]) -> None:
         return
     assert isinstance(turns, list)
     called = next((turn for turn in reversed(turns) if turn["role"] == "assistant"), None)
-    if called is None or not _answers(turns[-1]) or not isinstance(called["content"], list):
+    if called is None or not _holds(called, "tool_use") or not _holds(turns[-1], "tool_result"):
         return
-    first = called["content"][0] if called["content"] else {}
-    if first.get("type") not in ("thinking", "redacted_thinking"):
+    if called["content"][0].get("type") not in ("thinking", "redacted_thinking"):
         del body["thinking"]
         dropped.append("thinking" if own else "reasoning_effort")
 
 
-def _answers(turn: Extras) -> bool:
-    """Whether a turn holds results of tools."""
+def _holds(turn: Extras, kind: str) -> bool:
+    """Whether a turn has a block of this type."""
     content = turn["content"]
-    return isinstance(content, list) and any(b.get("type") == "tool_result" for b in content)
+    return isinstance(content, list) and any(block.get("type") == kind for block in content)
 
 
 def _format(body: Extras, request: ChatRequest, own: bool) -> None:

@@ -56,11 +56,28 @@ def turns(*given: Message, **profile: Any) -> list[Any]:
     return found
 
 
+def kinds(content: Any) -> list[str]:
+    return [] if isinstance(content, str) else [block["type"] for block in content]
+
+
 def expected(given: dict[str, Any]) -> dict[str, Any]:
-    """A body as it must come back: a choice goes with its tools."""
+    """A body as it must come back.
+
+    A choice goes with its tools, thinking by a budget with that of the turn whose calls were
+    just answered.
+    """
     out = dict(given)
     if not given.get("tools"):
         out.pop("tool_choice", None)
+    said = [(turn["role"], kinds(turn["content"])) for turn in given["messages"]]
+    called = next((found for role, found in reversed(said) if role == "assistant"), [])
+    if (
+        given.get("thinking", {}).get("type") == "enabled"
+        and "tool_result" in said[-1][1]
+        and "tool_use" in called
+        and called[0] not in ("thinking", "redacted_thinking")
+    ):
+        del out["thinking"]
     return out
 
 
