@@ -70,7 +70,7 @@ def expected(given: dict[str, Any]) -> dict[str, Any]:
     if not given.get("tools"):
         out.pop("tool_choice", None)
     said = [(turn["role"], kinds(turn["content"])) for turn in given["messages"]]
-    called = next((found for role, found in reversed(said) if role == "assistant"), [])
+    called = ([], *(found for role, found in said if role == "assistant"))[-1]
     if (
         given.get("thinking", {}).get("type") == "enabled"
         and "tool_result" in said[-1][1]
