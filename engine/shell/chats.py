@@ -272,6 +272,12 @@ class Chats:
                 raise
             opened.task.uncancel()
             await opened.sink.fail(ExchangeError("unavailable", "the server is shutting down"))
+        except RequestError as error:  # rendering found what the upstream cannot be told
+            opened.report.error = ErrorEvent("invalid_request", error.message)
+            if opened.sink.response is None:
+                opened.sink.status = opened.call.dialect.refusal(error)[0]
+                raise
+            await opened.sink.fail(ExchangeError("invalid_request", error.message))
 
     async def _exchange(self, opened: Open) -> bool:
         """Ask one route. True: it failed, and another one is to be asked."""

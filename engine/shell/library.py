@@ -51,6 +51,10 @@ class Reading:
     folder: str
     whole: bool
 
+    def kept(self) -> Reading:
+        """Without the tree, which is half of a route's memory and only there to be shown."""
+        return dataclasses.replace(self, compiled=dataclasses.replace(self.compiled, tree=None))
+
 
 class Library:
     """The route files of some folders.

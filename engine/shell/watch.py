@@ -138,7 +138,7 @@ class RouteKeeper:
         for path in listed:
             record = self._roster.records.get(str(path))
             if record is None or self._changed(record) or (force and not record.good):
-                look.readings[str(path)] = library.read(path)
+                look.readings[str(path)] = library.read(path).kept()
         return look
 
     def _changed(self, record: Record) -> bool:
