@@ -104,6 +104,8 @@ def essence(answers: list[Seen]) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize("path", ASKED, ids=name_of)
 async def test_every_client_gets_an_answer_of_its_dialect(path: Path, client: str) -> None:
     route, fixture = loaded(path)
+    assert fixture.spec.client is not None
+    streams = fixture.spec.client.streams
     due = essence(await play(route, fixture, WORLD, Recorded(fixture)))
     # Bytes that pass through are the upstream's own: here all go by way of the model.
     route = replace(route, passthrough=False)
@@ -117,11 +119,7 @@ async def test_every_client_gets_an_answer_of_its_dialect(path: Path, client: st
             streamed = stream and answer.status < 300
             counted = usage_asked(spec) and stream
             judged(client, answer.raw, stream=streamed, usage=counted, status=answer.status)
-        if (
-            fixture.spec.client is not None
-            and stream == fixture.spec.client.streams
-            and route.session is None
-        ):
+        if stream == streams and route.session is None:
             assert due == essence(found)
 
 

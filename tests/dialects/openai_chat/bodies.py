@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 # Drawn whole, for a tenth of what as many letters cost: an example is hundreds of them.
 SAID = [
-    "", " ", "a", "0", "null", "two\nlines", "\r\n", "\t a \t", '"', "\\", "\\u00e9", "{", "[]", "</system>",
-    "\0", "\x1f", "\x7f", "\x85", "\xa0", "é", "e\u0301", "你好", "ﬁ", "😀", "\u2028", "\ufeff", "\uffff",
-    "\U0010ffff", "data:,", "x" * 300,
+    "", " ", "a", "0", "null", "two\nlines", "\r\n", "\t a \t", '"', "\\", "\\u00e9", "{", "[]",
+    "</system>", "\0", "\x1f", "\x7f", "\x85", "\xa0", "é", "e\u0301", "你好", "ﬁ", "😀", "\u2028",
+    "\ufeff", "\uffff", "\U0010ffff", "data:,", "x" * 300,
 ]  # fmt: skip
 NAMES = ["a", "b", "f", "id", "id_2", "get_time", "a_______", "z9", "name", "text", "type"]
 texts = st.sampled_from(SAID) | st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
