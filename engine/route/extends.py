@@ -8,6 +8,7 @@ hold the literal item `- inherit`, which stands for the parent's list. What is p
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
@@ -25,18 +26,20 @@ PERSONAL = {
 Find = Callable[[str, str], tuple[bytes, str] | str]
 
 
-def expand(root: Node, file: str, find: Find, problems: list[Problem]) -> tuple[Node, list[str]]:
-    """The route's whole tree and the files it was made of, parents first named first."""
-    files: list[str] = []
+def expand(
+    root: Node, file: str, find: Find, problems: list[Problem]
+) -> tuple[Node, dict[str, str]]:
+    """The route's whole tree, and the parents it was made of: file -> sha256, the nearest first."""
+    files: dict[str, str] = {}
     tree, seen = root, [file]
     layers = [root]
     while (parent := tree.get("extends")) is not None and parent.kind == "str":
         loaded = _load(parent, seen, find, problems)
         if loaded is None:
             break
-        tree, name = loaded
+        tree, name, digest = loaded
         seen.append(name)
-        files.append(name)
+        files[name] = digest
         layers.append(tree)
     merged = layers.pop()
     while layers:
@@ -46,7 +49,7 @@ def expand(root: Node, file: str, find: Find, problems: list[Problem]) -> tuple[
 
 def _load(
     parent: Node, seen: list[str], find: Find, problems: list[Problem]
-) -> tuple[Node, str] | None:
+) -> tuple[Node, str, str] | None:
     found = find(parent.value, seen[-1])
     if isinstance(found, str):
         problems.append(parent.mark.problem("E204", found))
@@ -67,7 +70,7 @@ def _load(
     if tree is None or tree.kind != "map":
         problems.append(parent.mark.problem("E204", f"`{name}` cannot be read as a route"))
         return None
-    return tree, name
+    return tree, name, hashlib.sha256(text).hexdigest()
 
 
 @lru_cache(maxsize=64)
