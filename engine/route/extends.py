@@ -29,7 +29,10 @@ Find = Callable[[str, str], tuple[bytes, str] | str]
 def expand(
     root: Node, file: str, find: Find, problems: list[Problem]
 ) -> tuple[Node, dict[str, str]]:
-    """The route's whole tree, and the parents it was made of: file -> sha256, the nearest first."""
+    """The route's whole tree, and the parents it was made of, the nearest first.
+
+    Of each parent a digest of what it says: that of its tree, so that comments do not count.
+    """
     files: dict[str, str] = {}
     tree, seen = root, [file]
     layers = [root]
@@ -64,18 +67,16 @@ def _load(
             parent.mark.problem("E205", f"`extends` goes deeper than {MAX_DEPTH} files")
         )
         return None
-    tree = _parsed(text, name)
-    if tree is None:
-        tree = read(text, name, problems)
+    tree, digest = _parsed(text, name) or (read(text, name, problems), "")
     if tree is None or tree.kind != "map":
         problems.append(parent.mark.problem("E204", f"`{name}` cannot be read as a route"))
         return None
-    return tree, name, hashlib.sha256(text).hexdigest()
+    return tree, name, digest or _digest(tree)
 
 
 @lru_cache(maxsize=64)
-def _parsed(text: bytes, name: str) -> Node | None:
-    """A parent's tree, shared by its children: thousands of routes may extend one preset.
+def _parsed(text: bytes, name: str) -> tuple[Node, str] | None:
+    """A parent's tree and digest, shared by its children: thousands may extend one preset.
 
     None for a parent that cannot be shared: it has problems, or lists still to be spliced.
     """
@@ -84,7 +85,13 @@ def _parsed(text: bytes, name: str) -> Node | None:
     if tree is None or problems:
         return None
     lists = (node for node in tree.walk() if node.kind == "list")
-    return None if any(any(map(_is_inherit, node.value)) for node in lists) else tree
+    if any(any(map(_is_inherit, node.value)) for node in lists):
+        return None
+    return tree, _digest(tree)
+
+
+def _digest(tree: Node) -> str:
+    return hashlib.sha256(repr(tree.plain()).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def merge(parent: Node, child: Node, place: str, problems: list[Problem]) -> Node:
