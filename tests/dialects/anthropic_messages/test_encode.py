@@ -231,7 +231,7 @@ def test_arguments_begin_with_an_object(pieces: tuple[str, ...], told: list[str]
     opened = Open(0, ToolCall("a", "look", ""))
     deltas = [ArgsDelta(0, piece) for piece in pieces]
     made = Encoder("req_1", "m").feed([Start(), opened, *deltas, Close(0), Finish("tool_calls")])
-    said = [loads(line[6:]) for line in made.splitlines() if b"partial_json" in line]
+    said: list[Any] = [loads(line[6:]) for line in made.splitlines() if b"partial_json" in line]
     assert told == [event["delta"]["partial_json"] for event in said]
 
 
