@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 BIN = HERE / "bin"
 ROUTES = HERE / "routes"
 COMPILER = ("-O2", "-Wall", "-Wextra", "-Wshadow")
-START_LIMIT = 120.0
+START_LIMIT = 300.0
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 

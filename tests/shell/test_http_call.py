@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.streams import StreamReader
 
 from engine.errors import ExchangeError
 from engine.ports import Line
 from engine.shell.calls import Open
+from engine.shell.http_call import Body
 from engine.shell.upstream import AiohttpUpstream
 from engine.wire import HttpRequest, HttpResponse
 
@@ -327,3 +331,36 @@ async def test_a_pump_keeps_order_and_loses_nothing_beyond_what_is_buffered() ->
             await asyncio.sleep(0)
         await writing
         assert b"one," + b"".join(pieces) == b"".join(got)
+
+
+def chunked(*pieces: bytes) -> bytes:
+    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (*pieces, b""))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_it_does_not_matter_how_a_body_was_cut_into_chunks(packed: bool) -> None:
+    text = bytes(range(256)) * 200
+    whole = gzip.compress(text) if packed else text
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+    head += b"Content-Encoding: gzip\r\n\r\n" if packed else b"\r\n"
+    singles = [whole[at : at + 1] for at in range(len(whole))]
+    async with raw(head + chunked(*singles), head + chunked(whole), OK) as (played, at, upstream):
+        request = HttpRequest("GET", f"http://{at}/")
+        for expected in (text, text, b"ok"):
+            assert expected == (await fetch(upstream, request, Line())).body
+        assert 1 == played.opened
+
+
+async def test_the_parsers_body_can_be_taken_as_ours() -> None:
+    """What `Body.of` leans on: the layout of aiohttp's StreamReader."""
+    made = StreamReader(BaseProtocol(asyncio.get_running_loop()), 1024)
+    made.begin_http_chunk_receiving()
+    made.feed_data(b"a")
+    made.end_http_chunk_receiving()
+    body = Body.of(made)
+    assert (True, Body) == (body is made, type(body))
+    for piece in (b"b", b"c"):
+        body.begin_http_chunk_receiving()
+        body.feed_data(piece)
+        body.end_http_chunk_receiving()
+    assert (b"abc", b"") == (body.read_nowait(), body.read_nowait())

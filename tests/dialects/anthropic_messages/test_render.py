@@ -82,7 +82,7 @@ def expected(given: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(requests)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_a_request_comes_back_as_it_was(given: dict[str, Any]) -> None:
     assert expected(given) == render(parse(dumps(given), Headers()), given["model"])
 

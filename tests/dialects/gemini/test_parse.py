@@ -28,6 +28,7 @@ from engine.dialects.gemini.parse import parse, wants_thoughts
 from engine.dialects.gemini.signatures import carried
 from engine.errors import RequestError
 from engine.wire import dumps
+from tests.dialects.openai_chat.bodies import json_values
 
 NAME = "gemini"
 HI = {"role": "user", "parts": [{"text": "hi"}]}
@@ -437,24 +438,21 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], param: str | None) -> No
     assert param in message
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
-    max_leaves=8,
-)
 odd_parts = st.dictionaries(
     st.sampled_from(
         ["text", "thought", "thoughtSignature", "inlineData", "fileData", "functionCall",
          "functionResponse", "x"]
     ),
     json_values | st.just({"name": "f"}),
+    max_size=3,
 )  # fmt: skip
+odd_turns = st.builds(lambda parts: {"parts": parts}, st.lists(odd_parts, max_size=3))
 
 
 @given(
     st.dictionaries(
         st.sampled_from(["contents", "tools", "toolConfig", "generationConfig", "model", "x"]),
-        json_values | st.lists(st.builds(lambda p: {"parts": p}, st.lists(odd_parts, max_size=3))),
+        json_values | st.lists(odd_turns, max_size=3),
     )
 )
 @settings(max_examples=300, deadline=None)

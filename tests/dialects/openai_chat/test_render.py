@@ -47,7 +47,7 @@ def expected_message(message: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(requests)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_a_request_comes_back_as_it_was(body: dict[str, Any]) -> None:
     before = orjson.dumps(body)
     assert expected(body) == render(parse_value(body), body["model"])
