@@ -113,5 +113,5 @@ def test_bytes_with_parameters_arrive_as_bytes() -> None:
 def test_a_sound_is_named_as_its_upstream_names_it(upstream: str) -> None:
     part = {"inlineData": {"mimeType": "audio/mpeg", "data": "AAAA"}}
     body = sent("gemini", {"contents": [{"role": "user", "parts": [part]}]}, upstream)
-    (turn,) = body.get("messages", body.get("input"))
+    (turn,) = body["messages"] if "messages" in body else body["input"]
     assert {"data": "AAAA", "format": "mp3"} == turn["content"][0]["input_audio"]
