@@ -7,6 +7,7 @@ from engine.chat import (
     Media,
     Message,
     Opaque,
+    Part,
     Reasoning,
     Refusal,
     Text,
@@ -91,6 +92,11 @@ def test_the_pieces_of_a_text_weigh_what_it_weighs() -> None:
 
 
 def test_calls_and_thinking_of_an_answer_count_as_its_text_does() -> None:
-    parts = [Text("x" * 40), Reasoning("x" * 40), Refusal("x" * 40), ToolCall("i", "f", "x" * 39)]
+    parts: list[Part] = [
+        Text("x" * 40),
+        Reasoning("x" * 40),
+        Refusal("x" * 40),
+        ToolCall("i", "f", "x" * 39),
+    ]
     assert [10, 10, 10, 10] == list(map(said, parts))
     assert 0 == said(Opaque("d", "k", {}))
