@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ async def late(peer: Peer, say: Speech) -> None:
 
 
 async def late_and_broken(peer: Peer, say: Speech) -> None:
-    await asyncio.sleep(2.5)
+    await asyncio.sleep(0.9)
     await peer.close()
 
 
@@ -116,23 +117,22 @@ def deaf() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
-@pytest.mark.parametrize("client", DIALECTS)
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "plain"])
 @pytest.mark.parametrize("where", [refusing, deaf])
 async def test_no_connection_is_an_error_in_time(
-    tmp_path: Path,
-    client: str,
-    stream: bool,
-    where: Callable[[], AbstractContextManager[int]],
+    tmp_path: Path, where: Callable[[], AbstractContextManager[int]]
 ) -> None:
+    asked = list(product(KINDS, DIALECTS, (True, False)))
     with where() as port:
         routes = {kind: route(kind, port, []) for kind in KINDS}
         async with upstream({}) as behind, gateway(tmp_path, routes) as before:
             here = Stage(before, behind)
             replies = await asyncio.gather(
-                *(ask(here, client, f"{kind}.healthy", new_marker(), stream) for kind in KINDS)
+                *(
+                    ask(here, client, f"{kind}.healthy", new_marker(), stream)
+                    for kind, client, stream in asked
+                )
             )
-        for reply in replies:
+        for (_, client, _), reply in zip(asked, replies, strict=True):
             assert reply.status in (502, 504)
             error = CLIENTS[client].read_error(reply.body).error
             assert [] == CLIENTS[client].problems(error)
@@ -143,15 +143,16 @@ async def test_no_connection_is_an_error_in_time(
 # ---- early headers ----
 
 
-@asynccontextmanager
-async def early(home: Path) -> AsyncIterator[Stage]:
-    edits = {"early_headers: never": "early_headers: 1s", "first_byte: 900ms": "first_byte: 4s"}
-    async with stage(home, SCRIPTS, edits=edits) as made:
-        yield made
+EARLY = {"early_headers: never": "early_headers: 1s", "first_byte: 900ms": "first_byte: 4s"}
+EARLY_AND_SHORT = {
+    "early_headers: never": "early_headers: 300ms",
+    "connect: 1500ms": "connect: 600ms",
+    "attempts: 3": "attempts: 2",
+}
 
 
 async def test_a_client_that_waits_long_gets_its_headers_first(tmp_path: Path) -> None:
-    async with early(tmp_path) as here:
+    async with stage(tmp_path, SCRIPTS, edits=EARLY) as here:
         markers = {kind: new_marker() for kind in KINDS}
         replies = await asyncio.gather(
             *(ask(here, "openai_chat", f"{kind}.late", markers[kind], True) for kind in KINDS)
@@ -164,7 +165,7 @@ async def test_a_client_that_waits_long_gets_its_headers_first(tmp_path: Path) -
 
 
 async def test_a_failure_after_the_headers_is_told_in_band(tmp_path: Path) -> None:
-    async with early(tmp_path) as here:
+    async with stage(tmp_path, SCRIPTS, edits=EARLY_AND_SHORT) as here:
         replies = await asyncio.gather(
             *(
                 ask(here, "openai_chat", f"{kind}.{name}", new_marker(), True)
