@@ -143,10 +143,11 @@ async def test_no_connection_is_an_error_in_time(
 # ---- early headers ----
 
 
-EARLY = {"early_headers: never": "early_headers: 1s", "first_byte: 900ms": "first_byte: 4s"}
+EARLY = {"early_headers: never": "early_headers: 1s", "first_byte: 1500ms": "first_byte: 4s"}
 EARLY_AND_SHORT = {
     "early_headers: never": "early_headers: 300ms",
     "connect: 1500ms": "connect: 600ms",
+    "first_byte: 1500ms": "first_byte: 900ms",
     "attempts: 3": "attempts: 2",
 }
 
