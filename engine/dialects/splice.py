@@ -31,7 +31,13 @@ _TRIES = 4
 # What a scan reads at the top level of a body.
 _Top = TypedDict(
     "_Top",
-    {"model\ue000": object, "model": object, "stream": object, "stream_options": object},
+    {
+        "model\ue000": object,
+        "model": object,
+        "stream": object,
+        "stream_options": object,
+        "n": object,
+    },
     total=False,
 )
 
@@ -62,12 +68,14 @@ class Scan:
     stream         whether a stream is asked for
     include_usage  whether stream_options.include_usage is true
     declines       whether it says `stream: false`
+    several        whether it may ask for more than one answer
     """
 
     model: str
     stream: bool
     include_usage: bool
     declines: bool = False
+    several: bool = False
     key: int = 0
     start: int = 0
     end: int = 0
@@ -121,7 +129,9 @@ def _scan(top: dict[str, object], key: int, found: re.Match[bytes]) -> Scan | No
     odd = strange or (stream is True and "stream_options" in top and not asked)
     if odd or not isinstance(model, str):
         return None
-    return Scan(model, stream is True, asked, stream is False, key, found.start(1), found.end(1))
+    several = top.get("n", 1) != 1
+    place = key, found.start(1), found.end(1)
+    return Scan(model, stream is True, asked, stream is False, several, *place)
 
 
 def splice(body: bytes, found: Scan, model: str, include_usage: bool = True) -> bytes:

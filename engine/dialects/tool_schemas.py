@@ -1,7 +1,8 @@
 """JSON Schema of a tool as an upstream takes it: a rewriter with named profiles.
 
 jsonschema     as it came; a tool without parameters takes none
-openai_strict  objects closed, every property required, those that were not may be null
+openai_strict  objects closed, every property required, those that were not may be null; no allOf,
+               and no words beside a $ref
 anthropic      an object at the top: no anyOf, oneOf, allOf or $ref there, and no remote $ref
 gemini         the OpenAPI subset: references written out, no const, type lists or closed objects
 
@@ -142,7 +143,27 @@ def _flat(root: _Root, schema: Schema, path: Path = ()) -> tuple[Schema, Path]:
                 _flat(root, branch, path)[0] for branch in branches if isinstance(branch, dict)
             ]
             schema = _merged(schema, found, every=name == "allOf")
-    return {**schema, "type": "object", "properties": _map(schema.get("properties"))}, path
+    out = {name: value for name, value in schema.items() if name not in ("const", "enum")}
+    return {**out, "type": "object", "properties": _map(schema.get("properties"))}, path
+
+
+def _together(root: _Root, schema: Schema, path: Path) -> tuple[Schema, Path]:
+    """A schema without `allOf`: one object, or where no branch is one the words of all branches.
+
+    Generators write one branch to say something beside a reference: `allOf: [$ref], description`.
+    """
+    while isinstance(schema.get("allOf"), list):
+        found = [root.resolved(b, path) for b in _list(schema["allOf"]) if isinstance(b, dict)]
+        if any(_is_object(each) for each in (schema, *(branch for branch, _ in found))):
+            return _flat(root, schema, path)
+        schema = {name: value for name, value in schema.items() if name != "allOf"}
+        for branch, way in found:
+            schema, path = {**branch, **schema}, (*path, *way)
+    return schema, path
+
+
+def _is_object(schema: Schema) -> bool:
+    return schema.get("type") == "object" or "properties" in schema
 
 
 # ---- profiles ----
@@ -167,7 +188,15 @@ def _local(schema: Schema) -> Schema:
 
 
 def _strict(schema: Schema) -> Schema:
-    found = _inside(_renamed(schema), _strict)
+    root = _Root(schema)
+    return _closed(root, schema, ())
+
+
+def _closed(root: _Root, schema: Schema, path: Path) -> Schema:
+    if "$ref" in schema and len(schema) > 1:  # strict mode takes no words beside a reference
+        schema, path = root.resolved(schema, path)
+    schema, path = _together(root, schema, path)  # nor `allOf`
+    found = _inside(_renamed(schema), lambda inner: _closed(root, inner, path))
     if found.get("type") != "object" and "properties" not in found:
         return found
     properties = _map(found.get("properties"))
@@ -214,8 +243,7 @@ def _gemini(schema: Schema) -> Schema:
 
 def _openapi(root: _Root, schema: Schema, path: Path) -> Schema:
     schema, path = root.resolved(schema, path)
-    if isinstance(schema.get("allOf"), list):
-        schema, path = _flat(root, schema, path)
+    schema, path = _together(root, schema, path)
     schema = _bounds(_one_type(_renamed(schema)))
     if "const" in schema:
         schema = {**schema, "enum": [schema["const"]]}

@@ -39,7 +39,7 @@ from engine.route.view import Asked, view
 from engine.wire import HttpRequest, HttpResponse, JsonError, loads
 
 from .errands import Errand
-from .reading import Events, Frames, pour
+from .reading import LINGER, Events, Frames, pour
 
 ERROR_BODY = 1024**2  # bytes of an error answer that are read
 
@@ -57,6 +57,7 @@ class Call:
     continues  it may go on from an answer that its upstream keeps
     bound    digest of the one account that may serve it, "" for any
     note     told the id of an answer that its upstream keeps, and where it is
+    several  it may ask for more than one answer
     """
 
     asked: Asked
@@ -73,6 +74,7 @@ class Call:
     continues: bool = False
     bound: str = ""
     note: Callable[[str, Origin], Awaitable[None]] | None = None
+    several: bool = False
 
     def own_key(self, route: Route) -> list[Secret]:
         """The client's own key, where it goes upstream: some upstreams repeat it."""
@@ -375,7 +377,8 @@ class Attempt:
             self.outcome.passed = True
             refused = partial(self._refused_frame, answer.head, transforms)
             idle = float(self.route.spec.timeouts.idle)
-            frames = Frames(self.tap, self.splitter, refused, self.sink, watch, idle)
+            linger = idle if self.call.several else LINGER  # one may end before the next begins
+            frames = Frames(self.tap, self.splitter, refused, self.sink, watch, idle, linger)
             await pour(begun, frames, self.sink, watch)
 
     def _refused_frame(

@@ -35,6 +35,7 @@ async def pour(answer: Answer, reading: Reading, sink: Sink, watch: Watch) -> No
         watch.paused = True
         await sink.drained()
         watch.paused = False
+        watch.beat()  # how long the client was waited for is no silence of the upstream's
 
 
 class Events:
@@ -97,11 +98,13 @@ class Frames:
     """On bytes: frames of the client's own dialect, passed on as they came, watched by a tap.
 
     refused  holds the first frame against the error rules, and raises; False: it has no record
+    linger   seconds to wait for more after a finish
     """
 
     __slots__ = (
         "_idle",
         "_judged",
+        "_linger",
         "_over",
         "_refused",
         "_sink",
@@ -119,9 +122,10 @@ class Frames:
         sink: Sink,
         watch: Watch,
         idle: float,
+        linger: float = LINGER,
     ) -> None:
         self.tap, self.splitter, self._refused = tap, splitter, refused
-        self._sink, self._watch, self._idle = sink, watch, idle
+        self._sink, self._watch, self._idle, self._linger = sink, watch, idle, linger
         self._over: bool | None = None
         self.done = self._judged = False
 
@@ -141,7 +145,7 @@ class Frames:
             return True
         if over is not self._over:
             self._over = over
-            self._watch.allow(LINGER if over else self._idle)
+            self._watch.allow(self._linger if over else self._idle)
         elif not over:
             self._watch.beat()
         return slow

@@ -317,7 +317,8 @@ def seconds(value: object, now: float) -> float | None:
     if _NUMBER.fullmatch(text):
         return _until(float(text), now)
     if text and not _PARTS.sub("", text):
-        return sum(float(number) * _UNITS[unit] for number, unit in _PARTS.findall(text))
+        total = sum(float(number) * _UNITS[unit] for number, unit in _PARTS.findall(text))
+        return total if total < EPOCH else None
     for read in (parsedate_to_datetime, datetime.fromisoformat):
         with contextlib.suppress(ValueError, OverflowError):
             moment = read(text)

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import gc
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +33,7 @@ from .continued import Continued
 from .conversations import ConversationsAdmin
 from .discovery import Models
 from .doorman import Doorman
+from .jobs import Job, kept_up
 from .keys import ClientKeys
 from .library import Library
 from .listener import Listener
@@ -80,19 +81,8 @@ async def gateway(
         gc.freeze()  # the routes stay: no collection need look at them again
         await _listen(settings, built, stack)
         tasks = await stack.enter_async_context(_tasks())
-        if settings.watch != "off":
-            tasks.append(built.keeper.run())
-        tasks.append(built.server.chats.tend())
-        tasks.append(built.stores.guard.tend(at_once=built.stores.shared))
-        tasks.append(_sweeping(built))
-        if built.stores.shared:
-            chats, book = built.server.chats, built.server.chats.book
-            parking = Parking(chats.ports, chats.keyring.pools)
-            tasks.append(parking.tend(lambda: book().routes.values()))
-        tasks.append(_door(built).tend())
-        tasks.append(built.models.run())
-        if built.tally is not None:
-            tasks.append(built.tally.tend())
+        for name, job in _jobs(settings, built):
+            tasks.append(kept_up(job, name, built.server.chats.ports.observer))
         yield built
         if built.stop_listening is not None:
             await built.stop_listening()
@@ -101,9 +91,21 @@ async def gateway(
             await built.tally.save()
 
 
-async def _sweeping(built: Gateway) -> None:
-    """Clean up after sessions that are no more, for ever."""
-    await built.server.chats.keyring.cleanups.tend(_finding(built.keeper))
+def _jobs(settings: Settings, built: Gateway) -> Iterator[tuple[str, Job]]:
+    """What goes on beside the serving, for ever, by name."""
+    chats, guard, shared = built.server.chats, built.stores.guard, built.stores.shared
+    if settings.watch != "off":
+        yield "watching", built.keeper.run
+    yield "tending", chats.tend
+    yield "guarding", partial(guard.tend, at_once=shared)
+    yield "sweeping", partial(chats.keyring.cleanups.tend, _finding(built.keeper))
+    if shared:
+        parking = Parking(chats.ports, chats.keyring.pools)
+        yield "parking", partial(parking.tend, lambda: chats.book().routes.values())
+    yield "doorman", _door(built).tend
+    yield "models", built.models.run
+    if built.tally is not None:
+        yield "tally", built.tally.tend
 
 
 def _finding(keeper: RouteKeeper) -> Callable[[str], Route | None]:

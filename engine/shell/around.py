@@ -6,10 +6,12 @@ route is asked twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from engine.errors import OUTCOMES
+from engine.dialects.openai_responses import kept
+from engine.dialects.openai_responses.parse import CONTINUED
+from engine.errors import OUTCOMES, RequestError
 from engine.events import ErrorEvent
 from engine.exchange.attempt import Call
 from engine.route.book import RouteBook
@@ -18,24 +20,42 @@ from engine.route.spec import FallbackSpec
 
 
 def next_route(
-    book: RouteBook, asked: Sequence[Route], call: Call, error: ErrorEvent
+    book: RouteBook,
+    asked: Sequence[Route],
+    call: Call,
+    error: ErrorEvent,
+    able: Callable[[Route, Call], bool] = lambda route, call: True,
 ) -> tuple[Route, Call] | None:
     """Who takes over from this error, and what it is asked.
 
     asked: the routes that have had the request, the one that failed last: its own `fallback` is
-    looked at first, then what is left of those before it. Routes that do not serve are passed over.
+    looked at first, then what is left of those before it. Routes that do not serve are passed over,
+    and so are those that are not `able`.
     """
-    if call.errand is not None:
-        return None  # it is addressed to the route it was made for
+    if call.errand is not None or _is_bound(call):
+        return None  # it is addressed to the route it was made for, or that has what goes before
     names = {route.name for route in asked}
     for fallback in (fallback for route in reversed(asked) for fallback in route.spec.fallback):
         target = book.routes.get(fallback.to)
         if target is None or target.name in names or not _for(fallback, error.cls):
             continue
         offer = _offer(target, fallback, call.offer)
-        if offer is not None:
-            return target, replace(call, offer=offer, bound="")
+        if offer is None:
+            continue
+        turned = replace(call, offer=offer, bound="")
+        if call.continues and CONTINUED in call.asked.chat.extras:
+            turned.splice = None  # the client's own bytes lack what goes before
+        if able(target, turned):
+            return target, turned
     return None
+
+
+def _is_bound(call: Call) -> bool:
+    """Whether it goes on from an answer that only its upstream has."""
+    try:
+        return call.continues and kept.previous(call.asked.chat) is not None
+    except RequestError:
+        return True  # bytes that only the upstream can tell
 
 
 def _for(fallback: FallbackSpec, cls: str) -> bool:

@@ -56,7 +56,10 @@ class Caller:
 
 @dataclass(slots=True, eq=False)
 class Open:
-    """A request under way. asked: the routes that had it, the one that has it now last."""
+    """A request under way. asked: the routes that had it, the one that has it now last.
+
+    failed: why the one before it gave it up
+    """
 
     route: Route
     call: Call
@@ -65,6 +68,7 @@ class Open:
     begun: float
     report: Report
     asked: list[Route]
+    failed: ErrorEvent | None = None
 
     @property
     def early(self) -> float:
@@ -213,6 +217,7 @@ class Chats:
             wants_usage=usage,
             tools=self.may_run(caller.client),
             continues=dialect.name == RESPONSES and b"previous_response_id" in body,
+            several=scan is not None and scan.several,
         )
         return route, call, name
 
@@ -250,34 +255,58 @@ class Chats:
         if not call.wants_stream:
             return PlainSink(client)
         sink = StreamSink(client, asyncio.get_running_loop().time)
-        if route.session is not None and route.session.server_history:
+        if _keeps_turns(route):
             sink.keep()
         return sink
 
     def _begin(self, opened: Open) -> None:
-        name, limit = opened.route.name, opened.route.spec.limits.concurrency
-        busy = self._counts.get(name, 0)
-        if limit is not None and busy >= limit:
-            raise RequestError("unavailable", f"route {name} is at its limit of {limit} requests")
-        self._counts[name] = busy + 1
+        route = opened.route
+        if self._is_full(route):
+            limit = route.spec.limits.concurrency
+            message = f"route {route.name} is at its limit of {limit} requests"
+            raise RequestError("unavailable", message)
+        self._enter(opened)
         self.under_way.add(opened)
+
+    def _is_full(self, route: Route) -> bool:
+        limit = route.spec.limits.concurrency
+        return limit is not None and self._counts.get(route.name, 0) >= limit
+
+    def _enter(self, opened: Open) -> None:
+        """It is one of the requests of the route that it is at."""
+        name = opened.asked[-1].name
+        self._counts[name] = self._counts.get(name, 0) + 1
+
+    def _leave(self, opened: Open) -> None:
+        self._counts[opened.asked[-1].name] -= 1
 
     async def _run(self, opened: Open) -> None:
         try:
             while await self._exchange(opened):
                 pass
         except asyncio.CancelledError:
-            opened.report.gone = True
-            if not self.draining:
+            opened.report.gone = not self.draining or opened.sink.client.left
+            if opened.report.gone:
                 raise
             opened.task.uncancel()
-            await opened.sink.fail(ExchangeError("unavailable", "the server is shutting down"))
+            await self._told(opened, ExchangeError("unavailable", "the server is shutting down"))
+        except ConnectionError:
+            opened.report.gone = True
+            raise
         except RequestError as error:  # rendering found what the upstream cannot be told
-            opened.report.error = ErrorEvent("invalid_request", error.message)
             if opened.sink.response is None:
+                opened.report.error = ErrorEvent("invalid_request", error.message)
                 opened.sink.status = opened.call.dialect.refusal(error)[0]
                 raise
-            await opened.sink.fail(ExchangeError("invalid_request", error.message))
+            await self._told(opened, ExchangeError("invalid_request", error.message))
+        except Exception:  # who called us tells it to client and log
+            opened.report.error = ErrorEvent("fatal", "internal error")
+            opened.sink.status = opened.sink.status or 500
+            raise
+
+    async def _told(self, opened: Open, error: ExchangeError) -> None:
+        opened.report.error = ErrorEvent.of(error)
+        await opened.sink.fail(error)
 
     async def _exchange(self, opened: Open) -> bool:
         """Ask one route. True: it failed, and another one is to be asked."""
@@ -286,7 +315,8 @@ class Chats:
 
         def relents(error: ErrorEvent) -> bool:
             nonlocal following
-            following = next_route(self.book(), opened.asked, opened.call, error)
+            opened.failed = error
+            following = next_route(self.book(), opened.asked, opened.call, error, self._able)
             return following is not None
 
         exchange = Exchange(
@@ -300,35 +330,59 @@ class Chats:
             recall=self.recall,
             report=opened.report,
         )
-        await exchange.run(partial(_turns, sink))
+        first = opened.failed
+        try:
+            await exchange.run(partial(_turns, sink))
+        except RequestError:  # it could be told to the route that failed, but not to this one
+            if first is None or not exchange.answering.untold():
+                raise
+            if not relents(first):
+                await self._told(opened, first.error())
         if following is None:
             return False
         self._turn_to(opened, *following)
         return True
 
+    def _able(self, route: Route, call: Call) -> bool:
+        """Whether a route may take over: it has room, and the request makes sense to it."""
+        if self._is_full(route):
+            return False
+        try:
+            _parsed(route, call)
+        except RequestError:
+            return False
+        return True
+
     def _turn_to(self, opened: Open, route: Route, call: Call) -> None:
         """Another route takes over; the client's side begins anew, unless it has its headers."""
-        client = opened.sink.client
+        client, continued = opened.sink.client, self.continued
+        assert continued is not None
+        self._leave(opened)
         opened.asked.append(route)
+        self._enter(opened)
         opened.call = call
         opened.report = Report(opened.report.attempts)
-        if opened.sink.response is None:
-            headers = {**client.headers, "x-penstock-route": route.name}
-            retries = client.retries + 1
-            client = replace(
-                client,
-                headers=headers,
-                chat=_parsed(route, call),
-                retries=retries,
-                factor=self._factor(route, call),
-            )
-            opened.sink = self._sink(route, call, client)
+        client = replace(
+            client,
+            asked=call.asked,
+            release=call.release,
+            headers={**client.headers, "x-penstock-route": route.name},
+            chat=_parsed(route, call),
+            keep=continued.turn(call, client.keep, passes=_passes(route, call)),
+            retries=client.retries + 1,
+            factor=self._factor(route, call),
+        )
+        sink = opened.sink
+        if isinstance(sink, StreamSink) and sink.response is not None:
+            sink.turn(client)
+            if _keeps_turns(route):
+                sink.keep()
         else:
-            opened.sink.restart()
+            opened.sink = self._sink(route, call, client)
 
     def _end(self, opened: Open) -> None:
         self.under_way.discard(opened)
-        self._counts[opened.route.name] -= 1
+        self._leave(opened)
         if not self.under_way:
             self._idle.set()
         self._report(opened)
@@ -364,8 +418,16 @@ class Chats:
             now = loop.time()
             for opened in list(self.under_way):
                 if isinstance(opened.sink, StreamSink):
-                    with contextlib.suppress(ConnectionError, RuntimeError):  # going away
-                        self._tend(opened.sink, opened.early, now)
+                    self._tend_safely(opened.sink, opened.early, now)
+
+    def _tend_safely(self, sink: StreamSink, early: float, now: float) -> None:
+        """One stream that cannot be tended keeps no other waiting."""
+        try:
+            self._tend(sink, early, now)
+        except (ConnectionError, RuntimeError):
+            return  # it is going away
+        except Exception as error:
+            self.ports.observer.saw("crash", error=error, path="pings")
 
     def _tend(self, sink: StreamSink, early: float, now: float) -> None:
         if sink.response is None:
@@ -396,6 +458,10 @@ def _passes(route: Route, call: Call) -> bool:
     """Whether the client is served on bytes."""
     able = route.passthrough and call.offer.passes and call.splice is not None
     return able and route.dialect is call.dialect
+
+
+def _keeps_turns(route: Route) -> bool:
+    return route.session is not None and route.session.server_history
 
 
 def _parsed(route: Route, call: Call) -> ChatRequest | None:

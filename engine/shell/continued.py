@@ -50,9 +50,25 @@ class Continued:
                 raise kept.not_found(ident)
             before = [*found.items, *found.answer["output"]]
             call.asked = call.asked.with_chat(kept.continued(chat, before))
-        if not kept.stores(chat):
+        return self._keeping(call, before)
+
+    def _keeping(self, call: Call, before: list[object]) -> Keep | None:
+        """before: the items that the answer stands on, without the request's own."""
+        client, chat = call.asked.client, call.asked.chat
+        return partial(self._keep, client, before, chat) if kept.stores(chat) else None
+
+    def turn(self, call: Call, keep: Keep | None, *, passes: bool) -> Keep | None:
+        """What keeps the answer of a route that took a request over.
+
+        keep: what would have kept that of the route before; passes: whether the new one keeps its
+        answers itself.
+        """
+        if call.dialect.name != NAME:
             return None
-        return partial(self._keep, client, before, chat)
+        if passes:
+            call.note = partial(self.answers.note, call.asked.client)
+            return None
+        return keep or self._keeping(call, [])
 
     async def _keep(
         self, client: str, before: list[object], chat: ChatRequest, answer: object

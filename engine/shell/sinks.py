@@ -75,6 +75,12 @@ class Client:
         self.upstream = headers
 
     @property
+    def left(self) -> bool:
+        """Whether it has hung up."""
+        transport = self.request.transport
+        return transport is None or transport.is_closing()
+
+    @property
     def told(self) -> dict[str, str]:
         """`headers`, the retries there were, and fields that the upstream was not given."""
         dropped = self.chat.dropped if self.chat is not None else None
@@ -181,9 +187,7 @@ class StreamSink:
 
     def __init__(self, client: Client, now: Callable[[], float]) -> None:
         self.client = client
-        self.encoder: Encoder = client.dialect.encoder(
-            client.asked.id, client.model, client.created, client.wants_usage, client.chat
-        )
+        self.encoder: Encoder = self._encoder()
         self.now = now
         self.committed = False
         self.begun = now()
@@ -203,17 +207,34 @@ class StreamSink:
         """Fold what is sent, for sessions that keep the history."""
         self.folder = Folder()
 
+    def turn(self, client: Client) -> None:
+        """Another route answers, though headers and pings have gone."""
+        self.client = client
+        self.encoder = self._encoder()
+        self.folder = None
+        self._forget()
+
+    def _encoder(self) -> Encoder:
+        client = self.client
+        return client.dialect.encoder(
+            client.asked.id, client.model, client.created, client.wants_usage, client.chat
+        )
+
     def tell(self, headers: dict[str, str]) -> None:
         self.client.tell(headers)
 
     def restart(self) -> None:
         """A new attempt begins: what the last one held back is forgotten."""
         self.client.retries += 1
+        self._forget()
+        if self.folder is not None:
+            self.folder = Folder()
+
+    def _forget(self) -> None:
         self._held.clear()
         self._waiting.clear()
         self._length = 0
-        if self.folder is not None:
-            self.folder = Folder()
+        self._passed = False
 
     def send(self, events: list[Event]) -> bool:
         if self.folder is not None:

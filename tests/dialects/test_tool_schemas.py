@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -104,6 +104,23 @@ def test_strict_objects_are_closed_and_ask_for_everything() -> None:
     Draft202012Validator.check_schema(found)
 
 
+def test_strict_takes_no_all_of_and_no_words_beside_a_reference() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "a": {"allOf": [{"$ref": "#/$defs/p"}], "description": "d"},
+            "b": {"$ref": "#/$defs/p", "description": "d"},
+            "c": {"$ref": "#/$defs/o"},
+        },
+        "required": ["a", "b", "c"],
+        "$defs": {"p": {"enum": ["x"]}, "o": {"type": "object", "properties": {"y": A}}},
+    }
+    found: Any = rewrite(schema, "openai_strict")
+    said = {"enum": ["x"], "description": "d"}
+    assert {"a": said, "b": said, "c": {"$ref": "#/$defs/o"}} == found["properties"]
+    assert ["y"] == found["$defs"]["o"]["required"]
+
+
 # ---- gemini ----
 
 
@@ -129,6 +146,9 @@ def test_strict_objects_are_closed_and_ask_for_everything() -> None:
             {"allOf": [{"properties": {"x": A}}, {"properties": {"y": B}}]},
             {"type": "object", "properties": {"x": A, "y": B}},
         ),
+        ({"allOf": [{"$ref": "#/$defs/p"}], "title": "t"}, {"type": "integer", "title": "t"}),
+        ({"allOf": [{"allOf": [A]}, {"maxLength": 3}]}, {"type": "string", "maxLength": 3}),
+        ({"allOf": [{"enum": ["x", "y"]}]}, {"type": "string", "enum": ["x", "y"]}),
     ],
 )  # fmt: skip
 def test_the_openapi_subset(inner: Any, told: Any) -> None:
@@ -174,6 +194,8 @@ SCHEMAS: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(SCHEMAS, st.sampled_from(PROFILES))
+@example({"const": 1}, "gemini")
+@example({"enum": ["x"]}, "anthropic")
 def test_whatever_comes_is_a_schema_of_an_object(schema: Any, profile: SchemaProfile) -> None:
     found: Any = rewrite({**schema, "$defs": {"p": A}}, profile)
     Draft202012Validator.check_schema(found)

@@ -52,9 +52,13 @@ class Slow(FakeSink):
 
 
 class Noted(Still):
-    """A watch that shows whether it stands."""
+    """A watch that shows whether it stands, and how often it was pushed back."""
 
     paused = False
+    beats = 0
+
+    def beat(self) -> None:
+        self.beats += 1
 
 
 class Taken:
@@ -97,3 +101,4 @@ async def test_nothing_is_read_for_a_client_that_is_slow_and_its_silence_is_not_
 ):
     taken, sink = await poured(b"a", b"b", slow=True)
     assert ([b"a", b"b"], [(1, True), (2, True)]) == (taken.chunks, sink.waits)
+    assert 2 == sink.watch.beats  # the upstream has all its time again

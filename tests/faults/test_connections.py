@@ -6,6 +6,7 @@ These need routes or an order of calls of their own; all else about answers stan
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -16,7 +17,7 @@ import pytest
 import pytest_asyncio
 
 from .answers import reset_on_a_reused_connection
-from .client import CLIENTS, Reply, Seen
+from .client import CLIENT_KEY, CLIENTS, Reply, Seen, call
 from .rows import Peer, Speech, ask, new_marker
 from .speech import TOKENS, text_of
 from .stage import CONNECT, KINDS, TRIES, Stage, gateway, route, stage
@@ -47,11 +48,26 @@ async def silent(peer: Peer, say: Speech) -> None:
     await peer.hold()
 
 
+async def in_turn(peer: Peer, say: Speech) -> None:
+    """Two answers, the second one begun well after the first is over."""
+
+    def frame(index: int, delta: Mapping[str, str], finish: str | None = None) -> bytes:
+        choice = {"index": index, "delta": delta, "finish_reason": finish}
+        return b"data: %b\n\n" % json.dumps({"id": "x", "choices": [choice]}).encode()
+
+    await peer.head()
+    await peer.send(frame(0, {"content": "one"}), frame(0, {}, "stop"))
+    await asyncio.sleep(1.5)
+    await peer.send(frame(1, {"content": "two"}), frame(1, {}, "stop"), b"data: [DONE]\n\n")
+    await peer.end()
+
+
 SCRIPTS: Mapping[str, Script] = {
     "poison": poison,
     "late": late,
     "late-and-broken": late_and_broken,
     "silent": silent,
+    "in-turn": in_turn,
     "reset-on-reuse": reset_on_a_reused_connection,
 }
 
@@ -93,6 +109,16 @@ async def test_nobody_gets_an_answer_that_was_not_asked_for(tmp_path: Path, reus
             assert text_of(marker) == read("openai_chat", reply, stream).text
             # A connection for reuse is fit for it only once the poison has arrived.
             await asyncio.sleep(0.02 if reuse else 0)
+
+
+async def test_answers_that_come_one_after_the_other_all_come(tmp_path: Path) -> None:
+    edits = {"idle: 900ms": "idle: 3s"}
+    async with stage(tmp_path, SCRIPTS, ["passed"], edits=edits) as here:
+        body = {**CLIENTS["openai_chat"].body("passed.in-turn", "say", True), "n": 2}
+        headers = {"Authorization": f"Bearer {CLIENT_KEY}", "Content-Type": "application/json"}
+        path, sent = CLIENTS["openai_chat"].path, json.dumps(body).encode()
+        reply = await call(here.gateway.port, "POST", path, headers, sent)
+    assert (1, 1, 1) == tuple(map(reply.body.count, (b'"one"', b'"two"', b"[DONE]")))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,10 @@ async def test_a_server_that_is_told_to_stop_ends_what_it_has_begun(tmp_path: Pa
         assert 0 == await asyncio.wait_for(here.gateway.process.wait(), 5)
         assert time.monotonic() - told < 2.5 + 2.5
         assert 0 == sum(map(here.upstream.open_calls, list(here.upstream.calls)))
+    lines = [json.loads(line) for line in here.gateway.log().splitlines() if '"request"' in line]
+    outcomes = Counter(line["outcome"] for line in lines if line["event"] == "request")
+    # Nobody has gone: those whose time was over were told so.
+    assert {"ok": len(finishing), "unavailable": len(endless) + 1} == outcomes
 
 
 async def test_a_server_without_work_stops_at_once(tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ from engine.chat import (
     ToolCall,
     ToolResult,
 )
+from engine.dialects.arguments import arguments
 from engine.dialects.filetypes import right_type
 from engine.errors import RequestError
-from engine.wire import JsonError, loads
 
 from .parse import document_text
 
@@ -51,17 +51,6 @@ def ident(call_id: str) -> str:
         return call_id
     digest = hashlib.sha256(call_id.encode("utf-8", "replace")).hexdigest()[:8]
     return f"{_NOT_IDENT.sub('_', call_id)[:48]}_{digest}"
-
-
-def arguments(call: ToolCall) -> Extras:
-    """The arguments as an object; what is none is put into one."""
-    if call.kind == "custom":
-        return {"input": call.args}
-    try:
-        value = loads(call.args) if call.args.strip() else {}
-    except JsonError:
-        value = call.args
-    return value if isinstance(value, dict) else {"arguments": value}
 
 
 def _text(part: Text) -> object:

@@ -27,6 +27,7 @@ from engine.chat import (
     ToolCall,
     ToolResult,
 )
+from engine.dialects.arguments import object_of, unsaid
 from engine.dialects.outcomes import answer_for, message_for
 from engine.dialects.provenance import seal
 from engine.dialects.tokens import FACTOR, estimate
@@ -50,7 +51,7 @@ from engine.events import (
     UsageEvent,
     merge_usage,
 )
-from engine.wire import JsonError, dumps, loads
+from engine.wire import dumps
 
 from .decode import FINISHES
 from .parse import NAME
@@ -86,6 +87,7 @@ class Encoder:
         self._begun = False  # its start went out
         self._before = b""  # what stands before a piece of its text
         self._signature = ""
+        self._lead: str | None = None  # how the arguments begin, until they say something
         self._waiting: dict[int, list[Event]] = {}
 
     def feed(self, events: list[Event]) -> bytes:
@@ -155,6 +157,7 @@ class Encoder:
 
     def _open_call(self, part: ToolCall, out: list[bytes]) -> None:
         self._begin({"type": "tool_use", "id": part.id, "name": part.name, "input": {}}, out)
+        self._lead = ""
         self._args(ArgsDelta(self._at, part.args), out)
 
     def _open_opaque(self, part: Opaque, out: list[bytes]) -> None:
@@ -164,6 +167,7 @@ class Encoder:
             return
         if part.kind.endswith("tool_use") and "input" in raw:
             self._begin({**raw, "input": {}}, out)
+            self._lead = ""
             self._args(ArgsDelta(self._at, dumps(raw["input"]).decode()), out)
         else:
             self._begin(raw, out)
@@ -196,8 +200,11 @@ class Encoder:
             self._signature += event.signature
 
     def _args(self, event: ArgsDelta, out: list[bytes]) -> None:
-        if event.json:
-            self._delta({"type": "input_json_delta", "partial_json": event.json}, out)
+        """Clients parse what there is with every piece: what is no beginning of an object waits."""
+        said = self._lead + event.json if self._lead is not None else event.json
+        self._lead = said if self._lead is not None and unsaid(said) else None
+        if said and self._lead is None:
+            self._delta({"type": "input_json_delta", "partial_json": said}, out)
 
     def _cite(self, event: CitationDelta, out: list[bytes]) -> None:
         found = citation(event.citation)
@@ -340,11 +347,11 @@ def _block(part: Part, finish: str) -> Fields | None:
         signature = _opaque(part, part.signature)
         return {"type": "thinking", "thinking": part.text, "signature": signature}
     if isinstance(part, ToolCall):
-        found = _input(part)
+        found = object_of(part)
         if found is None and finish != "length":
             message = f"the arguments of a call of `{part.name}` are no JSON object"
             raise ExchangeError("retryable", message)
-        call = {"type": "tool_use", "id": part.id, "name": part.name, "input": found}
+        call: Fields = {"type": "tool_use", "id": part.id, "name": part.name, "input": found}
         return None if found is None else call
     ours = isinstance(part, Opaque) and part.dialect == NAME and isinstance(part.raw, dict)
     return part.raw if ours else None  # type: ignore[union-attr, return-value]
@@ -355,15 +362,6 @@ def _text_block(part: Text | Refusal) -> Fields:
     notes = [citation(note) for note in part.citations] if isinstance(part, Text) else []
     known = [note for note in notes if note is not None]
     return {**block, "citations": known} if known else block
-
-
-def _input(call: ToolCall) -> object:
-    """The arguments of a call, None if they are no object."""
-    try:
-        value = loads(call.args or "{}")
-    except JsonError:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 _LOCATIONS = frozenset(

@@ -47,7 +47,7 @@ FINISHES: dict[str, str] = {
         "content_filter",
     ),
 }  # fmt: skip
-# The model tried to call a tool and failed: without any other content the answer is none.
+# The model tried to call a tool and failed: of thoughts alone no answer is made.
 _BROKEN = frozenset(
     {"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS",
      "MISSING_THOUGHT_SIGNATURE", "MALFORMED_RESPONSE"}
@@ -103,6 +103,7 @@ class StreamDecoder:
         self._over = False
         self._finished = False
         self._called = False
+        self._answered = False  # something but thoughts was said
         self._next = 0
         self._prose: type | None = None  # kind of the open block
         self._at = -1  # its number
@@ -176,7 +177,7 @@ class StreamDecoder:
         raw = _text(candidate.get("finishReason"))
         if not raw or raw == "FINISH_REASON_UNSPECIFIED":
             return
-        if raw in _BROKEN and not self._next:
+        if raw in _BROKEN and not self._answered:
             told = _text(candidate.get("finishMessage")) or "the model's tool call is malformed"
             out += self._fail(ErrorEvent("retryable", told, code=raw))
             return
@@ -233,20 +234,20 @@ class StreamDecoder:
     def _call(self, call: Fields, out: list[Event]) -> None:
         self._close(out)
         self._called = True
-        block = self._take()
         args = dumps(_fields(call.get("args"))).decode()
         made = ToolCall(_text(call.get("id")) or self._make_id(), _text(call.get("name")), "")
+        block = self._take(made)
         out += [Open(block, made), ArgsDelta(block, args), Close(block)]
 
     def _whole(self, part: Part, out: list[Event]) -> None:
         self._close(out)
-        block = self._take()
+        block = self._take(part)
         out += [Open(block, part), Close(block)]
 
     def _begin(self, kind: type, part: Part, out: list[Event]) -> None:
         if self._prose is not kind:
             self._close(out)
-            self._prose, self._at = kind, self._take()
+            self._prose, self._at = kind, self._take(part)
             out.append(Open(self._at, part))
 
     def _close(self, out: list[Event]) -> None:
@@ -254,7 +255,8 @@ class StreamDecoder:
             out.append(Close(self._at))
             self._prose, self._at = None, -1
 
-    def _take(self) -> int:
+    def _take(self, part: Part) -> int:
+        self._answered = self._answered or not isinstance(part, Reasoning)
         self._next += 1
         return self._next - 1
 

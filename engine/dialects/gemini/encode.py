@@ -29,6 +29,7 @@ from engine.chat import (
     ToolCall,
     ToolResult,
 )
+from engine.dialects.arguments import object_of
 from engine.dialects.outcomes import answer_for, message_for
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
@@ -48,7 +49,7 @@ from engine.events import (
     UsageEvent,
     merge_usage,
 )
-from engine.wire import JsonError, dumps, loads
+from engine.wire import dumps
 
 from .decode import FINISHES
 from .names import NAME
@@ -254,7 +255,7 @@ def _ident(request_id: str) -> str:
 def part_of(part: Part) -> Fields | None:
     """A part that is whole; None for what has no form here, as arguments that are no object."""
     if isinstance(part, ToolCall):
-        args = _object(part)
+        args = object_of(part)
         return None if args is None else {
             "functionCall": {"id": part.id, "name": part.name, "args": args}
         }  # fmt: skip
@@ -266,16 +267,6 @@ def part_of(part: Part) -> Fields | None:
     if isinstance(part, ToolResult):
         return None
     return {"text": part.text} if part.text else None
-
-
-def _object(call: ToolCall) -> object:
-    if call.kind == "custom":
-        return {"input": call.args}
-    try:
-        value = loads(call.args or "{}")
-    except JsonError:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _media(part: Media) -> Fields | None:

@@ -23,6 +23,7 @@ from engine.chat import (
     ToolResult,
     text_of,
 )
+from engine.dialects.arguments import arguments
 from engine.dialects.filetypes import right_type
 from engine.dialects.foreign import native, settle_system
 from engine.dialects.profile import PROFILE, Profile
@@ -210,17 +211,6 @@ def _call(part: ToolCall) -> Extras:
         inner = {"id": part.id, **inner}
     more = extras.pop("functionCall", None)
     return {**extras, "functionCall": {**inner, **more} if isinstance(more, dict) else inner}
-
-
-def arguments(call: ToolCall) -> Extras:
-    """The arguments as an object; what is none is put into one."""
-    if call.kind == "custom":
-        return {"input": call.args}
-    try:
-        value = loads(call.args) if call.args.strip() else {}
-    except JsonError:
-        value = call.args
-    return value if isinstance(value, dict) else {"arguments": value}
 
 
 def _result(part: ToolResult, names: dict[str, str]) -> Extras:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.chat import ChatRequest, Reasoning, Refusal, Text, ToolCall
+from engine.dialects.arguments import object_of
 from engine.dialects.outcomes import answer_for, message_for
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
@@ -32,7 +33,7 @@ from engine.events import (
     UsageEvent,
     merge_usage,
 )
-from engine.wire import JsonError, dumps, loads
+from engine.wire import dumps
 
 from .decode import DURATIONS
 from .generate import MARK
@@ -192,13 +193,8 @@ def _head(model: str, created: int) -> Fields:
 
 def _call(call: ToolCall, args: str) -> Fields | None:
     """A call with its arguments as an object, None if they are none."""
-    try:
-        found = args if call.kind == "custom" else loads(args or "{}")
-    except JsonError:
-        return None
-    if call.kind == "custom":
-        found = {"input": found}
-    if not isinstance(found, dict):
+    found = object_of(ToolCall(call.id, call.name, args, call.kind))
+    if found is None:
         return None
     return {"id": call.id, "function": {"name": call.name, "arguments": found}}
 

@@ -28,10 +28,10 @@ from engine.chat import (
     ToolResult,
     text_of,
 )
+from engine.dialects.arguments import arguments
 from engine.dialects.foreign import foreign_extras, native, native_tools, settle_system
 from engine.dialects.profile import PROFILE, Profile
 from engine.errors import RequestError
-from engine.wire import JsonError, loads
 
 from .generate import MARK
 from .parse import NAME, SPELLINGS, read_format, read_think
@@ -268,15 +268,4 @@ def _call(call: ToolCall) -> Extras:
     return _nested(call.extras, inner)
 
 
-def arguments(call: ToolCall) -> Extras:
-    """The arguments as an object; what is none is put into one."""
-    if call.kind == "custom":
-        return {"input": call.args}
-    try:
-        value = loads(call.args) if call.args.strip() else {}
-    except JsonError:
-        value = call.args
-    return value if isinstance(value, dict) else {"arguments": value}
-
-
-__all__ = ["arguments", "messages", "render", "tool_choice", "tools"]
+__all__ = ["messages", "render", "tool_choice", "tools"]

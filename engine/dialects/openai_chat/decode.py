@@ -96,14 +96,23 @@ def _fields(value: object) -> Fields:
 class _Call:
     """A tool call being received. It has no block until its name is known."""
 
-    __slots__ = ("block", "held", "id", "kind", "said")
+    __slots__ = ("block", "held", "id", "kind", "last", "name", "said")
 
     def __init__(self) -> None:
         self.block = -1
         self.id = ""
+        self.name = ""
         self.kind = "function"
         self.held = ""  # arguments that came before the name
+        self.last = ""  # the latest piece of them
         self.said = False  # whether any argument text was given out
+
+    def ends_before(self, name: str, args: object) -> bool:
+        """Whether a fragment with a name and no id is of another call."""
+        if self.block < 0 or name == self.name:
+            begins = isinstance(args, dict) or _text(args).lstrip().startswith("{")
+            return begins and self.last.rstrip().endswith("}")
+        return True
 
 
 class StreamDecoder:
@@ -300,8 +309,8 @@ class StreamDecoder:
         name = _text(inner.get("name"))
         index = fragment.get("index")
         known = index if isinstance(index, int | str) else None
-        call = self._call(known, _text(fragment.get("id")), name)
         args = inner.get("arguments") or inner.get("input")
+        call = self._call(known, _text(fragment.get("id")), name, args)
         text = call.held + (args if isinstance(args, str) else dumps(args).decode() if args else "")
         if call.block < 0:
             if not name:
@@ -310,18 +319,21 @@ class StreamDecoder:
             call.held = ""
             self._begin(call, name, "custom" if custom else "function", fragment, out)
         if text:
-            call.said = True
+            call.said, call.last = True, text
             out.append(ArgsDelta(call.block, text))
 
-    def _call(self, index: int | str | None, call_id: str, name: str) -> _Call:
+    def _call(self, index: int | str | None, call_id: str, name: str, args: object) -> _Call:
         """The call a fragment belongs to: by its index, else by its id, else the last one.
 
         A name and an id that the call does not have begin a new one although the index is taken:
-        some upstreams number all calls 0. So does any name, or a new id, without an index.
+        some upstreams number all calls 0. So does another name without an id, or the same one
+        with whole arguments after whole ones, and any name, or a new id, without an index.
         """
         if index is not None:
             call = self._by_index.get(index)
             known = call is not None and (not name or call_id in ("", call.id) or not call.id)
+            if known and call is not None and name and not call_id:
+                known = not call.ends_before(name, args)
         else:
             call = next((call for call in self._calls if call_id and call.id == call_id), None)
             if call is None and self._calls and not name and not call_id:
@@ -349,7 +361,7 @@ class StreamDecoder:
         if signature:
             block, extras = self._take(), {"extra_content": fragment["extra_content"]}
             out += [Open(block, Reasoning(signature=signature, origin=GOOGLE)), Close(block)]
-        call.block, call.kind = self._take(), kind
+        call.block, call.kind, call.name = self._take(), kind, name
         call.id = call.id or self._make_id()
         out.append(Open(call.block, ToolCall(call.id, name, "", kind, extras)))
 

@@ -9,7 +9,7 @@ reasoning item, whose encrypted form comes with its end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from engine.chat import Citation, Opaque, Reasoning, Refusal, Text, ToolCall
@@ -43,6 +43,7 @@ from .items import NAME, flat_name
 
 MakeId = Callable[[], str]
 Fields = dict[str, object]
+_BEYOND = 2**32  # no upstream has an item there
 _MOST = 2**53  # a count beyond it is nonsense; JSON may even hold an infinite one
 _INCOMPLETE = {"max_output_tokens": "length", "content_filter": "content_filter"}
 TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
@@ -139,6 +140,8 @@ class StreamDecoder:
         self._next = 0
         self._items: dict[int, _Item] = {}
         self._done: set[int] = set()
+        self._idents: set[str] = set()  # of items that are done
+        self._moved: dict[int, int] = {}  # an index given twice -> its place
 
     def feed(self, record: Record) -> list[Event]:
         if self._over:
@@ -173,9 +176,9 @@ class StreamDecoder:
 
     def _end(self, value: Fields) -> list[Event]:
         response = _fields(value.get("response"))
-        out = self._start(value)
+        out, told = self._start(value), frozenset(self._idents)
         for index, item in enumerate(_list(response.get("output"))):
-            if index not in self._done and _told(item):
+            if index not in self._done and _untold(item, told):
                 out += self._item_done({"output_index": index, "item": item})
         for index in list(self._items):
             out += self._shut(index)
@@ -203,23 +206,33 @@ class StreamDecoder:
 
     def _item(self, value: Fields) -> _Item:
         """The item an event belongs to; made up if its beginning was never told."""
-        index = _int(value, "output_index")
+        index = self._place(value)
         item = self._items.get(index)
         if item is None:
             item = self._items[index] = _Item({})
         return item
 
+    def _place(self, value: Fields, *, begins: bool = False) -> int:
+        """The index of an item. Some upstreams give all the same: a new one gets its own there."""
+        index = _int(value, "output_index")
+        place = self._moved.get(index, index)
+        ident = _str(_fields(value.get("item")).get("id"))
+        if begins and place in self._done and ident and ident not in self._idents:
+            place = self._moved[index] = _BEYOND + len(self._done)
+        return place
+
     def _item_added(self, value: Fields) -> list[Event]:
-        index, raw = _int(value, "output_index"), _fields(value.get("item"))
+        index, raw = self._place(value, begins=True), _fields(value.get("item"))
         if index in self._done:
             return []
         item = self._items[index] = _Item(raw)
         return self._begin_call(item, raw) if item.kind in _CALLS else []
 
     def _item_done(self, value: Fields) -> list[Event]:
-        index, raw = _int(value, "output_index"), _fields(value.get("item"))
+        index, raw = self._place(value, begins=True), _fields(value.get("item"))
         if index in self._done:
             return []
+        self._idents.update(_idents(raw))
         item = self._items.get(index) or _Item(raw)
         item.kind, item.raw = _str(raw.get("type")) or item.kind, raw
         self._items[index] = item
@@ -413,9 +426,16 @@ def _input(value: Fields) -> object:
     return value.get("arguments", value.get("input"))
 
 
-def _told(item: object) -> bool:
+def _untold(item: object, told: frozenset[str]) -> bool:
     """Whether an item of the last response is one to be read although it was never done."""
-    return isinstance(item, dict) and bool(item.get("type"))
+    if not isinstance(item, dict) or not item.get("type"):
+        return False
+    return told.isdisjoint(_idents(item))
+
+
+def _idents(item: Fields) -> Iterator[str]:
+    """What an item can be known by again."""
+    yield from filter(None, (_str(item.get("id")), _str(item.get("call_id"))))
 
 
 def _citation(note: Fields) -> Citation:

@@ -217,6 +217,24 @@ def test_a_second_call_goes_out_as_soon_as_the_first_is_closed() -> None:
     assert b'"partial_json":"}"' in made.feed([ArgsDelta(1, "}")])
 
 
+@pytest.mark.parametrize(
+    ("pieces", "told"),
+    [
+        (("", "\n", " {", '"x":1}'), ["\n {", '"x":1}']),
+        (("nu", "ll"), []),
+        ((" ",), []),
+        (("n", "othing"), ["nothing"]),
+    ],
+)
+def test_arguments_begin_with_an_object(pieces: tuple[str, ...], told: list[str]) -> None:
+    """The SDK parses what there is with every piece; blanks alone, and null, break it."""
+    opened = Open(0, ToolCall("a", "look", ""))
+    deltas = [ArgsDelta(0, piece) for piece in pieces]
+    made = Encoder("req_1", "m").feed([Start(), opened, *deltas, Close(0), Finish("tool_calls")])
+    said: list[Any] = [loads(line[6:]) for line in made.splitlines() if b"partial_json" in line]
+    assert told == [event["delta"]["partial_json"] for event in said]
+
+
 def test_row_10_blocks_are_numbered_without_gaps() -> None:
     events = stream(
         Open(0, Text("")), Close(0), Open(1, Media("image", url="https://a")), Close(1),

@@ -129,6 +129,13 @@ def test_a_malformed_call_and_nothing_else_is_an_error() -> None:
     )
 
 
+def test_nor_are_thoughts_before_a_malformed_call_an_answer() -> None:
+    for thoughts in ([{"text": "hm", "thought": True}], [{"text": "", "thoughtSignature": "c2ln"}]):
+        found = answer(chunk(*thoughts), chunk(finish="MALFORMED_FUNCTION_CALL"))
+        assert found.error is not None
+        assert ("retryable", "") == (found.error.cls, found.finish)
+
+
 def test_a_refused_prompt_has_no_candidates() -> None:
     found = answer({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": COUNTS, **HEAD})
     assert ("content_filter", "SAFETY", 9) == (

@@ -240,6 +240,21 @@ def test_calls_that_are_all_numbered_zero_are_told_apart_by_their_ids() -> None:
     assert [ToolCall("a", "f", "{}"), ToolCall("b", "g", "{}")] == fold(events).calls
 
 
+def test_whole_calls_that_are_all_numbered_zero_and_have_no_ids_are_separate_calls() -> None:
+    def named(name: str, args: object) -> dict[str, Any]:
+        return {"index": 0, "id": "", "function": {"name": name, "arguments": args}}
+
+    whole = calls(
+        named("f", '{"a":1}'), named("f", ' {"a":2}'), named("g", ""), named("f", {"b": 3})
+    )
+    found = fold(decode(whole, TOOLS)).calls
+    expected = [("f", '{"a":1}'), ("f", ' {"a":2}'), ("g", "{}"), ("f", '{"b":3}')]
+    assert expected == [(call.name, call.args) for call in found]
+    pieces = [calls(named("f", piece)) for piece in ("", '{"a":', '{"b"', ":{}", ',"c":1}}')]
+    (one,) = fold(decode(*pieces, TOOLS)).calls
+    assert '{"a":{"b":{},"c":1}}' == one.args
+
+
 def test_a_call_is_held_back_until_its_name_is_known() -> None:
     decoder = StreamDecoder(maker())
     assert decoder.feed(record(calls(call(0, "a", None, '{"x"')))) == [START]

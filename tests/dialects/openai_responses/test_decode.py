@@ -140,6 +140,34 @@ def test_row_1_parallel_calls_stay_apart() -> None:
     assert [ToolCall("c1", "f", '{"a":1}'), ToolCall("c2", "g", "{}")] == answer.calls
 
 
+def test_items_that_all_have_one_index_are_told_apart_by_their_ids() -> None:
+    text = {"type": "message", "id": "msg_1", "content": [PART]}
+    answer = folded(
+        added(0, type="message", id="msg_1"),
+        of("output_text.delta", 0, content_index=0, delta="Hi"),
+        done(0, **text), done(0, **text), added(0, **CALL),
+        of("function_call_arguments.delta", 0, delta='{"a":'), done(0, **CALL, arguments='{"a":1}'),
+        done(0, **{**CALL, "id": "fc_2", "call_id": "c2"}, arguments="{}"), response(output=[]),
+    )  # fmt: skip
+    expected = [Text("Hi!"), ToolCall("c1", "f", '{"a":1}'), ToolCall("c2", "f", "{}")]
+    assert expected == answer.parts
+
+
+def test_what_was_told_is_not_told_again_by_an_end_that_counts_otherwise() -> None:
+    text, call = {"type": "message", "id": "msg_1", "content": [PART]}, {**CALL, "arguments": "{}"}
+    thought = {"type": "reasoning", "id": "rs_1", "encrypted_content": "s"}
+    answer = folded(done(1, **text), done(2, **call), response(output=[text, call]))
+    assert [Text("Hi!"), ToolCall("c1", "f", "{}")] == answer.parts
+    answer = folded(done(0, **text), response(output=[thought, text]))
+    assert [Text("Hi!")] == answer.parts
+
+
+def test_items_of_a_whole_answer_may_share_an_id() -> None:
+    text = {"type": "message", "id": "msg_1", "content": [PART]}
+    found = fold(decode_whole({"output": [text, {**CALL, "id": "msg_1"}]}, lambda: "made"))
+    assert [Text("Hi!"), ToolCall("c1", "f", "{}")] == found.parts
+
+
 def test_a_custom_call_and_one_of_a_namespace() -> None:
     custom = {"type": "custom_tool_call", "call_id": "c1", "name": "patch"}
     answer = folded(
