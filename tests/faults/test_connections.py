@@ -112,7 +112,7 @@ async def test_nobody_gets_an_answer_that_was_not_asked_for(tmp_path: Path, reus
 
 
 async def test_answers_that_come_one_after_the_other_all_come(tmp_path: Path) -> None:
-    edits = {"idle: 900ms": "idle: 3s"}
+    edits = {"idle: 1500ms": "idle: 3s"}
     async with stage(tmp_path, SCRIPTS, ["passed"], edits=edits) as here:
         body = {**CLIENTS["openai_chat"].body("passed.in-turn", "say", True), "n": 2}
         headers = {"Authorization": f"Bearer {CLIENT_KEY}", "Content-Type": "application/json"}
