@@ -36,6 +36,7 @@ from engine.route.route import Offer, Route
 from engine.route.view import Asked
 from engine.wire import Headers
 
+from . import cors
 from .around import next_route
 from .continued import Continued
 from .sinks import Client, PlainSink, StreamSink
@@ -232,6 +233,7 @@ class Chats:
             created=int(self.ports.clock.now()),
             headers={
                 **id_headers(call.asked.id, call.asked.headers),
+                **cors.permission(request.path, request.headers),
                 "x-penstock-route": route.name,
             },
             wants_usage=call.wants_usage,

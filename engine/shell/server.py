@@ -22,7 +22,7 @@ from engine.errors import RequestError
 from engine.options import Secret
 from engine.wire import Headers, dumps
 
-from . import endpoints
+from . import cors, endpoints
 from .carried import Carried
 from .chats import Caller, Chats, id_headers, no_model
 from .settings import ClientKeys, Settings
@@ -57,16 +57,27 @@ class Server:
             self._check_host(request)
             if handler is None:
                 handler = self._search(request)
-            return await handler(request)
+            answer = await handler(request)
         except RequestError as error:
-            return self._refuse(request, error)
+            answer = self._refuse(request, error)
         except ConnectionError:
             raise
         except Exception as error:
             self.chats.ports.observer.saw("crash", error=error, path=path)
             if request.writer.output_size:  # an answer is on its way: all that is left is to stop
                 raise ConnectionAbortedError from None
-            return self._refuse(request, RequestError("internal", "internal error"))
+            answer = self._refuse(request, RequestError("internal", "internal error"))
+        if "Origin" in request.headers and isinstance(answer, web.Response):
+            answer.headers.update(self._permission(request))
+        return answer
+
+    def _permission(self, request: web.BaseRequest) -> dict[str, str]:
+        """What tells a browser that a page may read the answer, if it may call at all."""
+        try:
+            self._check_host(request)
+        except RequestError:
+            return {}
+        return cors.permission(request.path, request.headers)
 
     def __post_init__(self) -> None:
         continued = self.chats.continued
@@ -113,6 +124,8 @@ class Server:
     def _search(self, request: web.BaseRequest) -> Handler:
         """What no fixed path matches: a model, another method, or nothing."""
         method, path = request.method, request.path
+        if cors.is_preflight(request):
+            return cors.preflight
         if method == "GET" and path.startswith("/v1/models/"):
             target = Target(unquote(path.removeprefix("/v1/models/")))
             return partial(self.model, _dialect_of(request), target)
@@ -310,6 +323,7 @@ async def read_body(request: web.BaseRequest, limit: int) -> bytes:
     length = request.content_length
     if length is not None and length > limit:
         raise RequestError("too_large", f"the request is larger than {limit} bytes")
+    _welcome_body(request)
     content, parts, size = request.content, list[bytes](), 0
     while not (content.at_eof() and parts):
         try:
@@ -321,6 +335,14 @@ async def read_body(request: web.BaseRequest, limit: int) -> bytes:
             raise RequestError("too_large", f"the request is larger than {limit} bytes")
         parts.append(chunk)
     return b"".join(parts) if len(parts) != 1 else parts[0]
+
+
+def _welcome_body(request: web.BaseRequest) -> None:
+    """Tell a client that waits for it to send the body (RFC 9110 §10.1.1)."""
+    waits = request.headers.get("Expect", "").lower() == "100-continue"
+    transport = request.transport
+    if waits and transport is not None and not request.content.is_eof():
+        transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def _json(value: object) -> web.Response:

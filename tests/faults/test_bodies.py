@@ -322,3 +322,22 @@ async def test_a_bomb_is_too_large_and_costs_little(
     reply = await post(here, client, bomb, Content_Encoding=encoding)
     assert_refused(client, reply, 413)
     assert here.gateway.memory() - before < 4 * BODY_LIMIT
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(
+    here: Stage, kind: str
+) -> None:
+    dialect, marker = CLIENTS["openai_chat"], new_marker()
+    body = json.dumps(dialect.body(f"{kind}.healthy", f"say {marker}", False)).encode()
+    expecting = {**KEY, **JSON, "Expect": "100-continue", "Content-Length": str(len(body))}
+    async with wire(here.gateway.port) as line:
+        for _ in range(2):  # the connection is fit for another one
+            await line.ask("POST", dialect.path, expecting)
+            assert 100 == (await line.head()).status
+            line.writer.write(body)
+            reply = await line.reply()
+            assert (200, text_of(marker)) == (reply.status, dialect.read_whole(reply.body).text)
+        refused = {**expecting, "Content-Length": str(BODY_LIMIT + 1)}
+        await line.ask("POST", dialect.path, refused)
+        assert 413 == (await line.head()).status  # without having it sent
