@@ -2,7 +2,7 @@
 
 Rules held here and nowhere else: nothing is tried again once content reached the client; each
 attempt is rendered with fresh secrets; there is exactly one end, a finish or an error; the total
-time covers waits and retries; what was learned (session turns, state) is kept only after success.
+time covers waits and retries; what was learned (session turns, state) is kept only of a success.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ class Exchange:
         self.hold = Hold(NOBODY)
         self.leave: Callable[[], None] | None = None
         self.tries: list[Try] = []
+        self._collected: Callable[[], list[Message]] | None = None
 
     async def run(self, collected: Callable[[], list[Message]] = list) -> Report:
         """collected() gives the assistant turns of the delivered answer, for `history: server`."""
+        self._collected = collected
         try:
             self.report.outcome = outcome = await self._outcome()
-            await self._end(outcome, collected)
-            if self.memory.keeper is not None or outcome.error is not None:
-                await self.memory.bear_in_mind(outcome)
+            await self._end(outcome)
         finally:  # also when the client left
             if self.tries:
                 self.keyring.cleanups.leave(self.route, self.tries)
@@ -269,12 +269,26 @@ class Exchange:
 
     # ---- the one end ----
 
-    async def _end(self, outcome: Outcome, collected: Callable[[], list[Message]]) -> None:
+    async def _end(self, outcome: Outcome) -> None:
         if outcome.error is not None:
             self.report.error = outcome.error
+            await self.memory.bear_in_mind(outcome)  # first: who is told of a failure hangs up
             self.report.relented = self.answering.untold() and self.relents(outcome.error)
             if not self.report.relented:
                 await self.sink.fail(outcome.error.error(), outcome.failure)
             return
         await self.answering.end(outcome)
-        await self.memory.delivered(outcome, collected)
+        await self.remember()
+
+    async def remember(self) -> None:
+        """Keep what a good answer brought, once.
+
+        For the sink to call when all is told but the end: a client that has the end may hang up,
+        which ends its request, or go on at once.
+        """
+        collected, self._collected = self._collected, None
+        if collected is None:
+            return
+        await self.memory.delivered(self.report.outcome, collected)
+        if self.memory.keeper is not None:
+            await self.memory.bear_in_mind(self.report.outcome)

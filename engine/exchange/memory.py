@@ -1,6 +1,6 @@
 """What one request remembers: its session, and the thinking of earlier answers.
 
-Both are looked up before the first attempt and kept only after the answer was delivered.
+Both are looked up before the first attempt and kept only of an answer that was good.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Memory:
         return self.keeper
 
     async def delivered(self, outcome: Outcome, collected: Callable[[], list[Message]]) -> None:
-        """Keep the turns of the session and what it learned."""
+        """The whole answer is there: keep the turns of the session and what it learned."""
         plan, session = self._route.session, self._session
         if plan is None or session is None:
             return
