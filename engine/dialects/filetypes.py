@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 from base64 import b64decode
 
 # First characters of a file in base64, and its type.
@@ -32,8 +33,32 @@ def type_of(data: str) -> str | None:
 
 
 def right_type(data: str, said: str | None) -> str | None:
-    """What its first bytes show, else what was said of it, by its registered name."""
+    """What its first bytes show, else what was said of it, by its registered name.
+
+    Parameters are kept of sounds and films, which may be no more than bytes without them.
+    """
+    if said and not said.startswith(("audio/", "video/")):
+        said = said.partition(";")[0]
     return type_of(data) or (_ALIASES.get(said, said) if said else said)
+
+
+_DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+(?:;[^;,\s]*)*?);base64,", re.IGNORECASE)
+
+
+def split_data(url: str) -> tuple[str | None, str | None]:
+    """Type, with its parameters, and base64 text of a `data:` URI, else two Nones."""
+    head = _DATA_URI.match(url)
+    return (head.group(1), url[head.end() :]) if head else (None, None)
+
+
+_FORMATS = {"mpeg": "mp3", "mpeg3": "mp3", "x-mpeg": "mp3", "x-mp3": "mp3", "x-wav": "wav",
+            "wave": "wav", "vnd.wave": "wav", "x-pn-wav": "wav"}  # fmt: skip
+
+
+def sound_format(mime: str) -> str:
+    """A type of sound as OpenAI's APIs name it: `mp3` and `wav` have many types."""
+    name = mime.partition(";")[0].partition("/")[2].strip().lower()
+    return _FORMATS.get(name, name)
 
 
 def heard_type(start: bytes) -> str | None:

@@ -26,6 +26,7 @@ from engine.chat import (
 )
 from engine.errors import RequestError
 
+from .answered import in_place
 from .losses import Lost
 from .profile import Profile
 
@@ -87,9 +88,14 @@ def foreign_extras(request: ChatRequest, profile: Profile, dropped: list[str]) -
 
 
 def native(messages: list[Message], dialect: str) -> list[Message]:
-    """The messages without what other dialects added to them; their empty system messages go."""
+    """The messages without what other dialects added to them; their empty system messages go.
+
+    Results of tools stand where every dialect takes them.
+    """
+    if all(m.dialect in ("", dialect) for m in messages):
+        return [m for m in messages if m.parts or m.dialect or m.role not in _SYSTEM]
     kept = (m if m.dialect in ("", dialect) else _bare(m) for m in messages)
-    return [m for m in kept if m.parts or m.dialect or m.role not in _SYSTEM]
+    return in_place([m for m in kept if m.parts or m.dialect or m.role not in _SYSTEM])
 
 
 def _bare(message: Message) -> Message:

@@ -25,6 +25,7 @@ from engine.chat import (
     ToolCall,
     ToolChoice,
     ToolResult,
+    text_of,
 )
 from engine.dialects import DIALECTS
 from engine.dialects.gemini.turns import SENTINEL
@@ -189,6 +190,24 @@ def test_row_24_results_stand_right_after_their_calls(client: str, upstream: str
         assert ["1", "2"] == [block.get("content") for block in last["content"][:2]]
     if upstream in (C, L):
         assert ["tool", "tool", "user"] == [turn["role"] for turn in body["messages"][2:]]
+
+
+@row("TR-24", clients=(R, A))
+def test_row_24_whatever_stood_between_them(client: str, upstream: str) -> None:
+    given = reversed_results(client)
+    if client == R:  # said while the tools ran
+        *calls, first, second, word = given["input"]
+        given = {"input": [*calls, word, first, second]}
+    else:  # the results of a step in two turns
+        *calls, last = given["messages"]
+        word, first, second = last["content"]
+        parted = [{"role": "user", "content": held} for held in ([first, word], [second])]
+        given = {"messages": [*calls, *parted]}
+    body = sent(client, given, upstream)
+    parts = [held for turn in told(upstream, body).messages for held in turn.parts]
+    expected = ["Text", *["ToolCall"] * 2, *["ToolResult"] * 2, "Text"]
+    assert expected == [type(held).__name__ for held in parts]
+    assert ["1", "2"] == [text_of(held.parts) for held in parts if isinstance(held, ToolResult)]
 
 
 @row("TR-25")

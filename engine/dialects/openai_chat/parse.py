@@ -9,7 +9,6 @@ whose content was a list. An explicit null of a known field equals its absence.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -33,6 +32,7 @@ from engine.chat import (
     ToolChoice,
     ToolResult,
 )
+from engine.dialects.filetypes import split_data
 from engine.dialects.reading import (
     NAMES,
     body_fields,
@@ -69,7 +69,6 @@ _SAMPLING: dict[str, tuple[str, type]] = {
 _TOOLING = frozenset({"tools", "tool_choice", "functions", "function_call"})
 # What an answer may be told to be, but for its length.
 _SHAPING = frozenset({"n", "stop", "logprobs", "top_logprobs", "verbosity", "response_format"})
-_DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,")
 
 
 def parse(body: bytes, headers: Headers) -> ChatRequest:
@@ -445,7 +444,7 @@ def _by_url(rest: Extras, name: str, where: str, media: Media) -> Media:
     inner = _inner(rest, name, where)
     url = need(inner, "url", str, f"{where}{name}.")
     media.detail = take(inner, "detail", str, f"{where}{name}.")
-    media.mime, media.data = _split_data(url)
+    media.mime, media.data = split_data(url)
     if media.data is None:
         media.url = url
     return _with_extras(media, rest, name)
@@ -466,15 +465,9 @@ def _file(rest: Extras, where: str) -> Part:
     data = take(inner, "file_data", str, where)
     media = Media("file", file_id=take(inner, "file_id", str, where))
     media.name = take(inner, "filename", str, where)
-    media.mime, split = _split_data(data or "")
+    media.mime, split = split_data(data or "")
     media.data = data if split is None else split
     return _with_extras(media, rest, "file")
-
-
-def _split_data(url: str) -> tuple[str | None, str | None]:
-    """Type and base64 text of a `data:` URI in its plain form, else two Nones."""
-    head = _DATA_URI.match(url)
-    return (head.group(1), url[head.end() :]) if head else (None, None)
 
 
 def _with_extras(media: Media, rest: Extras, name: str) -> Media:

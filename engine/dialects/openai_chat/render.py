@@ -27,7 +27,7 @@ from engine.chat import (
     ToolResult,
     text_of,
 )
-from engine.dialects.filetypes import right_type
+from engine.dialects.filetypes import right_type, sound_format
 from engine.dialects.foreign import (
     foreign_extras,
     native,
@@ -400,7 +400,7 @@ def _audio(part: Media) -> tuple[str, Extras]:
         message = "audio by URL cannot be sent to this upstream"
         raise RequestError("unsupported", message, about=part)
     inner: Extras = {"data": part.data}
-    _set(inner, "format", part.mime and part.mime.partition("/")[2])
+    _set(inner, "format", part.mime and sound_format(part.mime))
     return "input_audio", inner
 
 

@@ -8,7 +8,6 @@ Opaque.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from engine.chat import (
@@ -24,11 +23,11 @@ from engine.chat import (
     ToolCall,
     ToolResult,
 )
+from engine.dialects.filetypes import split_data
 from engine.dialects.provenance import unseal
 from engine.dialects.reading import NAMES, fields, mismatch, need, take
 
 NAME = "openai_responses"
-_DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,")
 _ROLES: dict[object, Role] = {
     "user": "user", "assistant": "assistant", "system": "system", "developer": "developer",
 }  # fmt: skip
@@ -143,12 +142,6 @@ def _pointed(media: Media, rest: Extras, name: str, where: str) -> Media:
         raise mismatch(where + name, "a string", "nothing")
     media.extras = rest
     return media
-
-
-def split_data(url: str) -> tuple[str | None, str | None]:
-    """Type and base64 text of a `data:` URI in its plain form, else two Nones."""
-    head = _DATA_URI.match(url)
-    return (head.group(1), url[head.end() :]) if head else (None, None)
 
 
 def _audio(rest: Extras, where: str) -> Part:

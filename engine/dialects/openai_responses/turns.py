@@ -23,7 +23,7 @@ from engine.chat import (
     ToolCall,
     ToolResult,
 )
-from engine.dialects.filetypes import right_type
+from engine.dialects.filetypes import right_type, sound_format
 from engine.dialects.foreign import native, settle_system
 from engine.dialects.profile import PROFILE, Profile
 from engine.errors import RequestError
@@ -139,7 +139,7 @@ def _audio(part: Media) -> Extras:
     if part.data is None:
         message = "audio by URL cannot be sent to this upstream"
         raise RequestError("unsupported", message, about=part)
-    form = (part.mime or "audio/wav").partition("/")[2]
+    form = sound_format(part.mime or "audio/wav")
     return {"type": "input_audio", "input_audio": {"data": part.data, "format": form}}
 
 
