@@ -76,14 +76,12 @@ class Exchange:
         self.hold = Hold(NOBODY)
         self.leave: Callable[[], None] | None = None
         self.tries: list[Try] = []
-        self._collected: Callable[[], list[Message]] | None = None
 
     async def run(self, collected: Callable[[], list[Message]] = list) -> Report:
         """collected() gives the assistant turns of the delivered answer, for `history: server`."""
-        self._collected = collected
         try:
             self.report.outcome = outcome = await self._outcome()
-            await self._end(outcome)
+            await self._end(outcome, collected)
         finally:  # also when the client left
             if self.tries:
                 self.keyring.cleanups.leave(self.route, self.tries)
@@ -269,7 +267,7 @@ class Exchange:
 
     # ---- the one end ----
 
-    async def _end(self, outcome: Outcome) -> None:
+    async def _end(self, outcome: Outcome, collected: Callable[[], list[Message]]) -> None:
         if outcome.error is not None:
             self.report.error = outcome.error
             await self.memory.bear_in_mind(outcome)  # first: who is told of a failure hangs up
@@ -277,18 +275,6 @@ class Exchange:
             if not self.report.relented:
                 await self.sink.fail(outcome.error.error(), outcome.failure)
             return
+        self.memory.good = outcome, collected
         await self.answering.end(outcome)
-        await self.remember()
-
-    async def remember(self) -> None:
-        """Keep what a good answer brought, once.
-
-        For the sink to call when all is told but the end: a client that has the end may hang up,
-        which ends its request, or go on at once.
-        """
-        collected, self._collected = self._collected, None
-        if collected is None:
-            return
-        await self.memory.delivered(self.report.outcome, collected)
-        if self.memory.keeper is not None:
-            await self.memory.bear_in_mind(self.report.outcome)
+        await self.memory.remember()
