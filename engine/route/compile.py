@@ -133,7 +133,7 @@ class _Compiler:
         source: bytes,
         file: str,
         tree: Node,
-        parents: list[str],
+        parents: dict[str, str],
         sources: Sources,
         problems: list[Problem],
     ) -> None:
@@ -145,7 +145,7 @@ class _Compiler:
         self.resolver = Resolver(sources.outside, tree, problems)
         self.roots = roots_of(tree)
         self.reader = Reader(self.resolver, self.roots, problems)
-        self.digests = [hashlib.sha256(source).hexdigest()]
+        self.digests = [hashlib.sha256(source).hexdigest(), *parents.values()]
         self.loaded: dict[str, Loaded | None] = {}
         self.fetched: dict[str, ValuePlan] = {}
         self.logins = Logins("", file)
@@ -242,7 +242,7 @@ class _Compiler:
 
     def _digest(self, roster: Roster) -> str:
         parts = [each.digest + each.id for each in roster.accounts]
-        parts += [*self.digests, dumps(_resolved(self.tree, self.resolver)).decode()]
+        parts += [*self.digests, *self.resolver.texts()]
         parts += [loaded.digest for loaded in self.loaded.values() if loaded]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

@@ -8,6 +8,7 @@ hold the literal item `- inherit`, which stands for the parent's list. What is p
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
@@ -25,18 +26,23 @@ PERSONAL = {
 Find = Callable[[str, str], tuple[bytes, str] | str]
 
 
-def expand(root: Node, file: str, find: Find, problems: list[Problem]) -> tuple[Node, list[str]]:
-    """The route's whole tree and the files it was made of, parents first named first."""
-    files: list[str] = []
+def expand(
+    root: Node, file: str, find: Find, problems: list[Problem]
+) -> tuple[Node, dict[str, str]]:
+    """The route's whole tree, and the parents it was made of, the nearest first.
+
+    Of each parent a digest of what it says: that of its tree, so that comments do not count.
+    """
+    files: dict[str, str] = {}
     tree, seen = root, [file]
     layers = [root]
     while (parent := tree.get("extends")) is not None and parent.kind == "str":
         loaded = _load(parent, seen, find, problems)
         if loaded is None:
             break
-        tree, name = loaded
+        tree, name, digest = loaded
         seen.append(name)
-        files.append(name)
+        files[name] = digest
         layers.append(tree)
     merged = layers.pop()
     while layers:
@@ -46,7 +52,7 @@ def expand(root: Node, file: str, find: Find, problems: list[Problem]) -> tuple[
 
 def _load(
     parent: Node, seen: list[str], find: Find, problems: list[Problem]
-) -> tuple[Node, str] | None:
+) -> tuple[Node, str, str] | None:
     found = find(parent.value, seen[-1])
     if isinstance(found, str):
         problems.append(parent.mark.problem("E204", found))
@@ -61,18 +67,16 @@ def _load(
             parent.mark.problem("E205", f"`extends` goes deeper than {MAX_DEPTH} files")
         )
         return None
-    tree = _parsed(text, name)
-    if tree is None:
-        tree = read(text, name, problems)
+    tree, digest = _parsed(text, name) or (read(text, name, problems), "")
     if tree is None or tree.kind != "map":
         problems.append(parent.mark.problem("E204", f"`{name}` cannot be read as a route"))
         return None
-    return tree, name
+    return tree, name, digest or _digest(tree)
 
 
 @lru_cache(maxsize=64)
-def _parsed(text: bytes, name: str) -> Node | None:
-    """A parent's tree, shared by its children: thousands of routes may extend one preset.
+def _parsed(text: bytes, name: str) -> tuple[Node, str] | None:
+    """A parent's tree and digest, shared by its children: thousands may extend one preset.
 
     None for a parent that cannot be shared: it has problems, or lists still to be spliced.
     """
@@ -81,7 +85,13 @@ def _parsed(text: bytes, name: str) -> Node | None:
     if tree is None or problems:
         return None
     lists = (node for node in tree.walk() if node.kind == "list")
-    return None if any(any(map(_is_inherit, node.value)) for node in lists) else tree
+    if any(any(map(_is_inherit, node.value)) for node in lists):
+        return None
+    return tree, _digest(tree)
+
+
+def _digest(tree: Node) -> str:
+    return hashlib.sha256(repr(tree.plain()).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def merge(parent: Node, child: Node, place: str, problems: list[Problem]) -> Node:

@@ -135,8 +135,9 @@ class Composer:
         return root
 
     def guarded(self, loader: Any) -> Iterator[Any]:
+        over, event = yaml.StreamEndEvent, None
         try:
-            while loader.check_event():
+            while type(event) is not over:
                 event = loader.get_event()
                 self.events += 1
                 if self.events > MAX_EVENTS:
@@ -224,8 +225,11 @@ class Composer:
 
 def _extent(children: Collection[Node]) -> tuple[int, int]:
     """Size and depth of a map or list of these."""
-    deepest = max((child.depth for child in children), default=0)
-    return 1 + sum(child.size for child in children), 1 + deepest
+    size, deepest = 1, 0
+    for child in children:
+        size += child.size
+        deepest = max(deepest, child.depth)
+    return size, 1 + deepest
 
 
 def _tag(tag: str) -> str:

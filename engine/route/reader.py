@@ -108,7 +108,7 @@ class Reader:
     def options(self, node: Node, kind: type, place: str) -> Any:
         """An instance of an option dataclass."""
         shorthand = getattr(kind, "SHORTHAND", None)
-        known = fields_of(kind)
+        known, builds = fields_of(kind), _builds(kind)
         if node.kind != "map":
             if shorthand is None:
                 return self._expected(node, f"a map with {_keys(known)}", place)
@@ -122,8 +122,7 @@ class Reader:
                 good = self._unknown(node.keys[key], key, known, place) and good
                 continue
             item = known[key]
-            build = builder(item.annotation)
-            value = build(self, child, f"{place}.{key}" if place else key, item)
+            value = builds[key](self, child, f"{place}.{key}" if place else key, item)
             good = good and value is not WRONG
             values[item.name] = value
         missing = [key for key, item in known.items() if item.required and key not in given]
@@ -444,14 +443,25 @@ def builder(annotation: Any) -> Build:
     return lambda reader, node, place, field: reader.plain(node)
 
 
+_BUILDS: dict[type, dict[str, Build]] = {}
+
+
+def _builds(kind: type) -> dict[str, Build]:
+    """What reads the fields of an option dataclass, by YAML key."""
+    if kind not in _BUILDS:
+        _BUILDS[kind] = {key: builder(each.annotation) for key, each in fields_of(kind).items()}
+    return _BUILDS[kind]
+
+
 def _optional(choices: tuple[Any, ...], of: int) -> Build:
     """One of some types, or nothing where None is among the `of` types."""
+    alone = builder(choices[0]) if len(choices) == 1 else None
 
     def build(reader: Reader, node: Node, place: str, field: Field | None) -> Any:
         if node.kind == "null" and len(choices) < of:
             return None
-        if len(choices) == 1:
-            return reader.read(node, choices[0], place, field)
+        if alone is not None:
+            return alone(reader, node, place, field)
         return reader._any_of(node, choices, place, field)
 
     return build

@@ -12,7 +12,7 @@ constant beside them. What an unset variable means is an error, unless a default
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from engine.errors import Problem
@@ -78,6 +78,10 @@ class Resolver:
         """The scalar's text with its references replaced."""
         pieces = self.of(node)
         return "".join(piece.text for piece in pieces) if pieces else str(node.text)
+
+    def texts(self) -> Iterator[str]:
+        """What the references gave, in the order of the file."""
+        return (piece.text for pieces in self.pieces.values() for piece in pieces)
 
     def secret(self, node: Node, place: str) -> Secret:
         """The scalar as a Secret named after its reference, or after its place."""

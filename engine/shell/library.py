@@ -86,6 +86,7 @@ class Library:
         self.shadows: dict[str, tuple[str, ...]] = {}
         self.unlisted: list[str] = []
         self.walked: list[str] = []
+        self._named: dict[str, tuple[Entry, str, Path]] = {}
 
     def scan(self) -> list[Path]:
         """The files that may be served, in order. Two of one name in one folder both count.
@@ -96,11 +97,16 @@ class Library:
         self.shadows, self.unlisted, self.walked = {}, [], []
         owners: dict[str, tuple[Path, str]] = {}
         found: list[Path] = []
+        before, self._named = self._named, {}
         for folder in self.folders:
             for path in self._walk(folder):
-                owner, file = owners.setdefault(self.name(path), (folder, path))
+                entry, known = self.files.get(path), before.get(path)
+                if known is None or known[0] is not entry:
+                    known = (entry, self.name(path), Path(path))
+                self._named[path] = known
+                owner, file = owners.setdefault(known[1], (folder, path))
                 if owner is folder:
-                    found.append(Path(path))
+                    found.append(known[2])
                 elif file != path:
                     self.shadows[file] = (*self.shadows.get(file, ()), path)
         return found

@@ -187,9 +187,10 @@ class RouteKeeper:
         beside = [own for root in library.folders if (own := library.beside(root))]
         inside = {os.path.abspath(folder) for folder in (*library.walked, *map(str, beside))}
         ends = [*library.files.ends(), *map(str, library.folders), *map(str, beside)]
-        around = {os.path.abspath(folder) for folder in set(map(os.path.dirname, ends))}
+        split = [end.rpartition(os.sep) for end in ends]  # os.path.split would take the most of it
+        around = {os.path.abspath(each) for each in {head or root for head, root, _ in split}}
         self._inside = frozenset(inside)
-        self._names = frozenset(map(os.path.basename, ends))
+        self._names = frozenset(name for _, _, name in split)
         found = ((folder, identify(folder)) for folder in sorted(inside | around))
         return {folder: identity for folder, identity in found if identity}
 
