@@ -18,11 +18,11 @@ from engine.errors import Problem
 
 from .codes import CODES
 from .extends import stray_inherit
+from .hints import did_you_mean
 from .media_checks import check_media, misplaced_media, wrong_upload
 from .nodes import Node
 from .oauth_checks import oauth_keys, oauth_urls
 from .places import Way, dotted, expressions, find, key_mark, mention_mark
-from .reader import did_you_mean
 from .rule_checks import RULE_CHECKS, check_stages
 from .sandbox import PLAIN
 from .socket_checks import check_sockets

@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 from aiohttp import web
@@ -19,14 +20,18 @@ from engine.chat import ChatRequest
 from engine.dialects import Dialect, Encoder
 from engine.dialects.contract import Reframe
 from engine.dialects.outcomes import retry_headers
-from engine.dialects.tokens import FACTOR, estimate, estimate_text
+from engine.dialects.tokens import FACTOR, estimate, said, weight
 from engine.errors import ExchangeError
 from engine.events import (
     CONTENT,
+    ArgsDelta,
     ErrorEvent,
     Event,
     Finish,
     Folder,
+    Open,
+    ReasoningDelta,
+    RefusalDelta,
     Start,
     TextDelta,
     Usage,
@@ -163,7 +168,7 @@ class PlainSink:
         folder = self._folded()
         folder.feed([_timed(finish, self._begun, self._spoke, self._now())])
         reply = folder.done()
-        reply.usage = usage or estimated(self.client, reply.text + reply.reasoning)
+        reply.usage = usage or estimated(self.client, sum(map(said, reply.parts)))
         client = self.client
         try:
             body = client.dialect.reply(
@@ -205,7 +210,7 @@ class StreamSink:
         self.first_event: float | None = None
         self._held: list[Event] = []
         self._waiting: list[bytes] = []
-        self._length = 0
+        self._weight = 0.0
         self._passed = False
         self._counts = client.wants_usage
         self.folder: Folder | None = None
@@ -240,16 +245,14 @@ class StreamSink:
     def _forget(self) -> None:
         self._held.clear()
         self._waiting.clear()
-        self._length = 0
+        self._weight = 0.0
         self._passed = False
 
     def send(self, events: list[Event]) -> bool:
         if self.folder is not None:
             self.folder.feed(events)
         if self._counts:
-            for event in events:
-                if type(event) is TextDelta:
-                    self._length += len(event.text)
+            self._weight += sum(map(_weight, events))
         if not self.committed:
             self._held += events
             if _CONTENT.isdisjoint(map(type, events)):
@@ -285,8 +288,7 @@ class StreamSink:
     async def finish(self, finish: Finish, usage: Usage | None) -> None:
         events: list[Event] = [] if self.committed else self._beginning()
         if self.client.wants_usage and usage is None:
-            text = "x" * self._length
-            usage = estimated(self.client, text)
+            usage = estimated(self.client, self._weight)
         if usage is not None:
             events.append(UsageEvent(usage))
         self.committed = True
@@ -367,7 +369,16 @@ def _timed(finish: Finish, begun: float, spoke: float | None, now: float) -> Fin
     return Finish(finish.reason, finish.raw, finish.stop, finish.details, now - begun, waited)
 
 
-def estimated(client: Client, text: str) -> Usage:
-    """Usage where the upstream tells none, marked as an estimate."""
+def estimated(client: Client, written: float) -> Usage:
+    """Usage where the upstream tells none, marked as an estimate. written: weight of the answer."""
     read = estimate(client.asked.chat, client.factor)
-    return Usage(input=read, output=estimate_text(text, client.factor), estimated=True)
+    return Usage(input=read, output=ceil(written * client.factor), estimated=True)
+
+
+def _weight(event: Event) -> float:
+    """What an event adds to an answer: text, thinking, calls of tools."""
+    if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
+        return weight(event.text)
+    if isinstance(event, ArgsDelta):
+        return weight(event.json)
+    return said(event.part) if isinstance(event, Open) else 0.0
