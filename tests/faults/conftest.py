@@ -10,7 +10,7 @@ import pytest
 from .answers import ANSWERS
 from .contents import CONTENTS
 from .endings import ENDINGS
-from .rows import Row, run, scripts
+from .rows import run, scripts
 from .stage import stage
 from .timing import TIMING
 
