@@ -54,6 +54,7 @@ class Client:
     clean    takes secrets out of what an error says: some upstreams repeat the key
     chat     the parsed request, None where it is passed through
     keep     given the answer as one document before its client has seen its end
+    remember  called then, too: what the exchange itself keeps
     reframe  writes a stream in the form that the client asked for, None for the dialect's own
     retries  attempts that failed before the one that is answered with
     factor   of estimates where the upstream tells no usage, or not yet
@@ -70,6 +71,7 @@ class Client:
     clean: Callable[[bytes], bytes] = bytes
     chat: ChatRequest | None = None
     keep: Callable[[object], Awaitable[None]] | None = None
+    remember: Callable[[], Awaitable[None]] | None = None
     reframe: Reframe | None = None
     retries: int = 0
     factor: float = FACTOR
@@ -78,6 +80,10 @@ class Client:
     def tell(self, headers: dict[str, str]) -> None:
         """Headers that the upstream's answer brought; those of an attempt before are forgotten."""
         self.upstream = headers
+
+    async def remembered(self) -> None:
+        if self.remember is not None:
+            await self.remember()
 
     @property
     def left(self) -> bool:
@@ -173,6 +179,7 @@ class PlainSink:
         else:
             if client.keep is not None:
                 await client.keep(loads(body))
+            await client.remembered()
             self._reply(body)
 
     async def fail(self, error: ExchangeError, frames: bytes = b"") -> None:
@@ -289,6 +296,7 @@ class StreamSink:
         data = self.encoder.feed([*events, finish])
         if self.client.keep is not None:
             await self.client.keep(getattr(self.encoder, "document", None))
+        await self.client.remembered()
         await self._write(data, last=True)
 
     async def end(self) -> None:
