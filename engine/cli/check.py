@@ -42,15 +42,15 @@ def command(
     2: wrong use. A comment `# penstock: ignore W204` silences a code on its line.
     """
     problems: list[Problem] = []
-    count = 0
+    checked: set[Path] = set()
     servers = declared_servers(_server_files(paths))
     for path, found in _checked(paths, folders, servers, bundled=bundled, execute=not no_exec):
-        count += 1
+        checked.add(path)
         problems += _heard(path, found)
-    if count == 0:
+    if not checked:
         click.echo("penstock check: there is no file to check", err=True)
         raise SystemExit(WRONG_USE)
-    _print(problems, form, count)
+    _print(problems, form, len(checked))
     bad = any(p.severity == "error" or deny_warnings for p in problems)
     raise SystemExit(BAD if bad else GOOD)
 

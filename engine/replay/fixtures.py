@@ -191,7 +191,10 @@ def read_fixture(source: bytes, file: str, sidecar: Callable[[str], bytes]) -> F
     problems: list[Problem] = []
     root = read(source, file, problems)
     spec: Any = WRONG
-    if root is not None:
+    if root is not None and root.get("version") is not None and root.get("fixture") is None:
+        message = "this is a route, not a fixture: `penstock check` reads it"
+        problems.append(root.keys["version"].problem("E102", message))
+    elif root is not None:
         reader = Reader(Resolver(Outside(), root, problems), {}, problems)
         spec = reader.options(root, FixtureSpec, "")
     if spec is WRONG:

@@ -122,6 +122,10 @@ def compile_route(source: bytes, file: str, sources: Sources) -> Compiled:
     if root.kind != "map":
         problems.append(root.mark.problem("E102", "a route is a map of keys"))
         return Compiled(stem, None, problems, (file,))
+    if root.get("fixture") is not None and root.get("version") is None:
+        message = "this is a fixture, not a route: `penstock test` plays it"
+        problems.append(root.keys["fixture"].problem("E102", message))
+        return Compiled(stem, None, problems, (file,))
     tree, parents = expand(root, file, sources.parent, problems)
     return _Compiler(source, file, tree, parents, sources, problems).compile(stem)
 
