@@ -12,6 +12,7 @@ _ALSO = {
     "json_lines": "ndjson", "jsonl": "ndjson", "jsonlines": "ndjson", "ldjson": "ndjson",
     "event_stream": "sse", "eventstream": "sse", "text/event_stream": "sse", "ws": "websocket",
     "body": "json", "cookies": "cookie", "headers": "header", "token": "bearer", "url": "base_url",
+    "class": "as", "name": "id", "route": "to",
 }  # fmt: skip
 
 

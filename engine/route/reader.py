@@ -200,6 +200,8 @@ class Reader:
             if fold(str(value)) == fold(str(word)) and type(value) is type(word):
                 return word
         texts = [str(word) for word in words]
+        if str(value) in texts and not self.resolver.of(node):
+            return self._expected(node, f"the number {value}, without quotes", place)
         hint = nearest(str(value), texts)
         message = f"{_in(place)} must be one of {', '.join(texts)}, not `{node.text}`{hint}"
         return self.note(node.mark, "E104", message)

@@ -85,7 +85,7 @@ def whole_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
         reader: MakeReader = dialect.whole_reader
         exact = True
     else:
-        rules = compile_rules(response.events)
+        rules = compile_rules(response.events, whole=True)
         reader, exact = _rule_reader(rules), rules.exact
     return _whole(reader, response, int(spec.limits.answer), exact=exact)
 

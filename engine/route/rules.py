@@ -160,9 +160,12 @@ class RuleReader:
         return []
 
 
-def compile_rules(specs: list[RuleSpec], reduce: str = "delta") -> Rules:
-    """Compile a list of rules. The paths in the specs are compiled already."""
-    rules = tuple(_rule(at, spec, reduce) for at, spec in enumerate(specs))
+def compile_rules(specs: list[RuleSpec], reduce: str = "delta", *, whole: bool = False) -> Rules:
+    """Compile a list of rules. The paths in the specs are compiled already.
+
+    whole: they read whole answers, whose end says nothing by itself.
+    """
+    rules = tuple(_rule(at, spec, reduce, whole=whole) for at, spec in enumerate(specs))
     path = _discriminator(specs)
     table: dict[object, tuple[Rule, ...]] = {}
     rest = rules
@@ -213,7 +216,7 @@ def _discriminator(specs: list[RuleSpec]) -> str | None:
     return best[0][0] if best and best[0][1] > 1 else None
 
 
-def _rule(at: int, spec: RuleSpec, reduce: str) -> Rule:
+def _rule(at: int, spec: RuleSpec, reduce: str, *, whole: bool) -> Rule:
     tests: list[Callable[[Any], bool]] = []
     if spec.match is not None:
         tests.append(spec.match.test)
@@ -228,14 +231,15 @@ def _rule(at: int, spec: RuleSpec, reduce: str) -> Rule:
         tests=tuple(tests),
         when=spec.when.test if spec.when else None,
         each=spec.each.all if spec.each else None,
-        emits=tuple(_emits(at, spec, reduce)),
+        emits=tuple(_emits(at, spec, reduce, whole=whole)),
         goes_on=spec.continue_,
         source=spec,
     )
 
 
-def _emits(at: int, spec: RuleSpec, reduce: str) -> list[Emit]:
+def _emits(at: int, spec: RuleSpec, reduce: str, *, whole: bool) -> list[Emit]:
     """The emitters in their order, whatever order the file has."""
+    finish = _finish_of_content if whole and _takes_anything(spec) else _finish
     makers: list[tuple[object, Callable[[Any], Emit]]] = [
         (spec.reasoning, lambda path: _text(path, ReasoningDelta, 2 * at, reduce)),
         (spec.reasoning_signature, _signature),
@@ -244,7 +248,7 @@ def _emits(at: int, spec: RuleSpec, reduce: str) -> list[Emit]:
         (spec.annotation, _annotation),
         (spec.set, _set),
         (spec.usage, _usage),
-        (spec.finish, _finish),
+        (spec.finish, finish),
         (spec.error, _error),
         (spec.end, lambda _: _end),
     ]
@@ -405,6 +409,30 @@ def _finish(rule: FinishRule) -> Emit:
             out.append(Finish(reason if reason in _FINISHES else "stop", raw))
 
     return emit
+
+
+def _takes_anything(spec: RuleSpec) -> bool:
+    """Whether a rule that looks for content fits every answer, those that hold none too."""
+    selects = any((spec.event, spec.match, spec.not_, spec.has, spec.when))
+    constant = spec.finish is not None and spec.finish.path.path is None
+    alone = constant and not selects and not spec.continue_ and spec.each is None
+    return alone and any((spec.text, spec.reasoning, spec.tool_calls))
+
+
+def _finish_of_content(rule: FinishRule) -> Emit:
+    """A constant finish that is only true of an answer in which something was found."""
+    finish = _finish(rule)
+
+    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
+        if any(type(event) in _FOUND for event in out):
+            finish(reader, item, out)
+        else:
+            out.append(ErrorEvent("empty_response", "the upstream's answer has no text"))
+
+    return emit
+
+
+_FOUND = {TextDelta, ReasoningDelta, ArgsDelta}
 
 
 def _error(rule: ErrorEmitter) -> Emit:

@@ -294,6 +294,18 @@ def whole(value: object) -> Read:
     return read(HEAD + WHOLE, dumps(value), stream=False)
 
 
+@pytest.mark.parametrize("value", [{}, {"oops": 1}, {"text": ""}, {"text": None}])
+def test_a_constant_finish_makes_no_success_of_an_answer_without_content(value: object) -> None:
+    head = "version: 1\nbase_url: https://a.example\nmodels: [m]\nrequest: { path: /x, raw: a }\n"
+    rules = "response: { events: [ { text: $.text, finish: stop } ] }\n"
+    verdict = Read(route_of(head + rules), [dumps(value)], stream=False).verdict
+    assert verdict == ErrorEvent("empty_response", "the upstream's answer has no text")
+    good = Read(route_of(head + rules), [b'{"text":"a"}'], stream=False).verdict
+    assert isinstance(good, Finish)
+    named = rules.replace("text: $.text", "has: $, text: $.text")
+    assert isinstance(Read(route_of(head + named), [dumps(value)], stream=False).verdict, Finish)
+
+
 def test_a_whole_answer_is_one_record() -> None:
     done = whole({"text": "hi", "f": "length"})
     assert (done.reply.text, done.verdict) == ("hi", Finish("length", "length"))
