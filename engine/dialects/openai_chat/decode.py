@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from engine.chat import Citation, Part, Reasoning, Refusal, Text, ToolCall
-from engine.dialects.outcomes import bare_error, classify_text, error_event, read_error
+from engine.dialects.outcomes import bare_error, classify_text, error_event, headless, read_error
 from engine.events import (
     Annotation,
     ArgsDelta,
@@ -51,6 +51,12 @@ FINISHES: dict[str, str] = {
 }  # fmt: skip
 # Words that upstreams put where a finish belongs, and that mean the answer failed.
 FAILURES = frozenset({"error", "network_error"})
+
+
+def finish_word(choice: Fields) -> str:
+    """Why a choice ended, "" while it goes on: some upstreams write `"null"` for null."""
+    raw = choice.get("finish_reason")
+    return raw if isinstance(raw, str) and raw.lower() != "null" else ""
 
 
 def failed_finish(raw: str) -> ErrorEvent:
@@ -171,7 +177,7 @@ class StreamDecoder:
         usage = value.get("usage")
         if isinstance(usage, dict):
             out.append(UsageEvent(read_usage(usage)))
-        self._finish(_text(choice.get("finish_reason")), out)
+        self._finish(finish_word(choice), out)
         return out
 
     # ---- chunks ----
@@ -214,8 +220,8 @@ class StreamDecoder:
             delta = choice.get("message")
         if isinstance(delta, dict):
             self._delta(delta, choice.get("logprobs"), out)
-        raw = choice.get("finish_reason")
-        if isinstance(raw, str) and raw:
+        raw = finish_word(choice)
+        if raw:
             self._finish(raw, out)
 
     def _delta(self, delta: Fields, logprobs: object, out: list[Event]) -> None:
@@ -439,7 +445,7 @@ def decode_whole(value: object, make_id: MakeId) -> list[Event]:
         return [error_event(found)]
     choices = value.get("choices")
     if not isinstance(choices, list):
-        return [ErrorEvent("retryable", "the upstream's answer has no choices")]
+        return [error_event(headless(value, "the upstream's answer has no choices"))]
     choice = _first(choices)
     if choice is None:
         return [ErrorEvent("empty_response", "the upstream's answer has no choices")]
