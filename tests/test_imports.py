@@ -15,6 +15,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(
     str(path.relative_to(ROOT).with_suffix("")).replace("/", ".").removesuffix(".__init__")
@@ -73,6 +75,7 @@ def imported(home: Path, given: list[list[str]]) -> subprocess.CompletedProcess[
     )  # fmt: skip
 
 
+@pytest.mark.timeout(180)
 def test_each_module_can_be_imported_alone() -> None:
     given = floors()
     assert MODULES == sorted(name for floor in given for name in floor)

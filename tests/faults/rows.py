@@ -192,6 +192,14 @@ def scripts(*tables: Faults) -> dict[str, Script]:
     return {name: fault.script for table in tables for name, fault in table.faults.items()}
 
 
+def by_fault(tables: Iterable[Faults]) -> dict[str, list[Row]]:
+    """All rows of each fault; those that the engine does not manage yet stand alone."""
+    found: dict[str, list[Row]] = {}
+    for row in (row for table in tables for row in table.rows()):
+        found.setdefault(str(row) if row.known else row.fault.name, []).append(row)
+    return found
+
+
 # ---- running ----
 
 
