@@ -21,8 +21,14 @@ PAGE = Path(__file__).parents[1] / "docs" / "translated.md"
 TARGETS = ("openai_chat", "openai_responses", "anthropic_messages", "gemini", "ollama")
 
 LOOK = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
-FORM = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+OPEN = {"type": "object"}  # any object at all
+SCHEMA = {"type": "object", "properties": {"x": {"type": "string"}}}
+
 PNG = "iVBORw0KGgo="
+
+
+def _form(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
 
 
 def _asked(*parts: Any) -> dict[str, Any]:
@@ -50,7 +56,8 @@ CHAT: dict[str, dict[str, Any]] = {
     "tool_choice": {"tools": [LOOK], "tool_choice": "required"},
     "parallel_tool_calls: false": {"tools": [LOOK], "parallel_tool_calls": False},
     "response_format json_object": {"response_format": {"type": "json_object"}},
-    "response_format json_schema": {"response_format": FORM},
+    "response_format json_schema": {"response_format": _form(SCHEMA)},
+    "response_format json_schema, any object": {"response_format": _form(OPEN)},
     "reasoning_effort": {"reasoning_effort": "high"},
     "verbosity": {"verbosity": "low"},
     "user": {"user": "u"},

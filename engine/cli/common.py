@@ -44,8 +44,12 @@ def find(name: str, folders: tuple[str, ...]) -> Compiled:
         found = shelf.find(name)
         if found is not None:
             return found
-    known = ", ".join(sorted({path.stem for path in library(folders).scan()}))
-    click.echo(f"penstock: no route `{name}`; there are: {known or 'none'}", err=True)
+    what, shelf = "route", library(folders)
+    paths = shelf.scan()
+    if name.startswith("preset:"):
+        what, name, paths = "preset", name.removeprefix("preset:"), shelf.presets()
+    known = ", ".join(sorted({path.stem for path in paths}))
+    click.echo(f"penstock: no {what} `{name}`; there are: {known or 'none'}", err=True)
     raise SystemExit(WRONG_USE)
 
 

@@ -16,7 +16,10 @@ from .common import BAD, show_problems
 @click.command()
 @click.argument("fixtures", nargs=-1, required=True, type=click.Path(exists=True))
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
-@click.option("--port", type=int, default=8081, help="Port to listen on; 0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8081,
+    help="Port to listen on; 0 takes a free one.",
+)  # fmt: skip
 def command(fixtures: tuple[str, ...], host: str, port: int) -> None:
     """Serve the upstream recorded in FIXTURES (files or folders), with its timing.
 

@@ -52,10 +52,10 @@ def command(
     for route, gaps in sorted(bench.gaps().items()):
         for gap in gaps:
             click.echo(f"{route}: {gap}")
-    if junit:
-        Path(junit).write_bytes(_junit(trials))
     failed = sum(bool(trial.complaints) for trial in trials)
     click.echo(f"{len(trials)} fixtures: {len(trials) - failed} ok, {failed} failed")
+    if junit:
+        _report(Path(junit), trials)
     raise SystemExit(BAD if failed else GOOD)
 
 
@@ -84,6 +84,15 @@ def _show(trial: Trial) -> None:
     click.echo(f"{mark} {trial.file}{note} ({trial.seconds:.2f} s)")
     for complaint in trial.complaints:
         click.echo("     " + complaint.replace("\n", "\n     "))
+
+
+def _report(file: Path, trials: list[Trial]) -> None:
+    """Write the report. Exits with 2 where that cannot be."""
+    try:
+        file.write_bytes(_junit(trials))
+    except OSError as error:
+        click.echo(f"penstock test: cannot write {file}: {error.strerror}", err=True)
+        raise SystemExit(WRONG_USE) from None
 
 
 def _junit(trials: list[Trial]) -> bytes:

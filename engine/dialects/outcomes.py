@@ -209,6 +209,22 @@ def read_error(value: object) -> UpstreamError | None:
     return UpstreamError(found if isinstance(found, str) else _message(value), code=_code(value))
 
 
+def headless(value: dict[str, object], lacks: str) -> UpstreamError:
+    """The error of an answer without its main part. Some upstreams tell it so, with a 200:
+    `{"code": 1302, "msg": "…"}`, `{"base_resp": {"status_code": 1002, "status_msg": "…"}}`.
+
+    lacks: what is said where they tell nothing
+    """
+    base = value.get("base_resp")
+    held = base if isinstance(base, dict) else value
+    words = next((w for n in _WORDY if isinstance(w := held.get(n), str) and w), "")
+    code = _code({"code": held.get("code", held.get("status_code"))})
+    return UpstreamError(f"{lacks}: {words}" if words else lacks, code=code)
+
+
+_WORDY = ("message", "msg", "detail", "error_msg", "status_msg")
+
+
 def _error_object(found: dict[str, object]) -> UpstreamError:
     kind = found.get("type") or found.get("status")
     param = found.get("param")

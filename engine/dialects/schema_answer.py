@@ -30,14 +30,15 @@ def asked_otherwise(
         return request, None
     request = replace(request, out=replace(out, format=None, schema=None, strict=None))
     if profile.json_schema == "prompt" or request.tools or thinks(request):
-        return _in_words(request, out.schema), None
+        return in_words(request, out.schema), None
     name = out.schema_name or "answer"
     tool = Tool(name, _ABOUT, out.schema)
     request = replace(request, tools=[tool], tool_choice=ToolChoice("named", [name]), parallel=None)
     return request, _Said(name).feed
 
 
-def _in_words(request: ChatRequest, schema: object) -> ChatRequest:
+def in_words(request: ChatRequest, schema: object) -> ChatRequest:
+    """The request with the schema told in a system message, and named as left out."""
     if "response_format" not in request.dropped:
         request.dropped.append("response_format")
     told = Message("system", [Text(_WORDS + dumps(schema).decode())])

@@ -10,7 +10,18 @@ from __future__ import annotations
 
 from math import ceil
 
-from engine.chat import ChatRequest, Media, Opaque, Part, Reasoning, Tool, ToolCall, ToolResult
+from engine.chat import (
+    ChatRequest,
+    Media,
+    Opaque,
+    Part,
+    Reasoning,
+    Refusal,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 from engine.wire import dumps
 
 FACTOR = 1.2
@@ -28,7 +39,7 @@ def estimate(request: ChatRequest, factor: float = FACTOR) -> int:
     for message in request.messages:
         total += _PER_MESSAGE + sum(_part(part, factor) for part in message.parts)
     for tool in request.tools:
-        total += _PER_TOOL + _text(_wording(tool)) * factor
+        total += _PER_TOOL + weight(_wording(tool)) * factor
     return ceil(total)
 
 
@@ -50,10 +61,18 @@ def _shows(part: Part) -> bool:
 
 def estimate_text(text: str, factor: float = FACTOR) -> int:
     """Tokens of a text."""
-    return ceil(_text(text) * factor)
+    return ceil(weight(text) * factor)
 
 
-def _text(text: str) -> float:
+def said(part: Part) -> float:
+    """What a part of an answer weighs: text, thinking, a call of a tool."""
+    if isinstance(part, ToolCall):
+        return weight(part.name + part.args)
+    return weight(part.text) if isinstance(part, Text | Reasoning | Refusal) else 0.0
+
+
+def weight(text: str) -> float:
+    """Tokens of a text before the factor; what its pieces weigh adds up."""
     if text.isascii():
         return len(text) / 4
     # A three-byte character has two bytes beyond its one character: that counts them.
@@ -67,12 +86,12 @@ def _part(part: Part, factor: float) -> float:
     if isinstance(part, ToolResult):
         return _PER_MESSAGE + sum(_part(inner, factor) for inner in part.parts)
     if isinstance(part, ToolCall):
-        return _PER_TOOL + _text(part.name + part.args) * factor
+        return _PER_TOOL + weight(part.name + part.args) * factor
     if isinstance(part, Opaque):
-        return _text(dumps(part.raw).decode()) * factor
+        return weight(dumps(part.raw).decode()) * factor
     if isinstance(part, Reasoning):
-        return _text(part.text + "".join(part.summary or [])) * factor
-    return _text(part.text) * factor
+        return weight(part.text + "".join(part.summary or [])) * factor
+    return weight(part.text) * factor
 
 
 def _media(part: Media) -> float:

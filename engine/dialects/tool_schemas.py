@@ -62,7 +62,7 @@ def _inside(schema: Schema, step: Callable[[Schema], Schema]) -> Schema:
     return out
 
 
-def _target(root: Schema, ref: object) -> Schema | None:
+def target(root: Schema, ref: object) -> Schema | None:
     """What a local reference points at."""
     if not isinstance(ref, str) or not ref.startswith("#"):
         return None
@@ -88,11 +88,11 @@ class _Root:
         self._left -= 1
         while "$ref" in schema:
             ref = schema["$ref"]
-            target = _target(self._schema, ref) if ref not in path and self._left > 0 else None
+            found = target(self._schema, ref) if ref not in path and self._left > 0 else None
             beside = {name: value for name, value in schema.items() if name != "$ref"}
-            if target is None:
+            if found is None:
                 return beside, path
-            schema, path = {**target, **beside}, (*path, ref)
+            schema, path = {**found, **beside}, (*path, ref)
         return schema, path
 
 

@@ -14,6 +14,7 @@ from engine.events import Event
 
 from . import losses
 from .adapt import adapt
+from .answer_grammar import held
 from .contract import Dialect
 from .customs import as_functions
 from .foreign import understood
@@ -57,6 +58,8 @@ def _prepared(
         name_nested(request, dialect.name)
         request = searched(request, dialect.name, profile)
     request = understood(request, dialect.name)
+    if foreign and dialect.schemas == "anthropic":
+        request = held(request, profile)
     request, said = asked_otherwise(request, profile)
     request = carry_marks(request, dialect.name, profile)
     custom = None

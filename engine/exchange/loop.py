@@ -2,7 +2,7 @@
 
 Rules held here and nowhere else: nothing is tried again once content reached the client; each
 attempt is rendered with fresh secrets; there is exactly one end, a finish or an error; the total
-time covers waits and retries; what was learned (session turns, state) is kept only after success.
+time covers waits and retries; what was learned (session turns, state) is kept only of a success.
 """
 
 from __future__ import annotations
@@ -82,8 +82,6 @@ class Exchange:
         try:
             self.report.outcome = outcome = await self._outcome()
             await self._end(outcome, collected)
-            if self.memory.keeper is not None or outcome.error is not None:
-                await self.memory.bear_in_mind(outcome)
         finally:  # also when the client left
             if self.tries:
                 self.keyring.cleanups.leave(self.route, self.tries)
@@ -272,9 +270,11 @@ class Exchange:
     async def _end(self, outcome: Outcome, collected: Callable[[], list[Message]]) -> None:
         if outcome.error is not None:
             self.report.error = outcome.error
+            await self.memory.bear_in_mind(outcome)  # first: who is told of a failure hangs up
             self.report.relented = self.answering.untold() and self.relents(outcome.error)
             if not self.report.relented:
                 await self.sink.fail(outcome.error.error(), outcome.failure)
             return
+        self.memory.good = outcome, collected
         await self.answering.end(outcome)
-        await self.memory.delivered(outcome, collected)
+        await self.memory.remember()

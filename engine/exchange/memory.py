@@ -1,6 +1,6 @@
 """What one request remembers: its session, and the thinking of earlier answers.
 
-Both are looked up before the first attempt and kept only after the answer was delivered.
+Both are looked up before the first attempt and kept only of an answer that was good.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from .attempt import Call, Outcome
 
 
 class Memory:
-    """Of one request. keeper: notes what is thought, None where nobody will want it."""
+    """Of one request.
+
+    keeper  notes what is thought, None where nobody will want it
+    good    the outcome of a good answer, and what gives its assistant's turns
+    """
 
     def __init__(self, route: Route, call: Call, sessions: Sessions, recall: Recall | None) -> None:
         self._route = route
@@ -28,6 +32,7 @@ class Memory:
         self._session: Session | None = None
         self._turns: list[Message] = []
         self.keeper: Keeper | None = None
+        self.good: tuple[Outcome, Callable[[], list[Message]]] | None = None
 
     @property
     def key(self) -> str:
@@ -59,8 +64,20 @@ class Memory:
             self.keeper = Keeper()
         return self.keeper
 
-    async def delivered(self, outcome: Outcome, collected: Callable[[], list[Message]]) -> None:
-        """Keep the turns of the session and what it learned."""
+    async def remember(self) -> None:
+        """Keep what a good answer brought, once.
+
+        For the sink to call when all is told but the end: a client that has the end may hang up,
+        which ends its request, or go on at once.
+        """
+        good, self.good = self.good, None
+        if good is not None:
+            await self._save(*good)
+            if self.keeper is not None:
+                await self.bear_in_mind(good[0])
+
+    async def _save(self, outcome: Outcome, collected: Callable[[], list[Message]]) -> None:
+        """The turns of the session and what it learned."""
         plan, session = self._route.session, self._session
         if plan is None or session is None:
             return

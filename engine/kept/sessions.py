@@ -1,7 +1,7 @@
 """Conversations over several requests: named by the route, kept by the store.
 
-A session belongs to one client key and one route. What it holds is saved only after the answer was
-delivered; two requests of one session that run at the same time both keep their turns. A request
+A session belongs to one client key and one route. What it holds is saved only when a whole answer
+is there; two requests of one session that run at the same time both keep their turns. A request
 without a session name gets a one-shot session that is never stored.
 """
 

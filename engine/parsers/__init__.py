@@ -23,7 +23,7 @@ from .json import JsonParser
 from .json_array import JsonArrayParser
 from .lines import LinesParser
 from .ndjson import NdjsonFrames, NdjsonParser
-from .sse import SseFrames, SseParser
+from .sse import Sse, SseFrames, sse_parser
 from .text import TextParser
 from .websocket import Websocket, websocket_parser
 
@@ -60,7 +60,7 @@ class Kind:
 
 
 PARSERS: dict[str, Kind] = {
-    "sse": Kind(lambda _, limit=MAX_FRAME: SseParser(limit), frames=SseFrames),
+    "sse": Kind(sse_parser, options=Sse, frames=SseFrames),
     "ndjson": Kind(lambda _, limit=MAX_FRAME: NdjsonParser(limit), frames=NdjsonFrames),
     "json_array": Kind(lambda _, limit=MAX_FRAME: JsonArrayParser(limit)),
     "json": Kind(lambda _, limit=MAX_FRAME: JsonParser(limit)),

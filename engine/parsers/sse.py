@@ -9,11 +9,26 @@ meant it, and one that was cut off is found out by its missing finish.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from engine.options import option
 from engine.wire import Record
 
 from .bounds import BOM, MAX_FRAME, too_large
 
 _EOL = b"\r\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sse:
+    text: bool = option(
+        False, "the data of an event is text, not JSON: words, XML; to rules the whole of it is `$`"
+    )
+
+
+def sse_parser(options: Sse | None = None, limit: int = MAX_FRAME) -> SseParser:
+    """The parser of such a stream; `value` is the data as text if asked."""
+    return SseTexts(limit) if options is not None and options.text else SseParser(limit)
 
 
 class SseParser:
@@ -41,6 +56,20 @@ class SseParser:
         records, frames = _read_plain(whole) or _read_any(whole)
         self.frames += frames
         return records
+
+
+class SseTexts(SseParser):
+    """The same with the data as text."""
+
+    def feed(self, data: bytes) -> list[Record]:
+        return list(map(_as_text, super().feed(data)))
+
+    def finish(self) -> list[Record]:
+        return list(map(_as_text, super().finish()))
+
+
+def _as_text(record: Record) -> Record:
+    return Record(record.event, record.data, record.data.decode("utf-8", "replace"))
 
 
 class SseFrames:

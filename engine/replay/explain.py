@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
-from urllib.parse import urlencode
+from urllib.parse import unquote_plus, urlencode
 
 from engine.dialects import DIALECTS, HERE, Dialect, Target
 from engine.dialects.losses import why
@@ -30,7 +30,7 @@ from engine.route.view import Asked, view
 from engine.wire import Headers, HttpRequest, SocketMessage, loads
 
 _MASK = re.compile(r"«([^«»]+)»")
-_QUOTED_MASK = re.compile(r"%C2%AB([\w.:-]+)%C2%BB")  # as it stands in a form
+_QUOTED_MASK = re.compile(r"%C2%AB((?:[\w.-]|%[2-7][0-9A-F])+)%C2%BB")  # in a form or query
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,11 +319,16 @@ FORMATS = {"http": as_http, "json": as_json, "curl": as_curl}
 
 
 def _url(request: HttpRequest) -> str:
-    return request.url + ("?" + urlencode(request.query) if request.query else "")
+    return request.url + ("?" + _named(urlencode(request.query)) if request.query else "")
+
+
+def _named(text: str) -> str:
+    """The text with names of secrets as they are elsewhere, where they were encoded for a form."""
+    return _QUOTED_MASK.sub(lambda hit: f"«{unquote_plus(hit[1])}»", text)
 
 
 def _body(request: HttpRequest, *, pretty: bool = True) -> str:
-    text = _QUOTED_MASK.sub(r"«\1»", request.body.decode("utf-8", "replace"))
+    text = _named(request.body.decode("utf-8", "replace"))
     if pretty and text[:1] in ("{", "["):
         return json.dumps(loads(request.body), ensure_ascii=False, indent=2)
     return text

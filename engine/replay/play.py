@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from math import ceil
 from random import Random
 from typing import Any
 
@@ -17,7 +18,7 @@ from engine.accounts.keyring import Keyring
 from engine.chat import Message
 from engine.dialects import DIALECTS, Dialect, Target
 from engine.dialects.outcomes import UpstreamError, read_error
-from engine.dialects.tokens import estimate, estimate_text
+from engine.dialects.tokens import FACTOR, estimate, said
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
     CONTENT,
@@ -119,8 +120,8 @@ class Recorder:
         reply, call = self.folder.done(), self.call
         reply.usage = usage
         if usage is None and (call.wants_usage or not call.wants_stream):
-            said = estimate_text(reply.text + reply.reasoning)
-            reply.usage = Usage(estimate(self.chat), said, estimated=True)
+            written = ceil(sum(map(said, reply.parts)) * FACTOR)
+            reply.usage = Usage(estimate(self.chat), written, estimated=True)
         if call.wants_stream:
             counts: list[Event] = [UsageEvent(reply.usage)] if reply.usage else []
             self.seen.raw += self._encode([*counts, finish])

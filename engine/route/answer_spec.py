@@ -9,6 +9,7 @@ from engine.errors import OUTCOMES
 from engine.options import Condition, Path, Regex, Selector, Word, option
 from engine.parsers import PARSERS
 from engine.parsers.frames import Frames
+from engine.parsers.sse import Sse
 from engine.parsers.websocket import Websocket
 
 CLASSES = tuple(OUTCOMES)
@@ -83,16 +84,18 @@ class RuleSpec:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatSpec:
     SHORTHAND: ClassVar[str] = "word"
-    AT_MOST_ONE: ClassVar[tuple[str, ...]] = ("word", "frames", "websocket")
+    AT_MOST_ONE: ClassVar[tuple[str, ...]] = ("word", "sse", "frames", "websocket")
 
     word: str | None = option(None, "the framing, when it needs no options", choices=tuple(PARSERS))
+    sse: Sse | None = option(None, "server-sent events")
     frames: Frames | None = option(None, "length-prefixed frames")
     websocket: Websocket | None = option(None, "messages of a websocket")
 
     @property
     def name(self) -> str:
         """The word of the framing, whether it has options or not."""
-        return self.word or ("websocket" if self.websocket is not None else "frames")
+        named = {"sse": self.sse, "frames": self.frames, "websocket": self.websocket}
+        return self.word or next(name for name, options in named.items() if options is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,5 +142,7 @@ class ErrorRuleSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorsSpec:
-    message: Path | None = option(None, "the upstream's own words in an error body")
+    message: Path | None = option(
+        None, "the upstream's own words in an error body; `$` is its text where it is no JSON"
+    )
     rules: list[ErrorRuleSpec] = option([], "first match wins")

@@ -163,7 +163,8 @@ class Classifier:
 
     def words(self, answer: Answer) -> str:
         """The upstream's own words, cut to 500 characters; markup and binary are not shown."""
-        found = self.message(answer.value) if self.message else None
+        value = answer.text if answer.value is None else answer.value
+        found = self.message(value) if self.message else None
         if not isinstance(found, str) or not found:
             found = _usual_message(answer.value)
         if not isinstance(found, str):

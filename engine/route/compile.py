@@ -30,6 +30,7 @@ from .edits import compile_patches
 from .endpoint import whole_request
 from .errands import discovery_of, errands_of
 from .extends import Find, expand
+from .hints import did_you_mean, without_echoes
 from .line_checks import check_lines
 from .logins import Logins
 from .mentions import (
@@ -47,7 +48,7 @@ from .places import key_mark
 from .placing import placements
 from .profiles import profiles_of
 from .reactions import policies_of
-from .reader import REFERENCES, WRONG, Reader, did_you_mean
+from .reader import REFERENCES, WRONG, Reader
 from .references import Outside, Resolver
 from .render import Pairs, Plan, compile_request, pairs, without_case
 from .roads import no_road, passes, splitter, stream_road, whole_road
@@ -175,7 +176,7 @@ class _Compiler:
         outside = self.sources.outside
         files = tuple(dict.fromkeys([*self.files, *outside.files]))
         unset = tuple(dict.fromkeys(outside.unset))
-        problems = sorted(set(map(self.resolver.hide, _without_echoes(self.problems))))
+        problems = sorted(set(map(self.resolver.hide, without_echoes(self.problems))))
         return Compiled(name, route, problems, files, spec, self.tree, unset)
 
     # ---- the route ----
@@ -201,7 +202,7 @@ class _Compiler:
             spec=spec,
             offers=offers_of(name, spec, profile_of),
             dialect=dialect,
-            plan=_plan(spec, request),
+            plan=_plan(spec, request, stages),
             talk=self._talk(request, classifier, int(spec.limits.event)),
             patch=compile_patches(request.patch) if request.patch else None,
             placements=placed,
@@ -482,20 +483,13 @@ class _Compiler:
         )
 
 
-def _plan(spec: RouteSpec, request: RequestSpec) -> Plan:
-    plan = compile_request(request, spec.base_url or "", spec.upstream.headers, "POST")
+def _plan(spec: RouteSpec, request: RequestSpec, stages: tuple[Stage, ...]) -> Plan:
+    writes = spec.dialect is not None or any(stage.has("patch") for stage in stages)
+    method = "POST" if writes else None  # there will be a body that the route does not say
+    plan = compile_request(request, spec.base_url or "", spec.upstream.headers, method)
     if request.frames is not None:
         return dataclasses.replace(plan, frame=framing(request.frames))
     return plan if request.websocket is None else socket_plan(plan)
-
-
-def _without_echoes(problems: list[Problem]) -> Iterator[Problem]:
-    """Where a reference could not be resolved, that its text fits no type either is no news."""
-    codes = ("E201", "E202", "E203")
-    places = {(p.file, p.line, p.column) for p in problems if p.code in codes}
-    for problem in problems:
-        if problem.code in codes or (problem.file, problem.line, problem.column) not in places:
-            yield problem
 
 
 _LIST_METHODS = frozenset(METHODS) - {"extract", "produce"}

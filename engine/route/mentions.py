@@ -12,6 +12,8 @@ from typing import Any
 
 from engine.options import Condition, Template, Tree
 
+from .fields import fields_of
+from .hints import meant
 from .nodes import Node
 from .pieces import NAMES
 from .places import Way, find, parts_of_kind
@@ -24,26 +26,57 @@ from .view import FIELDS
 
 
 def roots_of(tree: Node) -> Roots:
-    """The variables of this route's templates, as its keys declare them."""
+    """The variables of this route's templates, as its keys declare them.
 
-    def keys(name: str) -> frozenset[str]:
+    None, which is anything, where a misspelt key may have been meant to declare them: that key is
+    the mistake.
+    """
+    known = fields_of(RouteSpec)
+    misspelt = {meant(key, known) for key in tree.value if key not in known}
+
+    def keys(name: str) -> frozenset[str] | None:
         node = tree.get(name)
-        return frozenset(node.value) if node is not None and node.kind == "map" else frozenset()
+        if node is None:
+            return None if name in misspelt else frozenset()
+        return frozenset(node.value) if node.kind == "map" else None
 
     session = tree.get("session")
     state = session.get("state") if session else None
     named = frozenset(state.value) if state is not None and state.kind == "map" else frozenset()
     media: Roots = {"media": NAMES} if _uploads(tree) else {}
+    constants, learned = keys("vars"), _set(tree, ("stream", "events"), ("response", "events"))
+    whole = None if constants is None else constants | _set(tree, ("models",), ("variants",))
     return {
         **media,
         "req": frozenset(FIELDS),
+        "req.messages": _MESSAGE,
         "model": frozenset({"id", "upstream", "max_output"}),
-        "account": parts_of(tree),
+        "account": None if "auth" in misspelt else parts_of(tree),
         "values": keys("values"),
-        "session": named | _set(tree, ("stream", "events"), ("response", "events")) | {"id"},
-        "vars": keys("vars") | _set(tree, ("models",), ("variants",)),
+        "session": None if "session" in misspelt else named | learned | {"id"},
+        "vars": whole,
         "let": keys("let"),
+        **_parts_of_values(tree),
     }
+
+
+_MESSAGE = frozenset({"role", "text", "name", "parts", "extras"})
+
+
+def _parts_of_values(tree: Node) -> Roots:
+    """`values.NAME` -> the names of its outputs, none for one text; of those that say so."""
+    values = tree.get("values")
+    items = values.value.items() if values is not None and values.kind == "map" else ()
+    found: dict[str, frozenset[str] | None] = {}
+    for name, item in items:
+        extract = item.get("extract") if item.kind == "map" else None
+        if extract is None or item.get("each") is not None:
+            continue
+        if extract.kind == "map":
+            found[f"values.{name}"] = frozenset(extract.value)
+        elif extract.kind == "list" and not any(step.get("transform") for step in extract.walk()):
+            found[f"values.{name}"] = frozenset()
+    return found
 
 
 def _set(tree: Node, *ways: Way) -> frozenset[str]:

@@ -13,7 +13,6 @@ are reported at once.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 import types
 import typing
@@ -37,6 +36,7 @@ from engine.options import (
 )
 
 from .fields import Field, fields_of
+from .hints import did_you_mean, meant, nearest
 from .nodes import Mark, Node
 from .pick import PathError, compile_match, compile_path
 from .references import Resolver
@@ -57,26 +57,12 @@ class Wrong:
 WRONG: Any = Wrong()
 
 
-def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
-    """`; did you mean `x`?` for the nearest known word, or the list of a few, or nothing."""
-    words = sorted(known)
-    few = f"; known here: {', '.join(words)}" if words and len(words) <= 12 else ""
-    return nearest(word, words) or few
-
-
-def nearest(word: str, known: typing.Iterable[str]) -> str:
-    """`; did you mean `x`?` for the nearest known word, or nothing."""
-    words = list(known)
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
-    near = near or [each for each in words if each.lower() == word.lower()]
-    return f"; did you mean `{near[0]}`?" if near else ""
-
-
 class Reader:
     """Reads nodes into values for one route.
 
     roots       template variables of this route: root -> known attributes (None: any)
     references  what `${…}` gave, by name: the constants of templates that mention them
+    top         the keys at the top of the file
     """
 
     def __init__(self, resolver: Resolver, roots: Roots, problems: list[Problem]) -> None:
@@ -84,6 +70,7 @@ class Reader:
         self.roots = roots
         self.problems = problems
         self.references: dict[str, object] = {}
+        self.top: Mapping[str, Field] = {}
         self.build_transform: Callable[[Node, Mark, str], Any] | None = None
 
     def note(self, mark: Mark, code: str, message: str) -> Any:
@@ -109,6 +96,8 @@ class Reader:
         """An instance of an option dataclass."""
         shorthand = getattr(kind, "SHORTHAND", None)
         known, builds = fields_of(kind), _builds(kind)
+        if place == "":
+            self.top = known
         if node.kind != "map":
             if shorthand is None:
                 return self._expected(node, f"a map with {_keys(known)}", place)
@@ -122,12 +111,15 @@ class Reader:
                 good = self._unknown(node.keys[key], key, known, place) and good
                 continue
             item = known[key]
-            value = builds[key](self, child, f"{place}.{key}" if place else key, item)
+            inside = place if given is not node.value else f"{place}.{key}" if place else key
+            value = builds[key](self, child, inside, item)
             good = good and value is not WRONG
             values[item.name] = value
         missing = [key for key, item in known.items() if item.required and key not in given]
+        misspelt = {meant(key, known) for key in given if key not in known}
         for key in missing:
-            self.note(node.mark, "E103", f"{_in(place)} lacks the key `{key}`")
+            if key not in misspelt:  # a misspelt key is one mistake
+                self.note(node.mark, "E103", f"{_in(place)} lacks the key `{key}`")
         good = good and not missing and self._one_variant(node, kind, given, place)
         if not good:
             return WRONG
@@ -140,8 +132,18 @@ class Reader:
         if place == "" and (key.startswith("x-") or key == "$schema"):
             return True
         where = f" in `{place}`" if place else ""
-        self.note(mark, "E101", f"unknown key `{key}`{where}{did_you_mean(key, known)}")
+        self.note(mark, "E101", f"unknown key `{key}`{where}{self._right(key, known, place)}")
         return False
+
+    def _right(self, key: str, known: Mapping[str, Field], place: str) -> str:
+        """What was meant by an unknown key: a key of another place, or one that is near."""
+        if place in self.top and key in self.top:
+            return f"; `{key}` stands at the top of the file: is it indented too far?"
+        if place == "" and meant(key, known) is None:
+            homes = [name for name, item in known.items() if key in _keys_in(item.annotation)]
+            if len(homes) == 1:
+                return f"; it is a key of `{homes[0]}`"
+        return did_you_mean(key, known)
 
     def _one_variant(self, node: Node, kind: type, given: Mapping[str, Node], place: str) -> bool:
         for attribute, least in (("ONE_OF", 1), ("AT_MOST_ONE", 0)):
@@ -159,7 +161,10 @@ class Reader:
         """The first of several types that the node looks like; a word of a Literal goes before."""
         text = self._number_or_text(node)
         ranked = sorted(choices, key=lambda choice: text not in _literal_words(choice))
-        found = next((choice for choice in ranked if _fits(node, choice)), ranked[-1])
+        found = next((choice for choice in ranked if _fits(node, choice)), None)
+        if found is None and {get_origin(choice) for choice in choices} == {list, dict}:
+            return self._expected(node, "a list or a map", place)
+        found = found or ranked[-1]
         return self.read(node, found, place, field)
 
     def _list(self, node: Node, item: Any, place: str, field: Field | None) -> Any:
@@ -511,6 +516,12 @@ def _alone(item: Any, place: str) -> str:
     """How one variant is written where a list of them is due and only its map was given."""
     key = place.rpartition(".")[2]
     return f" (here: `[{{ {key}: … }}]`)" if key in getattr(item, "ONE_OF", ()) else ""
+
+
+def _keys_in(annotation: Any) -> set[str]:
+    """The keys of a map that option dataclasses describe."""
+    kinds = (kind for kind in get_args(annotation) or (annotation,) if isinstance(kind, type))
+    return {key for kind in kinds if dataclasses.is_dataclass(kind) for key in fields_of(kind)}
 
 
 def _in(place: str) -> str:

@@ -13,6 +13,7 @@ from engine.dialects import Dialect
 from engine.dialects.profile import adapts
 from engine.parsers import PARSERS
 from engine.parsers.aws_eventstream import AwsEventstream
+from engine.parsers.sse import Sse
 from engine.parsers.websocket import Websocket
 
 from .answer_spec import ResponseSpec, StreamSpec
@@ -37,7 +38,7 @@ def stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
     stream = stream or StreamSpec()
     word, options = _framing(stream, dialect)
     kind, limit = PARSERS[word], int(spec.limits.event)
-    text = isinstance(options, Websocket) and options.text
+    text = isinstance(options, Sse | Websocket) and options.text
     if stream.events is None:
         assert dialect is not None
         reader: MakeReader = dialect.stream_reader
@@ -70,7 +71,7 @@ def _framing(stream: StreamSpec, dialect: Dialect | None) -> tuple[str, object]:
     word = stream.format.name
     if word == "aws_eventstream":
         return word, AwsEventstream(event_from=stream.event_from)
-    return word, stream.format.frames or stream.format.websocket
+    return word, stream.format.sse or stream.format.frames or stream.format.websocket
 
 
 def whole_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:

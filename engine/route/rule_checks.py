@@ -12,9 +12,9 @@ from engine.parsers.frames import framing
 
 from .answer_spec import RuleSpec
 from .classify import BY_STATUS, good_status, good_wait, header_pattern
+from .hints import did_you_mean
 from .nodes import Node
 from .places import Way, dotted, find, key_mark
-from .reader import did_you_mean
 from .spec import RouteSpec
 from .transforms import Loaded
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from engine.errors import Problem
 
+from .hints import did_you_mean
 from .nodes import Node
 from .places import Way, expressions, key_mark, mention_mark
-from .reader import did_you_mean
 from .spec import AnswerSpec, RouteSpec, SendSpec, WebsocketSpec
 
 _PLACE: Way = ("request", "websocket")

@@ -18,11 +18,13 @@ from engine.auth.sources import Accounts
 from engine.errors import Problem
 
 from .codes import CODES
+from .fields import fields_of
+from .hints import meant
 from .logins import Logins
 from .nodes import Mark, Node, read
 from .places import Way, find, key_mark
 from .references import Outside
-from .spec import LimitSpec, RouteSpec
+from .spec import AuthSpec, LimitSpec, RouteSpec
 
 
 class Reach:
@@ -187,6 +189,10 @@ def parts_of(tree: Node) -> frozenset[str] | None:
     """The names of an account's parts; None where only the accounts themselves can say them."""
     auth, abstract = tree.get("auth"), tree.get("abstract")
     source = auth.get("from") if auth else None
+    if source is None and auth is not None and auth.kind == "map":
+        known = fields_of(AuthSpec)
+        if "from" in {meant(key, known) for key in auth.value if key not in known}:
+            return None  # a misspelt key is told by itself
     if source is None:
         return None if abstract is not None and abstract.value is True else frozenset()
     found = frozenset[str]()

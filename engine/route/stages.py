@@ -144,10 +144,17 @@ class Measured:
 
 
 def shape(working: Working, chat: ChatRequest) -> ChatRequest:
-    """The conversation after every transform's `shape`, in list order."""
+    """The conversation after every transform's `shape`, in list order.
+
+    What was dropped is kept in the request's own list, which the client is told of in the end.
+    """
+    dropped = chat.dropped
     for stage, made in working:
         if stage.has("shape"):
             chat = call(stage.loaded.name, "shape", made.shape, chat, gives=ChatRequest)
+    if chat.dropped is not dropped:
+        dropped += [name for name in chat.dropped if name not in dropped]
+        chat = dataclasses.replace(chat, dropped=dropped)
     return chat
 
 

@@ -6,9 +6,9 @@ from collections.abc import Collection
 
 from engine.errors import Problem
 
+from .hints import did_you_mean
 from .nodes import Node
 from .places import find, key_mark
-from .reader import did_you_mean
 from .spec import RouteSpec
 
 

@@ -58,6 +58,7 @@ BEARING = (
     "tools", "tool_choice", "response_format", "reasoning", "max_tokens", "stop", "temperature",
     "top_p", "seed",
 )  # fmt: skip
+_SYSTEM = ("system", "system_text", "messages")  # what tells the system text
 
 
 def unread(
@@ -66,7 +67,8 @@ def unread(
     """The fields of requests that a route with bodies of its own never reads."""
     if not _own_bodies(spec, request) or any(stage.has("patch") for stage in stages):
         return ()
-    return tuple(name for name in BEARING if name not in names)
+    system = () if any(name in names for name in _SYSTEM) else ("system",)
+    return system + tuple(name for name in BEARING if name not in names)
 
 
 def name_unread(chat: ChatRequest, fields: tuple[str, ...], profile: Profile) -> None:

@@ -31,16 +31,16 @@ CLOSE = ("Connection", "close")
 
 
 class Pool:
-    """The connections of one Line, its cookies, and how many of its calls are under way.
+    """The connections of Lines that differ in their cookies only, and how many of their calls are
+    under way.
 
     used   the number of the last call of all that was made here
     """
 
-    __slots__ = ("_origins", "busy", "connector", "jar", "used")
+    __slots__ = ("_origins", "busy", "connector", "used")
 
-    def __init__(self, connector: Connector, jar: CookieJar | None) -> None:
+    def __init__(self, connector: Connector) -> None:
         self.connector = connector
-        self.jar = jar
         self.busy = self.used = 0
         self._origins: dict[str, Origin] = {}
 
@@ -61,6 +61,10 @@ class Pools(Protocol):
 
     async def pool(self, line: Line, *, fresh: bool = False) -> Pool:
         """The connections of a line. fresh: none that an earlier call has left behind."""
+        ...
+
+    def jar(self, line: Line) -> CookieJar | None:
+        """The cookies of a line, None if it keeps none."""
         ...
 
 
@@ -138,11 +142,12 @@ class Open:
         self.reused = connection is not None
         if connection is None:
             connection = await pool.connector.opened(origin, line.connect)
-        if pool.jar is None:
+        jar = self._upstream.jar(line)
+        if jar is None:
             return await send(connection, request, url, origin)
-        response = await send(connection, request, url, origin, cookies(pool.jar, request, url))
+        response = await send(connection, request, url, origin, cookies(jar, request, url))
         found = [value for name, value in response.headers if name.lower() == "set-cookie"]
-        pool.jar.update_cookies_from_headers(found, url)
+        jar.update_cookies_from_headers(found, url)
         return response
 
     async def __aexit__(

@@ -332,6 +332,7 @@ class Chats:
             recall=self.recall,
             report=opened.report,
         )
+        sink.client.remember = exchange.memory.remember
         first = opened.failed
         try:
             await exchange.run(partial(_turns, sink))

@@ -21,7 +21,7 @@ from typing import Literal
 from engine.errors import Problem
 from engine.route.book import clashes
 from engine.route.compile import Compiled, Sources, compile_route
-from engine.route.reader import did_you_mean
+from engine.route.hints import did_you_mean
 from engine.route.references import Outside
 from engine.route.route import Route
 

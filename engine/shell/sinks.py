@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 from aiohttp import web
@@ -19,14 +20,18 @@ from engine.chat import ChatRequest
 from engine.dialects import Dialect, Encoder
 from engine.dialects.contract import Reframe
 from engine.dialects.outcomes import retry_headers
-from engine.dialects.tokens import FACTOR, estimate, estimate_text
+from engine.dialects.tokens import FACTOR, estimate, said, weight
 from engine.errors import ExchangeError
 from engine.events import (
     CONTENT,
+    ArgsDelta,
     ErrorEvent,
     Event,
     Finish,
     Folder,
+    Open,
+    ReasoningDelta,
+    RefusalDelta,
     Start,
     TextDelta,
     Usage,
@@ -49,6 +54,7 @@ class Client:
     clean    takes secrets out of what an error says: some upstreams repeat the key
     chat     the parsed request, None where it is passed through
     keep     given the answer as one document before its client has seen its end
+    remember  called then, too: what the exchange itself keeps
     reframe  writes a stream in the form that the client asked for, None for the dialect's own
     retries  attempts that failed before the one that is answered with
     factor   of estimates where the upstream tells no usage, or not yet
@@ -65,6 +71,7 @@ class Client:
     clean: Callable[[bytes], bytes] = bytes
     chat: ChatRequest | None = None
     keep: Callable[[object], Awaitable[None]] | None = None
+    remember: Callable[[], Awaitable[None]] | None = None
     reframe: Reframe | None = None
     retries: int = 0
     factor: float = FACTOR
@@ -73,6 +80,10 @@ class Client:
     def tell(self, headers: dict[str, str]) -> None:
         """Headers that the upstream's answer brought; those of an attempt before are forgotten."""
         self.upstream = headers
+
+    async def remembered(self) -> None:
+        if self.remember is not None:
+            await self.remember()
 
     @property
     def left(self) -> bool:
@@ -157,7 +168,7 @@ class PlainSink:
         folder = self._folded()
         folder.feed([_timed(finish, self._begun, self._spoke, self._now())])
         reply = folder.done()
-        reply.usage = usage or estimated(self.client, reply.text + reply.reasoning)
+        reply.usage = usage or estimated(self.client, sum(map(said, reply.parts)))
         client = self.client
         try:
             body = client.dialect.reply(
@@ -168,6 +179,7 @@ class PlainSink:
         else:
             if client.keep is not None:
                 await client.keep(loads(body))
+            await client.remembered()
             self._reply(body)
 
     async def fail(self, error: ExchangeError, frames: bytes = b"") -> None:
@@ -198,7 +210,7 @@ class StreamSink:
         self.first_event: float | None = None
         self._held: list[Event] = []
         self._waiting: list[bytes] = []
-        self._length = 0
+        self._weight = 0.0
         self._passed = False
         self._counts = client.wants_usage
         self.folder: Folder | None = None
@@ -233,16 +245,14 @@ class StreamSink:
     def _forget(self) -> None:
         self._held.clear()
         self._waiting.clear()
-        self._length = 0
+        self._weight = 0.0
         self._passed = False
 
     def send(self, events: list[Event]) -> bool:
         if self.folder is not None:
             self.folder.feed(events)
         if self._counts:
-            for event in events:
-                if type(event) is TextDelta:
-                    self._length += len(event.text)
+            self._weight += sum(map(_weight, events))
         if not self.committed:
             self._held += events
             if _CONTENT.isdisjoint(map(type, events)):
@@ -278,8 +288,7 @@ class StreamSink:
     async def finish(self, finish: Finish, usage: Usage | None) -> None:
         events: list[Event] = [] if self.committed else self._beginning()
         if self.client.wants_usage and usage is None:
-            text = "x" * self._length
-            usage = estimated(self.client, text)
+            usage = estimated(self.client, self._weight)
         if usage is not None:
             events.append(UsageEvent(usage))
         self.committed = True
@@ -287,6 +296,7 @@ class StreamSink:
         data = self.encoder.feed([*events, finish])
         if self.client.keep is not None:
             await self.client.keep(getattr(self.encoder, "document", None))
+        await self.client.remembered()
         await self._write(data, last=True)
 
     async def end(self) -> None:
@@ -359,7 +369,16 @@ def _timed(finish: Finish, begun: float, spoke: float | None, now: float) -> Fin
     return Finish(finish.reason, finish.raw, finish.stop, finish.details, now - begun, waited)
 
 
-def estimated(client: Client, text: str) -> Usage:
-    """Usage where the upstream tells none, marked as an estimate."""
+def estimated(client: Client, written: float) -> Usage:
+    """Usage where the upstream tells none, marked as an estimate. written: weight of the answer."""
     read = estimate(client.asked.chat, client.factor)
-    return Usage(input=read, output=estimate_text(text, client.factor), estimated=True)
+    return Usage(input=read, output=ceil(written * client.factor), estimated=True)
+
+
+def _weight(event: Event) -> float:
+    """What an event adds to an answer: text, thinking, calls of tools."""
+    if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
+        return weight(event.text)
+    if isinstance(event, ArgsDelta):
+        return weight(event.json)
+    return said(event.part) if isinstance(event, Open) else 0.0

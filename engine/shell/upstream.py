@@ -4,15 +4,17 @@
 - redirects are not followed; cookies are kept only where a route asks for a jar
 - a POST that met a dead pooled connection is sent once more, on a fresh one (aiohttp#6138)
 - chunks, not lines, are read, so that no line is too long; decompressed bytes are bounded
-- each route and account has a pool of its own
+- each route and account has a pool of its own; cookie jars are apart, so that the sessions of one
+  account share connections, and bounded
 """
 
 from __future__ import annotations
 
 import ssl
+from collections import OrderedDict
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
-import aiohttp
 from aiohttp import CookieJar
 
 from engine.ports import Line, Talk
@@ -23,6 +25,7 @@ from .http_call import Connector
 from .websocket import Conversation
 
 MAX_POOLS = 16_384
+MAX_JARS = 32_768  # the least recently used go first
 
 
 class AiohttpUpstream:
@@ -35,7 +38,7 @@ class AiohttpUpstream:
         self._connections = connections
         self._pools: dict[Line, Pool] = {}
         self._calls = 0
-        self._jars: dict[str, aiohttp.CookieJar] = {}
+        self._jars: OrderedDict[str, CookieJar] = OrderedDict()
         self._fresh: dict[Line, Pool] = {}
 
     async def close(self) -> None:
@@ -57,6 +60,7 @@ class AiohttpUpstream:
 
     async def pool(self, line: Line, *, fresh: bool = False) -> Pool:
         pools = self._fresh if fresh else self._pools
+        line = replace(line, jar="") if line.jar else line
         pool = pools.get(line)
         if pool is None:
             pool = pools[line] = self._made(line, reuse=line.reuse and not fresh)
@@ -82,10 +86,20 @@ class AiohttpUpstream:
             ssl=_tls(line.verify, line.ca),
             keepalive_timeout=30 if reuse else None,
         )
-        return Pool(connector, self._jar(line.jar) if line.jar else None)
+        return Pool(connector)
 
-    def _jar(self, name: str) -> CookieJar:
-        return self._jars.setdefault(name, CookieJar(unsafe=True))
+    def jar(self, line: Line) -> CookieJar | None:
+        name = line.jar
+        if not name:
+            return None
+        jar = self._jars.get(name)
+        if jar is None:
+            jar = self._jars[name] = CookieJar(unsafe=True)
+            if len(self._jars) > MAX_JARS:
+                self._jars.popitem(last=False)
+        else:
+            self._jars.move_to_end(name)
+        return jar
 
 
 def _tls(verify: bool, ca: str | None) -> bool | ssl.SSLContext:

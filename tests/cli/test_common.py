@@ -53,6 +53,14 @@ def test_what_is_not_there_ends_with_wrong_use(
     assert capsys.readouterr().err == "penstock: no route `nope`; there are: in_routes\n"
 
 
+def test_a_preset_that_is_not_there_is_looked_for_among_presets(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        find("preset:opnai", ())
+    assert capsys.readouterr().err.startswith("penstock: no preset `opnai`; there are: anthropic, ")
+
+
 def test_problems_are_printed_with_their_line(capsys: pytest.CaptureFixture[str]) -> None:
     show_problems(
         [

@@ -76,7 +76,7 @@ def test_presets_can_be_shown(home: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "code", "words"),
-    [("nope", 2, "no route `nope`"), ("preset:nope", 2, "no route `preset:nope`")],
+    [("nope", 2, "no route `nope`"), ("preset:nope", 2, "no preset `nope`")],
 )
 def test_what_is_not_there_is_told(home: Path, name: str, code: int, words: str) -> None:
     result = run(name)

@@ -104,3 +104,11 @@ def test_the_report_is_what_build_servers_read(home: Path) -> None:
     failure = cases["tests/fixtures/made/wrong.yaml"].find("failure")
     assert failure is not None
     assert failure.text == "text should be '<Ho>', is 'Hi'"
+
+
+def test_a_report_that_cannot_be_written_is_told(home: Path) -> None:
+    result = run("--junit", "nowhere/report.xml")
+    assert result.output.endswith(
+        "penstock test: cannot write nowhere/report.xml: No such file or directory\n"
+    )
+    assert result.exit_code == 2

@@ -295,7 +295,7 @@ def _told(event: Event) -> dict[str, Any]:
 
 def _frames(dialect: str, data: bytes) -> list[Any]:
     """The decoded frames of a stream; terminators and comments are left out."""
-    parser = PARSERS[DIALECTS[dialect].framing].make({})
+    parser = PARSERS[DIALECTS[dialect].framing].make(None)
     found = []
     for record in [*parser.feed(data), *parser.finish()]:
         try:

@@ -25,7 +25,8 @@ PAIRS = [(c, t) for c in sorted(DIALECTS) for t in sorted(DIALECTS) if c != t]
 
 # What may vanish without a word, and on the way to whom. Hints; ids and states of what an API
 # keeps; thoughts that their origin alone can read; words that only spell what is said already (the
-# type of an image that its bytes show). `model` and `stream` of Gemini stand in its path.
+# type of an image that its bytes show) or what the other side demands (closed objects). `model` and
+# `stream` of Gemini stand in its path.
 HINTS: dict[str, dict[str, str]] = {
     "openai_chat": {
         "messages.content.file.filename": "G",
@@ -42,6 +43,7 @@ HINTS: dict[str, dict[str, str]] = {
         "prompt_cache_retention": "ARGL",
         "response_format.json_schema.description": "AGL",
         "response_format.json_schema.name": "AGL",
+        "response_format.json_schema.schema.additionalProperties": "A",
         "response_format.json_schema.strict": "AGL",
         "safety_identifier": "ARGL",
         "seed": "AR",
@@ -50,6 +52,7 @@ HINTS: dict[str, dict[str, str]] = {
         "stream": "G",
         "stream_options": "ARGL",
         "tools.custom.format.type": "ARGL",
+        "tools.function.parameters.additionalProperties": "A",
         "top_logprobs": "A",
         "user": "ARGL",
         "verbosity": "AGL",
@@ -114,17 +117,17 @@ HINTS: dict[str, dict[str, str]] = {
         "stream_options": "CAGL",
         "text.format.description": "AGL",
         "text.format.name": "AGL",
+        "text.format.schema.additionalProperties": "A",
         "text.format.strict": "AGL",
         "text.verbosity": "AGL",
         "tool_choice.tools.type": "CAGL",
         "tools.format.type": "CAGL",
+        "tools.parameters.additionalProperties": "A",
         "top_logprobs": "A",
         "truncation": "CAGL",
         "user": "CAGL",
     },
     "gemini": {
-        "contents.parts.functionCall.id": "L",
-        "contents.parts.functionResponse.id": "L",
         "contents.parts.functionResponse.name": "CAR",
         "contents.parts.functionResponse.parts.inlineData.mimeType": "CARL",
         "contents.parts.inlineData.displayName": "CARL",

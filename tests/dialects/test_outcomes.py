@@ -11,6 +11,7 @@ from engine.dialects.outcomes import (
     classify_text,
     ends_retries,
     error_from,
+    headless,
     message_for,
     read_error,
     retry_headers,
@@ -18,6 +19,26 @@ from engine.dialects.outcomes import (
 )
 from engine.errors import OUTCOMES
 from engine.wire import HttpResponse, dumps
+
+
+@pytest.mark.parametrize(
+    ("value", "words", "code"),
+    [
+        ({"id": "x"}, "no choices", ""),
+        ({"code": 1302, "msg": "too fast", "success": False}, "no choices: too fast", "1302"),
+        ({"detail": [{"loc": []}]}, "no choices", ""),
+        (
+            {"choices": None, "base_resp": {"status_code": 1002, "status_msg": "rate limit"}},
+            "no choices: rate limit",
+            "1002",
+        ),
+    ],
+)
+def test_an_answer_that_is_none_may_say_why(
+    value: dict[str, object], words: str, code: str
+) -> None:
+    found = headless(value, "no choices")
+    assert (words, code) == (found.message, found.code)
 
 
 def test_every_class_and_kind_has_an_answer() -> None:

@@ -7,6 +7,7 @@ from engine.chat import (
     Media,
     Message,
     Opaque,
+    Part,
     Reasoning,
     Refusal,
     Text,
@@ -14,7 +15,7 @@ from engine.chat import (
     ToolCall,
     ToolResult,
 )
-from engine.dialects.tokens import FACTOR, estimate, estimate_text
+from engine.dialects.tokens import FACTOR, estimate, estimate_text, said, weight
 
 # Real counts of the o200k vocabulary for these texts.
 ENGLISH = "The quick brown fox jumps over the lazy dog. " * 20  # 10 a sentence
@@ -83,3 +84,19 @@ def test_tools_count_with_their_schema() -> None:
     hosted = Tool("web_search", kind="hosted", raw={"type": "web_search", "x": "y" * 400})
     assert 130 <= chat(tools=[tool]) - chat() <= 160
     assert 120 <= chat(tools=[hosted]) - chat() <= 160
+
+
+def test_the_pieces_of_a_text_weigh_what_it_weighs() -> None:
+    for text in (ENGLISH, CHINESE):
+        assert weight(text) == pytest.approx(sum(map(weight, text)))
+
+
+def test_calls_and_thinking_of_an_answer_count_as_its_text_does() -> None:
+    parts: list[Part] = [
+        Text("x" * 40),
+        Reasoning("x" * 40),
+        Refusal("x" * 40),
+        ToolCall("i", "f", "x" * 39),
+    ]
+    assert [10, 10, 10, 10] == list(map(said, parts))
+    assert 0 == said(Opaque("d", "k", {}))

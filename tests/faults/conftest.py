@@ -10,7 +10,7 @@ import pytest
 from .answers import ANSWERS
 from .contents import CONTENTS
 from .endings import ENDINGS
-from .rows import Row, run, scripts
+from .rows import run, scripts
 from .stage import stage
 from .timing import TIMING
 
@@ -40,7 +40,8 @@ def verdicts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         if isinstance(item, pytest.Function) and hasattr(item, "callspec")
         if item.path == request.path
     ]
-    rows = [row for spec in specs if isinstance(row := spec.params.get("row"), Row)]
+    found = [spec.params["rows"] for spec in specs if "rows" in spec.params]
+    rows = [row for group in found if isinstance(group, list) for row in group]
 
     async def judge() -> Verdicts:
         home = tmp_path_factory.mktemp("gateway")

@@ -25,7 +25,7 @@ from .upstream import CANARIES, Call, Peer, Script
 EVERY: dict[str, ClientDialect] = CLIENTS | OTHERS
 # All rows for the clients of all dialects, not only those that tell them apart.
 ALL_ROWS = bool(os.environ.get("PENSTOCK_ALL_FAULTS"))
-AT_ONCE = 24  # rows under way
+AT_ONCE = 24  # rows under way, besides those that only wait
 CLOSED_WITHIN = 1.0  # seconds after the answer in which the upstream must be rid of the call
 ALLOWED = {
     "cache-control", "connection", "content-length", "content-type", "date", "request-id",
@@ -88,6 +88,7 @@ class Fault:
     forms    wire forms of the upstream it makes sense for; kinds: of routes
     unless   expectations for a kind, or a form, where they differ
     known    kind, form or "*" -> why the engine does not do it yet
+    waits    it is about timers
     """
 
     name: str
@@ -97,6 +98,7 @@ class Fault:
     kinds: tuple[str, ...] = tuple(KINDS)
     unless: Mapping[str, Expect] = field(default_factory=dict)
     known: Mapping[str, str] = field(default_factory=dict)
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +137,9 @@ class Row:
 class Faults:
     """A table of faults; `add` is a decorator for scripts."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, waits: bool = False) -> None:
         self.faults: dict[str, Fault] = {}
+        self.waits = waits
 
     def add(
         self,
@@ -157,6 +160,7 @@ class Faults:
                     tuple(kinds),
                     unless or {},
                     known or {},
+                    self.waits,
                 )
             )
             return script
@@ -188,6 +192,14 @@ def scripts(*tables: Faults) -> dict[str, Script]:
     return {name: fault.script for table in tables for name, fault in table.faults.items()}
 
 
+def by_fault(tables: Iterable[Faults]) -> dict[str, list[Row]]:
+    """All rows of each fault; those that the engine does not manage yet stand alone."""
+    found: dict[str, list[Row]] = {}
+    for row in (row for table in tables for row in table.rows()):
+        found.setdefault(str(row) if row.known else row.fault.name, []).append(row)
+    return found
+
+
 # ---- running ----
 
 
@@ -208,17 +220,24 @@ async def ask(
 
 
 async def run(stage: Stage, rows: Iterable[Row]) -> dict[str, list[str]]:
-    """Everything that is wrong with each row, by its name."""
-    verdicts: dict[str, list[str]] = {}
-    gate = asyncio.Semaphore(AT_ONCE)
+    """Everything that is wrong with each row, by its name.
 
-    async def one(row: Row) -> None:
+    Those that wait go first and all at once: that takes as long as the longest of them, and there
+    is nothing else to do that could make them late.
+    """
+    verdicts: dict[str, list[str]] = {}
+
+    async def one(row: Row, gate: asyncio.Semaphore) -> None:
         async with gate:
             verdicts[str(row)] = await _run(stage, row)
 
-    async with asyncio.TaskGroup() as group:
-        for row in rows:
-            group.create_task(one(row))
+    todo = list(rows)
+    for waits, most in ((True, len(todo)), (False, AT_ONCE)):
+        gate = asyncio.Semaphore(most)
+        async with asyncio.TaskGroup() as group:
+            for row in todo:
+                if row.fault.waits is waits:
+                    group.create_task(one(row, gate))
     return verdicts
 
 

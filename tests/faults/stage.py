@@ -18,7 +18,7 @@ from pathlib import Path
 from .client import CLIENT_KEY
 from .upstream import UPSTREAM_KEY, Script, Upstream, upstream
 
-CONNECT, FIRST, IDLE, TOTAL = 1.5, 0.9, 0.9, 12.0
+CONNECT, FIRST, IDLE, TOTAL = 1.5, 1.5, 1.5, 12.0
 TRIES = 3
 BODY_LIMIT = 16 * 1024**2
 FRAME_LIMIT = 6 * 1024**2

@@ -159,7 +159,7 @@ async def test_a_reader_that_stalls_pauses_its_upstream(here: Stage, kind: str) 
     marker = new_marker()
     async with wire(here.gateway.port) as line:
         made = await stall(here, line, kind, "flood", marker)
-        await asyncio.sleep(0.8 * IDLE)
+        await asyncio.sleep(0.5 * IDLE)
         taken = made.sent
         assert taken < 24 * 1024**2
     assert await gone(here, marker)
@@ -171,7 +171,7 @@ async def test_a_reader_that_pauses_gets_the_whole_answer(here: Stage, kind: str
     marker = new_marker()
     async with wire(here.gateway.port) as line:
         made = await stall(here, line, kind, "long", marker)
-        await asyncio.sleep(2.5 * IDLE)
+        await asyncio.sleep(1.5 * IDLE)
         assert not made.over, "it was not held up"
         _receive_buffer(line, 4 * 1024**2)
         line.reader._transport.resume_reading()  # type: ignore[attr-defined] # no public way
@@ -206,3 +206,10 @@ async def test_twenty_stalled_readers_cost_little_and_slow_nobody(here: Stage) -
         for made in wires:
             await made.__aexit__(None, None, None)
     assert [True] * 20 == [await gone(here, marker) for marker in markers]
+
+
+async def test_clients_that_go_are_no_error_of_the_server(here: Stage) -> None:
+    """All those of the tests above: a hundred at any moment, and some in the middle of a write."""
+    lines = [json.loads(text) for text in here.gateway.log().splitlines()]
+    assert [] == [line for line in lines if line["level"] == "error"]
+    assert [] == [line for line in lines if line["event"] in ("library", "crash")]

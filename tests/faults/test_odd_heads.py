@@ -42,7 +42,7 @@ async def endless_wait(peer: Peer, say: Speech) -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     scripts = {"odd": odd, "odd-and-late": odd_and_late, "endless-wait": endless_wait}
-    edits = {"early_headers: never": "early_headers: 1s", "first_byte: 900ms": "first_byte: 4s"}
+    edits = {"early_headers: never": "early_headers: 1s", "first_byte: 1500ms": "first_byte: 4s"}
     async with stage(tmp_path_factory.mktemp("gateway"), scripts, edits=edits) as made:
         yield made
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import pytest
 
 from .conftest import TABLES, Verdicts
-from .rows import Row
+from .rows import Row, by_fault
 
 pytestmark = pytest.mark.timeout(180)  # all rows run in the fixture, at once
 
 
-def _param(row: Row) -> object:
-    marks = [pytest.mark.xfail(strict=True, reason=row.known)] if row.known else []
-    return pytest.param(row, id=str(row), marks=marks)
+def _param(name: str, rows: list[Row]) -> object:
+    known = rows[0].known
+    marks = [pytest.mark.xfail(strict=True, reason=known)] if known else []
+    return pytest.param(rows, id=name, marks=marks)
 
 
-@pytest.mark.parametrize("row", [_param(row) for table in TABLES for row in table.rows()])
-def test_a_row_of_the_fault_suite(row: Row, verdicts: Verdicts) -> None:
-    wrong = verdicts.rows[str(row)]
-    assert [] == wrong, "\n".join(wrong)
+@pytest.mark.parametrize("rows", [_param(*named) for named in by_fault(TABLES).items()])
+def test_the_rows_of_a_fault(rows: list[Row], verdicts: Verdicts) -> None:
+    wrong = {str(row): found for row in rows if (found := verdicts.rows[str(row)])}
+    assert {} == wrong, "\n".join(f"{row}: {'; '.join(found)}" for row, found in wrong.items())
 
 
 def test_redirects_and_faults_send_nothing_anywhere_else(verdicts: Verdicts) -> None:

@@ -9,10 +9,10 @@ from .speech import TOKENS
 from .stage import CONNECT, FIRST, IDLE, TOTAL, TRIES
 from .upstream import healthy
 
-TIMING = Faults()
+TIMING = Faults(waits=True)
 _add = TIMING.add
 STREAMS = ("sse", "ndjson")
-DRIP = 0.1
+DRIP = 0.2
 SLACK = 1.0  # seconds that a busy machine may add
 SILENT: Expect = fails(504, within=TRIES * (CONNECT + FIRST) + SLACK)
 STALLED: Expect = fails(504, begun=True, within=TRIES * (CONNECT + FIRST + IDLE) + SLACK)

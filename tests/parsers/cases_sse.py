@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.parsers.case import BOM, TOO_LARGE, Case, rec
+from engine.wire import Record
+from tests.parsers.case import BOM, TOO_LARGE, Case, line, rec
 
 
 def _sse(module: Any) -> Any:
@@ -26,7 +27,21 @@ def _frames_16(module: Any) -> Any:
 AB = [rec(b"a", "x"), rec("é好😀".encode())]
 AB_BODY = "event: x\ndata: a\n\ndata: é好😀\n\n".encode()
 
+
+def _texts(module: Any) -> Any:
+    return module.sse_parser(module.Sse(text=True))
+
+
 SSE = [
+    Case(
+        "data that is text",
+        _texts,
+        AB_BODY,
+        [Record("x", b"a", "a"), Record("", "é好😀".encode(), "é好😀")],
+        frames=2,
+        arrive=[18, 35],
+    ),
+    Case("the end of text", _texts, b"data: <a>\ndata: b", [line("<a>\nb")], frames=1),
     Case("line feeds", _sse, AB_BODY, AB, frames=2, arrive=[18, 35]),
     Case(
         "carriage return and line feed",

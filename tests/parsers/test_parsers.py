@@ -12,6 +12,7 @@ from engine.parsers import MAX_FRAME, PARSERS, FramingError, SseFrames
 from engine.parsers.aws_eventstream import AwsEventstream
 from engine.parsers.frames import Frames
 from engine.parsers.ndjson import NdjsonFrames
+from engine.parsers.sse import Sse
 from engine.parsers.websocket import Websocket
 
 
@@ -51,9 +52,14 @@ def test_what_is_decoded_by_whom() -> None:
     }
 
 
-def test_options_belong_to_three_kinds() -> None:
+def test_options_belong_to_four_kinds() -> None:
     with_options = {word: kind.options for word, kind in PARSERS.items() if kind.options}
-    wanted = {"frames": Frames, "aws_eventstream": AwsEventstream, "websocket": Websocket}
+    wanted = {
+        "sse": Sse,
+        "frames": Frames,
+        "aws_eventstream": AwsEventstream,
+        "websocket": Websocket,
+    }
     assert wanted == with_options
 
 

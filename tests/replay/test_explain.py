@@ -268,6 +268,15 @@ def test_http_looks_as_on_the_wire() -> None:
     assert '"who": "u1"' in text
 
 
+def test_secrets_in_forms_and_queries_have_their_names() -> None:
+    text = CUSTOM.replace(" } } }\n", ' } }, query: { k: "{{ account.key }}" } }\n')
+    text += 'request: { path: /x, form: { user: "${env:USER}", pass: "a {{ account.key }}" } }\n'
+    shown = explained(route_of(text, env=ENV))
+    assert "POST https://a.example/x?k=«env:KEY»\n" in as_http(shown)
+    assert "\n\nuser=«env:USER»&pass=a+«env:KEY»" in as_http(shown)
+    assert """--data-raw user="$USER"'&pass=a+'"$KEY\"""" in as_curl(shown)
+
+
 def test_json_is_json() -> None:
     whole = json.loads(as_json(explained(route_of(ROUTES["json with everything"], env=ENV))))
     (request,) = whole["requests"]

@@ -202,6 +202,12 @@ def test_a_route_says_where_its_words_are() -> None:
     assert words(made, {"data": {"whom": "c"}, "error": "b"}) == "b"
 
 
+def test_words_may_stand_in_what_is_no_json() -> None:
+    made = classifier("""{ message: "$ | regex_search('<msg>(.*?)</msg>') | unescape_html" }""")
+    assert words(made, b"<fault><msg>too many &amp; more</msg></fault>") == "too many & more"
+    assert words(made, b"<p>no message</p>") == "the upstream answered with status 500"
+
+
 def words(made: Classifier, body: object) -> str:
     found = whole(made, answer(500, body))
     assert found is not None

@@ -12,7 +12,7 @@ from engine.errors import Problem
 from engine.options import Duration, Secret, option
 from engine.route.compile import Sources, compile_route
 from engine.route.nodes import read, resolve
-from engine.route.reader import WRONG, Reader, compile_regex, did_you_mean, nearest
+from engine.route.reader import WRONG, Reader, compile_regex
 from engine.route.references import Outside, Resolver
 from tests.route.corpus import GOOD, ROOT, compile_file
 
@@ -73,13 +73,6 @@ def test_a_field_of_several_types_takes_the_one_that_fits(text: str, value: obje
 )
 def test_plain_scalars_follow_the_core_schema(text: str, kind: str, value: object) -> None:
     assert resolve(text) == (kind, value)
-
-
-def test_a_near_word_is_offered_and_else_the_few_there_are() -> None:
-    assert did_you_mean("atempts", ["attempts", "for"]) == "; did you mean `attempts`?"
-    assert did_you_mean("xyz", ["attempts", "for"]) == "; known here: attempts, for"
-    assert did_you_mean("xyz", map(str, range(100, 120))) == ""
-    assert nearest("xyz", ["attempts", "for"]) == ""
 
 
 def test_a_regular_expression_may_stand_between_slashes_with_flags() -> None:

@@ -7,8 +7,6 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from engine.errors import OUTCOMES
 from engine.options import key_of
 from engine.route import answer_spec
@@ -35,24 +33,23 @@ ALL = list(kinds(RouteSpec, set()))
 FIELDS = [(kind, item) for kind in ALL for item in dataclasses.fields(kind)]
 
 
-@pytest.mark.parametrize(("kind", "item"), FIELDS, ids=lambda value: getattr(value, "__name__", ""))
-def test_every_key_is_documented_and_means_the_same_to_other_yaml_tools(
-    kind: type, item: dataclasses.Field[Any]
-) -> None:
-    key = key_of(item)
-    assert item.metadata["doc"], f"{kind.__name__}.{key} says nothing"
-    assert key not in YAML11
-    assert key[0].isalpha()
-    assert "_" not in (key[0], key[-1])
+def test_every_key_is_documented_and_means_the_same_to_other_yaml_tools() -> None:
+    for kind, item in FIELDS:
+        key = key_of(item)
+        where = f"{kind.__name__}.{key}"
+        assert item.metadata["doc"], f"{where} says nothing"
+        assert key not in YAML11, where
+        assert key[0].isalpha(), where
+        assert "_" not in (key[0], key[-1]), where
 
 
-@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
-def test_rules_about_several_keys_name_keys_that_exist(kind: type) -> None:
-    known = fields_of(kind)
-    for attribute in ("ONE_OF", "AT_MOST_ONE"):
-        assert set(getattr(kind, attribute, ())) <= set(known)
-    shorthand = getattr(kind, "SHORTHAND", None)
-    assert shorthand is None or shorthand in known
+def test_rules_about_several_keys_name_keys_that_exist() -> None:
+    for kind in ALL:
+        known = fields_of(kind)
+        for attribute in ("ONE_OF", "AT_MOST_ONE"):
+            assert set(getattr(kind, attribute, ())) <= set(known), kind
+        shorthand = getattr(kind, "SHORTHAND", None)
+        assert shorthand is None or shorthand in known, kind
 
 
 def test_outcome_classes_are_the_closed_set() -> None:

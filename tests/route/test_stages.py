@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -104,6 +105,14 @@ def test_shaping_goes_from_top_to_bottom() -> None:
     made = working("  - mark: { word: a }\n  - mark: { word: b }\n", mark=own)
     assert shape(made, CHAT).model == "mab"
     assert CHAT.model == "m"
+
+
+def test_what_is_dropped_stays_in_the_requests_own_list() -> None:
+    method = "def shape(self, request): return replace(request, dropped=['a', 'b'])"
+    chat = replace(CHAT, dropped=["b", "c"])
+    shaped = shape(one(method), chat)
+    assert shaped.dropped is chat.dropped
+    assert ["b", "c", "a"] == chat.dropped
 
 
 def test_options_arrive_bound_to_the_attempt_however_deep_they_lie() -> None:

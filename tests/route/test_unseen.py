@@ -130,3 +130,16 @@ def test_a_route_may_want_no_field_to_be_lost() -> None:
         left({"seed": 3}, "profile: { on_unsupported: refuse }")
     assert ("unsupported", "seed") == (caught.value.kind, caught.value.param)
     assert [] == left({"seed": 3}, "profile: { on_unsupported: silent }")
+
+
+def test_a_system_text_that_nothing_reads_is_named() -> None:
+    def lost(question: str, head: str = "") -> list[str]:
+        route = route_of(ROUTE.replace("HEAD", head).replace("Q,", f'"{question}",'))
+        turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+        notes = explain(route, dumps({"model": "m", "messages": turns}), now=0.0).notes
+        return [note for note in notes if note.startswith("dropped")]
+
+    assert ["dropped: system (the upstream has no field for it)"] == lost("{{ req.prompt }}")
+    assert [] == lost("{{ req.system_text }}{{ req.prompt }}")
+    assert [] == lost("{{ req.messages | as_text_messages }}")
+    assert [] == lost("{{ req.prompt }}", "transforms: [ flatten_history ]")

@@ -162,6 +162,26 @@ async def test_cookies_of_a_jar_join_those_of_the_route() -> None:
             assert cookie == played.value("cookie")
 
 
+async def test_jars_share_connections_and_no_cookies() -> None:
+    """A jar may be one session's, and there may be thousands of these."""
+    setting = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nContent-Length: 0\r\n\r\n"
+    async with raw(setting, OK, OK) as (played, at, upstream):
+        for jar, cookie in (("one", None), ("two", None), ("one", "a=1")):
+            await fetch(upstream, HttpRequest("GET", f"http://{at}/"), Line(jar=jar))
+            assert cookie == played.value("cookie")
+        assert 1 == played.opened
+
+
+async def test_jars_are_so_many_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.shell.upstream.MAX_JARS", 2)
+    setting = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nContent-Length: 0\r\n\r\n"
+    async with raw(*[setting] * 6) as (played, at, upstream):
+        for jar, cookie in (("one", None), ("two", None), ("one", "a=1"), ("three", None),
+                            ("one", "a=1"), ("two", None)):  # fmt: skip
+            await fetch(upstream, HttpRequest("GET", f"http://{at}/"), Line(jar=jar))
+            assert cookie == played.value("cookie")
+
+
 async def test_no_reuse_says_so_and_opens_anew() -> None:
     async with raw(OK, OK) as (played, at, upstream):
         for _ in range(2):

@@ -374,7 +374,9 @@ async def test_each_timer_ends_a_silent_answer_with_504_and_no_retry(
     tmp_path: Path, site: Flowith, mood: Any, stream: bool, setting: str
 ) -> None:
     site.moods.append(mood)
-    async with flowing(tmp_path, site, env={**ALL, setting: "400"}) as flow:
+    # The time to connect is part of what the first byte has.
+    soon = ("timeouts:\n", "timeouts:\n  connect: 600ms\n")
+    async with flowing(tmp_path, site, soon, env={**ALL, setting: "400"}) as flow:
         with pytest.raises(openai.InternalServerError) as caught:
             await (flow.stream(MODEL) if stream else flow.ask(MODEL))
     assert (caught.value.status_code, caught.value.code) == (504, "timeout")

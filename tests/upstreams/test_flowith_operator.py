@@ -236,7 +236,8 @@ async def test_a_setting_of_the_environment_is_what_the_route_runs_with(
     site.moods.append("stall")
     async with running(site) as url:
         env = {"FLOWITH_BASE": url, "UPSTREAM_TIMEOUT_MS": "300", **ALL}
-        async with front(tmp_path, {"flowith": example("flowith")}, env) as flow:
+        text = example("flowith", ("timeouts:\n", "timeouts:\n  connect: 1s\n"))
+        async with front(tmp_path, {"flowith": text}, env) as flow:
             await has_models(flow, MODEL)
             async with asyncio.timeout(15):
                 with pytest.raises(openai.InternalServerError):

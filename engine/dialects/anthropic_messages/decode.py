@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.chat import Citation, Opaque, Reasoning, Text, ToolCall
-from engine.dialects.outcomes import bare_error, classify_text, error_event, read_error
+from engine.dialects.outcomes import bare_error, classify_text, error_event, headless, read_error
 from engine.events import (
     ArgsDelta,
     CitationDelta,
@@ -382,7 +382,7 @@ def decode_whole(value: object, make_id: MakeId) -> list[Event]:
         return [error_event(found)]
     content = value.get("content")
     if not isinstance(content, list):
-        return [ErrorEvent("retryable", "the upstream's answer has no content")]
+        return [error_event(headless(value, "the upstream's answer has no content"))]
     decoder = StreamDecoder(make_id)
     out = decoder.start({"message": value})
     for index, block in enumerate(content):

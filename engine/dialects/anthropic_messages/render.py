@@ -10,16 +10,15 @@ from __future__ import annotations
 from engine.chat import (
     ChatRequest,
     Extras,
-    Message,
     Output,
     Sampling,
-    Text,
     Think,
     Tool,
     ToolCall,
     ToolChoice,
 )
 from engine.dialects.foreign import foreign_extras, native_tools
+from engine.dialects.json_mode import wish
 from engine.dialects.profile import PROFILE, Profile
 from engine.errors import RequestError
 
@@ -28,7 +27,6 @@ from .turns import messages, render_turns, split, system
 
 _MOST = 8192  # tokens asked for when neither client, model nor profile says how many
 _NO_SCHEMA: Extras = {"type": "object", "properties": {}}
-_AS_JSON = "Answer with one JSON value and nothing else."
 
 
 def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict[str, object]:
@@ -279,7 +277,7 @@ def _choice(choice: ToolChoice | None, parallel: bool | None, own: bool) -> obje
 def _prompt(body: Extras, request: ChatRequest, profile: Profile, dropped: list[str]) -> None:
     lead, turns = split(request.messages, profile)
     if request.out.format == "json":
-        lead = [*lead, Message("system", [Text(_AS_JSON)])]
+        lead = [*lead, wish()]
         dropped.append("response_format")
     if lead:
         body["system"] = system(lead)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from engine.chat import Citation, Part, Reasoning, Refusal, Text, ToolCall
-from engine.dialects.outcomes import bare_error, classify_text, error_event, read_error
+from engine.dialects.outcomes import bare_error, classify_text, error_event, headless, read_error
 from engine.events import (
     Annotation,
     ArgsDelta,
@@ -53,6 +53,12 @@ FINISHES: dict[str, str] = {
 FAILURES = frozenset({"error", "network_error"})
 
 
+def finish_word(choice: Fields) -> str:
+    """Why a choice ended, "" while it goes on: some upstreams write `"null"` for null."""
+    raw = choice.get("finish_reason")
+    return raw if isinstance(raw, str) and raw.lower() != "null" else ""
+
+
 def failed_finish(raw: str) -> ErrorEvent:
     return ErrorEvent("retryable", f"the upstream ended its answer with '{raw}'", 0, raw)
 
@@ -66,12 +72,17 @@ def read_usage(raw: Fields) -> Usage:
     prompt = _fields(raw.get("prompt_tokens_details"))
     completion = _fields(raw.get("completion_tokens_details"))
     cached = _count(prompt.get("cached_tokens", raw.get("cached_tokens")))
+    read = _count(raw.get("prompt_tokens", raw.get("input_tokens")))
+    said = _count(raw.get("completion_tokens", raw.get("output_tokens")))
+    thought = _count(completion.get("reasoning_tokens"))
+    if thought and raw.get("total_tokens") == (read or 0) + (said or 0) + thought:
+        said = (said or 0) + thought  # xAI counts thinking beside the completion
     return Usage(
-        input=_count(raw.get("prompt_tokens", raw.get("input_tokens"))),
-        output=_count(raw.get("completion_tokens", raw.get("output_tokens"))),
+        input=read,
+        output=said,
         cache_read=_count(raw.get("prompt_cache_hit_tokens")) if cached is None else cached,
         cache_write=_count(prompt.get("cache_write_tokens")),
-        reasoning=_count(completion.get("reasoning_tokens")),
+        reasoning=thought,
         estimated=raw.get("penstock_estimated") is True,
         raw=raw,
     )
@@ -171,7 +182,7 @@ class StreamDecoder:
         usage = value.get("usage")
         if isinstance(usage, dict):
             out.append(UsageEvent(read_usage(usage)))
-        self._finish(_text(choice.get("finish_reason")), out)
+        self._finish(finish_word(choice), out)
         return out
 
     # ---- chunks ----
@@ -214,8 +225,8 @@ class StreamDecoder:
             delta = choice.get("message")
         if isinstance(delta, dict):
             self._delta(delta, choice.get("logprobs"), out)
-        raw = choice.get("finish_reason")
-        if isinstance(raw, str) and raw:
+        raw = finish_word(choice)
+        if raw:
             self._finish(raw, out)
 
     def _delta(self, delta: Fields, logprobs: object, out: list[Event]) -> None:
@@ -439,7 +450,7 @@ def decode_whole(value: object, make_id: MakeId) -> list[Event]:
         return [error_event(found)]
     choices = value.get("choices")
     if not isinstance(choices, list):
-        return [ErrorEvent("retryable", "the upstream's answer has no choices")]
+        return [error_event(headless(value, "the upstream's answer has no choices"))]
     choice = _first(choices)
     if choice is None:
         return [ErrorEvent("empty_response", "the upstream's answer has no choices")]

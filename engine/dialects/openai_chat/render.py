@@ -34,6 +34,7 @@ from engine.dialects.foreign import (
     native_tools,
     settle_system,
 )
+from engine.dialects.json_mode import named, wish
 from engine.dialects.profile import PROFILE, Profile
 from engine.dialects.searching import OPTIONS
 from engine.errors import RequestError
@@ -42,6 +43,7 @@ from .parse import SPELLINGS, read_format
 from .sealed import DETAILS, details
 
 _NAME = "openai_chat"
+_SYSTEM = ("system", "developer")
 
 
 def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict[str, object]:
@@ -53,7 +55,7 @@ def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict
     dropped: list[str] = []
     body: dict[str, object] = {
         "model": model,
-        "messages": messages(request.messages, profile, dropped),
+        "messages": messages(_turns(request, own), profile, dropped),
     }
     if own:
         body |= {k: v for k, v in request.extras.items() if k not in SPELLINGS}
@@ -78,6 +80,15 @@ def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict
     _stream(body, request, spelt, profile)
     request.dropped += [name for name in dropped if name not in request.dropped]
     return body
+
+
+def _turns(request: ChatRequest, own: bool) -> list[Message]:
+    """The messages, with the wish for JSON where a foreign request does not say it."""
+    turns = request.messages
+    if own or request.out.format != "json" or named(turns):
+        return turns
+    lead = next((at for at, m in enumerate(turns) if m.role not in _SYSTEM), len(turns))
+    return [*turns[:lead], wish(), *turns[lead:]]
 
 
 def _set(body: Extras, name: str, value: object) -> None:

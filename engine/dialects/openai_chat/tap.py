@@ -29,7 +29,7 @@ from engine.dialects.outcomes import (
 from engine.events import ErrorEvent, Finish, merge_usage
 from engine.wire import dumps
 
-from .decode import FAILURES, FINISHES, decode_whole, failed_finish, read_usage
+from .decode import FAILURES, FINISHES, decode_whole, failed_finish, finish_word, read_usage
 from .encode import DONE, stream_failure
 
 _CONTENT_KEYS = (
@@ -77,13 +77,13 @@ class Tap(Tapping):
         spoken = [choice for choice in items if isinstance(choice, dict)]
         late = bool(spoken)
         for choice in spoken:
-            raw = choice.get("finish_reason")
-            if raw and isinstance(raw, str) and raw.lower() in FAILURES:
+            raw = finish_word(choice)
+            if raw.lower() in FAILURES:
                 return self._fail(failed_finish(raw))
             late = self._choice(choice, raw) and late
+            self._count(choice.get("usage"))
         usage = value.get("usage")
-        if usage and isinstance(usage, dict):
-            self.usage = merge_usage(self.usage, read_usage(usage))
+        self._count(usage)
         if late or (usage and not choices):
             if not usage or not self._include_usage:
                 return b""
@@ -91,7 +91,11 @@ class Tap(Tapping):
                 frame = _frame({**value, "choices": []})
         return frame if self._model is None else self._renamed(frame, value)
 
-    def _choice(self, choice: Fields, raw: object) -> bool:
+    def _count(self, usage: object) -> None:
+        if usage and isinstance(usage, dict):
+            self.usage = merge_usage(self.usage, read_usage(usage))
+
+    def _choice(self, choice: Fields, raw: str) -> bool:
         """Note what a choice says. True if it says it after its finish."""
         at = choice.get("index")
         index = at if isinstance(at, int) else 0
@@ -100,7 +104,7 @@ class Tap(Tapping):
             return bool(delta or raw)
         if not self.content:
             self.content = _says(delta)
-        if not raw or not isinstance(raw, str):
+        if not raw:
             self._open.add(index)
             self.finish = None
             return False

@@ -18,6 +18,7 @@ from engine.dialects.outcomes import (
     bare_error,
     classify_text,
     error_event,
+    headless,
     read_error,
 )
 from engine.events import (
@@ -510,6 +511,6 @@ def decode_whole(value: object, make_id: MakeId) -> list[Event]:
     if found is not None:
         return [error_event(found)]
     if not isinstance(value.get("output"), list):
-        return [ErrorEvent("retryable", "the upstream's answer has no output")]
+        return [error_event(headless(value, "the upstream's answer has no output"))]
     events = StreamDecoder(make_id)._end({"response": value})
     return [event for event in events if not isinstance(event, End)]

@@ -25,6 +25,7 @@ from engine.chat import (
 )
 from engine.dialects.filetypes import right_type, sound_format
 from engine.dialects.foreign import native, settle_system
+from engine.dialects.json_mode import named, wish
 from engine.dialects.profile import PROFILE, Profile
 from engine.errors import RequestError
 
@@ -42,6 +43,8 @@ def prompt(
     count = next((at for at, m in enumerate(turns) if m.role not in _SYSTEM), len(turns))
     lead = [m for m in turns[:count] if m.dialect != NAME or INSTRUCTIONS in m.extras]
     rest = [m for m in turns[:count] if not any(m is found for found in lead)] + turns[count:]
+    if request.dialect != NAME and request.out.format == "json" and not named(rest):
+        rest = [wish(), *rest]
     text = "\n\n".join(m.text for m in native(lead, NAME) if m.text)
     return text or None, messages(rest, profile, dropped)
 

@@ -255,6 +255,12 @@ def test_whole_calls_that_are_all_numbered_zero_and_have_no_ids_are_separate_cal
     assert '{"a":{"b":{},"c":1}}' == one.args
 
 
+def test_null_in_quotes_is_no_finish() -> None:
+    said = [chunk({"content": "a"}, "null"), chunk({"content": "b"}, "null"), STOP]
+    reply = fold(decode(*said))
+    assert ("ab", "stop", "stop") == (reply.text, reply.finish, reply.raw_finish)
+
+
 def test_a_call_is_held_back_until_its_name_is_known() -> None:
     decoder = StreamDecoder(maker())
     assert decoder.feed(record(calls(call(0, "a", None, '{"x"')))) == [START]
@@ -443,6 +449,15 @@ def test_row_48_usage_on_every_chunk_is_absolute() -> None:
             },
             Usage(10, 5, 4, 2, 3),
         ),
+        (  # as xAI counts: thinking beside the completion
+            {
+                "prompt_tokens": 32,
+                "completion_tokens": 9,
+                "total_tokens": 135,
+                "completion_tokens_details": {"reasoning_tokens": 94},
+            },
+            Usage(32, 103, reasoning=94),
+        ),
         ({"prompt_tokens": 10, "prompt_cache_hit_tokens": 6}, Usage(10, None, 6)),
         ({"prompt_tokens": 10, "cached_tokens": 6}, Usage(10, None, 6)),
         ({"input_tokens": 1, "output_tokens": 2}, Usage(1, 2)),
@@ -560,6 +575,11 @@ def test_a_choice_without_a_message_says_nothing() -> None:
         ({"error": {"message": "no", "code": "insufficient_quota"}}, "quota_exhausted", "no"),
         ({"id": "x"}, "retryable", "the upstream's answer has no choices"),
         ({"choices": []}, "empty_response", "the upstream's answer has no choices"),
+        (
+            {"code": 500, "msg": "rate limit reached", "success": False},
+            "rate_limited",
+            "the upstream's answer has no choices: rate limit reached",
+        ),
         ("text", "retryable", "the upstream's answer is not an object"),
     ],
 )

@@ -53,6 +53,22 @@ def test_a_good_answer_goes_on_byte_for_byte() -> None:
     assert tap.end() == b""
 
 
+def test_usage_beside_the_finish_of_a_choice_is_seen() -> None:
+    last = value({}, "stop")
+    last["choices"][0]["usage"] = COUNTS  # as Kimi tells it
+    tap = Tap()
+    frames = [ROLE, A, frame(last), DONE]
+    assert b"".join(frames) == tap.feed(frames)
+    assert (COUNTED, Finish("stop", "stop")) == (tap.usage, tap.finish)
+
+
+def test_null_in_quotes_is_no_finish() -> None:
+    frames = [chunk({"content": "a"}, "null"), chunk({"content": "b"}, "null"), STOP, DONE]
+    tap = Tap()
+    assert b"".join(frames) == tap.feed(frames)
+    assert Finish("stop", "stop") == tap.finish
+
+
 @pytest.mark.parametrize(
     ("delta", "content"),
     [

@@ -1,0 +1,60 @@
+"""What a message says beside what is wrong: the word that was meant. And what is no news."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Iterator
+
+from engine.errors import Problem
+
+# What others call things that have a name of their own here.
+_ALSO = {
+    "json_lines": "ndjson", "jsonl": "ndjson", "jsonlines": "ndjson", "ldjson": "ndjson",
+    "event_stream": "sse", "eventstream": "sse", "text/event_stream": "sse", "ws": "websocket",
+    "body": "json", "cookies": "cookie", "headers": "header", "token": "bearer", "url": "base_url",
+}  # fmt: skip
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean `x`?` for the nearest known word, or the list of a few, or nothing."""
+    words = sorted(known)
+    few = f"; known here: {', '.join(words)}" if words and len(words) <= 12 else ""
+    return nearest(word, words) or few
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean `x`?` for the nearest known word, or nothing."""
+    near = meant(word, list(known))
+    return f"; did you mean `{near}`?" if near is not None else ""
+
+
+def meant(word: str, known: Collection[str]) -> str | None:
+    """The known word that is nearest to another one, if one is near."""
+    also = _ALSO.get(word.lower().replace("-", "_"))
+    if also in known:
+        return also
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    near = near or [each for each in known if each.lower() == word.lower()]
+    return near[0] if near else None
+
+
+_UNRESOLVED = ("E201", "E202", "E203")
+
+
+def without_echoes(problems: list[Problem]) -> Iterator[Problem]:
+    """Without what says nothing new of a place.
+
+    Where a reference could not be resolved, its text fits no type either. Where a word is wrong,
+    other tools need not read it.
+    """
+    unresolved = {_place(each) for each in problems if each.code in _UNRESOLVED}
+    wrong = {_place(each) for each in problems if each.severity == "error"}
+    for problem in problems:
+        if problem.code == "W004" and _place(problem) in wrong:
+            continue
+        if problem.code in _UNRESOLVED or _place(problem) not in unresolved:
+            yield problem
+
+
+def _place(problem: Problem) -> tuple[str, int, int]:
+    return problem.file, problem.line, problem.column

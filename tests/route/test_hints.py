@@ -1,0 +1,44 @@
+"""The word that was meant, and what says nothing new."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.errors import Problem
+from engine.route.hints import did_you_mean, meant, nearest, without_echoes
+
+
+def test_a_near_word_is_offered_and_else_the_few_there_are() -> None:
+    assert did_you_mean("atempts", ["attempts", "for"]) == "; did you mean `attempts`?"
+    assert did_you_mean("xyz", ["attempts", "for"]) == "; known here: attempts, for"
+    assert did_you_mean("xyz", map(str, range(100, 120))) == ""
+    assert nearest("xyz", ["attempts", "for"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "found"),
+    [
+        ("jsonl", ["json", "ndjson"], "ndjson"),
+        ("JSON-Lines", ["lines", "ndjson"], "ndjson"),
+        ("jsonl", ["json"], "json"),
+        ("GET", ["get"], "get"),
+        ("xyz", ["get"], None),
+    ],
+)
+def test_what_others_call_it_goes_before_what_looks_like_it(
+    word: str, known: list[str], found: str | None
+) -> None:
+    assert found == meant(word, known)
+
+
+def test_a_place_that_is_wrong_has_no_warning_beside() -> None:
+    wrong = Problem("f", 1, 2, "E102", "must be true or false")
+    same = Problem("f", 1, 2, "W004", "`yes` is text here", "warning")
+    other = Problem("f", 3, 2, "W004", "`no` is text here", "warning")
+    assert [wrong, other] == list(without_echoes([same, wrong, other]))
+
+
+def test_a_reference_without_its_text_is_one_mistake() -> None:
+    unset = Problem("f", 1, 2, "E201", "not set")
+    echo = Problem("f", 1, 2, "E102", "must be a number")
+    assert [unset] == list(without_echoes([echo, unset]))
