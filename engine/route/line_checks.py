@@ -18,6 +18,7 @@ from .places import Way, dotted, find, key_mark
 from .reader import REFERENCES
 from .render import safe
 from .spec import RouteSpec
+from .urls import wrong_url
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 
@@ -30,15 +31,33 @@ def check_lines(
         wrong = _wrong(template, references)
         if wrong is not None:
             problems.append(find(tree, way).mark.problem("E521", f"`{dotted(way)}` {wrong}"))
+    problems += _proxies(spec, tree, references)
     for way in _header_names(spec):
         if not _TOKEN.fullmatch(str(way[-1])):
             message = f"`{way[-1]}` cannot be the name of a header"
             problems.append(key_mark(tree, way).problem("E521", message))
 
 
-def _wrong(template: Template, references: Mapping[str, object]) -> str | None:
+def _proxies(spec: RouteSpec, tree: Node, references: Mapping[str, object]) -> Iterator[Problem]:
+    """Proxies that are known and no URL. Their text may hold a password: it is not repeated."""
+    ways: list[tuple[Way, Template | None]] = [(("upstream", "proxy"), spec.upstream.proxy)]
+    ways += [((*way, "proxy"), request.proxy) for way, request in requests_of(spec)]
+    for way, template in ways:
+        if template is None or not _known(template):
+            continue
+        url = str(template.render({REFERENCES: references})).strip()
+        if url and wrong_url(url) is not None:
+            message = f"`{dotted(way)}` must be a URL such as `http://proxy.example:3128`"
+            yield find(tree, way).mark.problem("E506", message)
+
+
+def _known(template: Template) -> bool:
     roots = {name.partition(".")[0] for name in template.mentions}
-    if roots - {REFERENCES} or not (roots or template.constant):
+    return not roots - {REFERENCES} and bool(roots or template.constant)
+
+
+def _wrong(template: Template, references: Mapping[str, object]) -> str | None:
+    if not _known(template):
         return None
     try:
         safe(template.render({REFERENCES: references}), "")

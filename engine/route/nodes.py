@@ -310,6 +310,7 @@ _HINTS: tuple[tuple[Callable[[str], bool], str], ...] = (
 _UNCLEAR = {
     "mapping values": "; is the line indented like those beside it? Text with `: ` in it is quoted",
     "did not find expected key": "; perhaps a quote or bracket further up is not closed",
+    "did not find expected ','": "; a comma, quote or bracket is missing here or further up",
 }  # what the parser says -> what is behind it most often
 
 

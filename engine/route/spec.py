@@ -86,15 +86,16 @@ class TtlSpec:
     max: Duration | None = option(None, "never longer than this")
 
 
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSpec:
     """A request to the upstream. At most one body."""
 
     AT_MOST_ONE: ClassVar[tuple[str, ...]] = ("json", "form", "multipart", "raw")
 
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"] | None = option(
-        None, "default: POST with a body, else GET"
-    )
+    method: Method | None = option(None, "default: POST with a body, else GET")
     path: Template | None = option(None, "appended to `base_url`", example="/chat/completions")
     url: str | None = option(None, "a whole URL instead; scheme and host are literal")
     query: dict[str, Template] = option({}, "query parameters")
@@ -182,6 +183,7 @@ class WebsocketSpec:
 class RequestSpec(HttpSpec):
     AT_MOST_ONE: ClassVar[tuple[str, ...]] = ("json", "form", "multipart", "raw", "websocket")
 
+    method: Method | None = option(None, "default: POST; GET for a websocket")
     frames: Frames | None = option(
         None,
         "the body goes as one length-prefixed frame, as Connect-RPC wants it",

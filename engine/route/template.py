@@ -208,7 +208,8 @@ def _parse_expression(source: str) -> nodes.Expr:
     expression = parser.parse_expression()
     if not parser.stream.eos:
         token = parser.stream.current
-        raise TemplateSyntaxError(f"unexpected `{token.value}`", token.lineno)
+        hint = "; equal is written `==`" if token.value == "=" else ""
+        raise TemplateSyntaxError(f"unexpected `{token.value}`{hint}", token.lineno)
     return expression
 
 
