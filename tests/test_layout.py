@@ -22,7 +22,6 @@ ELSEWHERE = {
     "auth/health.py": "tests/auth/test_pool.py",
     "auth/steps.py": "tests/auth/test_flows.py",
     "cli/check.py": "tests/route/test_corpus.py",
-    "cli/mock.py": "tests/shell/test_loopback.py",
     "cli/serve.py": "tests/shell/test_reload_live.py",
     "accounts/conversing.py": "tests/shell/test_oauth.py",
     "dialects/anthropic_messages/blocks.py": "tests/dialects/anthropic_messages/test_parse.py",

@@ -7,9 +7,9 @@ to the model as the call's result; it does not fail the request.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from engine.chat import (
     ChatRequest,
@@ -33,6 +33,7 @@ from engine.ports import Ports, ServerTool, Sink, ToolAnswer
 from engine.route.route import Route
 from engine.route.spec import ToolsSpec
 from engine.route.view import Asked
+from engine.together import together
 from engine.wire import JsonError, loads
 
 from .rounds import Rounds
@@ -80,11 +81,10 @@ class Tooling:
         """
         dialect = self._route.dialect
         turn = self.sink.onward(self._cost(usage, asked), dialect.name if dialect else "")
-        gate = asyncio.Semaphore(self.spec.parallel)
-        async with asyncio.TaskGroup() as group:
-            work = [group.create_task(self._one(call, asked, gate)) for call in calls]
+        jobs = [partial(self._one, call, asked) for call in calls]
+        made = await together(jobs, self.spec.parallel)
         self.sink.shown()
-        results = [sayable(Message("tool", [task.result()]), dialect) for task in work]
+        results = [sayable(Message("tool", [result]), dialect) for result in made]
         chat = asked.chat
         chat = replace(chat, messages=[*chat.messages, turn, *results])
         return chat if self.sink.rounds < self.spec.max_rounds else self._without(chat)
@@ -121,15 +121,14 @@ class Tooling:
             return replace(chat, tools=self._clients)
         return replace(chat, tool_choice=ToolChoice("none"))
 
-    async def _one(self, call: ToolCall, asked: Asked, gate: asyncio.Semaphore) -> ToolResult:
+    async def _one(self, call: ToolCall, asked: Asked) -> ToolResult:
         tool = self._own.get(call.name)
         if tool is None:
             return self._refused(call, asked)
-        async with gate:
-            self._show(f"Calling {tool.name} of {tool.server}.\n")
-            begun = self._ports.clock.monotonic()
-            answer = await self._answer(tool, call)
-            seconds = self._ports.clock.monotonic() - begun
+        self._show(f"Calling {tool.name} of {tool.server}.\n")
+        begun = self._ports.clock.monotonic()
+        answer = await self._answer(tool, call)
+        seconds = self._ports.clock.monotonic() - begun
         said = "answered" if answer.outcome == "ok" else f"failed ({answer.outcome})"
         self._show(f"{tool.name} {said}.\n")
         self._saw(call, asked, answer, tool, seconds)

@@ -19,6 +19,7 @@ from engine.errors import Problem
 from .codes import CODES
 from .extends import stray_inherit
 from .hints import did_you_mean
+from .literals import check_literals
 from .media_checks import check_media, misplaced_media, wrong_upload
 from .nodes import Node
 from .oauth_checks import oauth_keys, oauth_urls
@@ -448,6 +449,7 @@ _CHECKS: tuple[Check, ...] = (
     misplaced_media,
     *RULE_CHECKS,
     check_sockets,
+    check_literals,
 )
 _UNRESOLVED = {"E201", "E202", "E203"}
 _ORPHANED = {"E204", "E205"}

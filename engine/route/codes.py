@@ -106,5 +106,6 @@ CODES: dict[str, str] = {
     "W506": "a value that came from outside goes into a path unencoded",
     "W507": "`refresh_for` names a class that nothing yields",
     "W508": "`bearer` already says `Bearer`",
+    "W509": "a template in a place that takes none",
     "W601": "no key is asked for, and other machines can reach the engine",
 }

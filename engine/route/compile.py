@@ -202,7 +202,7 @@ class _Compiler:
             spec=spec,
             offers=offers_of(name, spec, profile_of),
             dialect=dialect,
-            plan=_plan(spec, request),
+            plan=_plan(spec, request, stages),
             talk=self._talk(request, classifier, int(spec.limits.event)),
             patch=compile_patches(request.patch) if request.patch else None,
             placements=placed,
@@ -483,8 +483,10 @@ class _Compiler:
         )
 
 
-def _plan(spec: RouteSpec, request: RequestSpec) -> Plan:
-    plan = compile_request(request, spec.base_url or "", spec.upstream.headers, "POST")
+def _plan(spec: RouteSpec, request: RequestSpec, stages: tuple[Stage, ...]) -> Plan:
+    writes = spec.dialect is not None or any(stage.has("patch") for stage in stages)
+    method = "POST" if writes else None  # there will be a body that the route does not say
+    plan = compile_request(request, spec.base_url or "", spec.upstream.headers, method)
     if request.frames is not None:
         return dataclasses.replace(plan, frame=framing(request.frames))
     return plan if request.websocket is None else socket_plan(plan)

@@ -49,13 +49,34 @@ def roots_of(tree: Node) -> Roots:
     return {
         **media,
         "req": frozenset(FIELDS),
+        "req.messages": _MESSAGE,
         "model": frozenset({"id", "upstream", "max_output"}),
         "account": None if "auth" in misspelt else parts_of(tree),
         "values": keys("values"),
         "session": None if "session" in misspelt else named | learned | {"id"},
         "vars": whole,
         "let": keys("let"),
+        **_parts_of_values(tree),
     }
+
+
+_MESSAGE = frozenset({"role", "text", "name", "parts", "extras"})
+
+
+def _parts_of_values(tree: Node) -> Roots:
+    """`values.NAME` -> the names of its outputs, none for one text; of those that say so."""
+    values = tree.get("values")
+    items = values.value.items() if values is not None and values.kind == "map" else ()
+    found: dict[str, frozenset[str] | None] = {}
+    for name, item in items:
+        extract = item.get("extract") if item.kind == "map" else None
+        if extract is None or item.get("each") is not None:
+            continue
+        if extract.kind == "map":
+            found[f"values.{name}"] = frozenset(extract.value)
+        elif extract.kind == "list" and not any(step.get("transform") for step in extract.walk()):
+            found[f"values.{name}"] = frozenset()
+    return found
 
 
 def _set(tree: Node, *ways: Way) -> frozenset[str]:

@@ -38,12 +38,16 @@ class TemplateError(PenstockError):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A variable that a source reads: its root, the attribute (or None), and where each stands."""
+    """A variable that a source reads: its root, the attribute (or None), and where each stands.
+
+    part    the attribute of that attribute, or of one of its items; or None
+    """
 
     root: str
     name: str | None
     at_root: int
     at_name: int
+    part: str | None = None
 
 
 _ALLOWED = frozenset(
@@ -121,9 +125,11 @@ class Survey:
             node = node.node
         if isinstance(node, nodes.Name):
             self.done.add(id(node))
-            self.read(node, steps[-1] if steps else None)
+            if len(steps) > 2 and steps[-2] is None:  # an item of a list
+                del steps[-2]
+            self.read(node, *steps[:-3:-1])
 
-    def read(self, node: nodes.Name, name: str | None) -> None:
+    def read(self, node: nodes.Name, name: str | None = None, part: str | None = None) -> None:
         root = node.name
         if node.ctx != "load" or root == "omit" or root in self.own_names:
             return
@@ -133,7 +139,7 @@ class Survey:
             raise TemplateError(f"`{root}` is a function: write `{root}()`", at, "E302")
         within = rf"{begin}\s*(?:\.|\[\s*['\"])\s*({re.escape(name or '')})"
         hit = re.compile(within).search(self.source, self.line(node))
-        self.reads.append(Read(root, name, at, hit.start(2) if hit else at))
+        self.reads.append(Read(root, name, at, hit.start(2) if hit else at, part))
 
     def call(self, node: nodes.Call) -> None:
         called = node.node

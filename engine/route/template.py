@@ -12,7 +12,7 @@ Rendering reads a mapping of roots (`req`, `model`, …) and three reserved name
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, TypeVar
@@ -154,6 +154,19 @@ class _Made:
                     hint = "; `auth.from` says where an account comes from"
                 message = f"`{read.root}.{read.name}` does not exist{hint}"
                 raise TemplateError(message, read.at_name, "E302")
+            if read.part is not None:
+                _check_part(read, roots.get(f"{read.root}.{read.name}"))
+
+
+def _check_part(read: Read, parts: Collection[str] | None) -> None:
+    whole = f"{read.root}.{read.name}"
+    if parts is not None and not parts:
+        raise TemplateError(f"`{whole}` is one text: it has no `{read.part}`", read.at_name, "E302")
+    if parts is not None and read.part not in parts:
+        few = f"; there are {', '.join(sorted(parts))}" if len(parts) < 7 else ""
+        hint = near(str(read.part), parts, f"{whole}.") or few
+        message = f"`{whole}.{read.part}` does not exist{hint}"
+        raise TemplateError(message, read.at_name, "E302")
 
 
 _ELSEWHERE = {"env": "; an environment variable is written `${env:NAME}`"}

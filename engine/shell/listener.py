@@ -31,7 +31,13 @@ class Protocol(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        answer = super().handle_error(request, status, exc, message)
+        if isinstance(exc, ConnectionError):
+            raise exc  # the client has hung up: nobody is to be told, and nothing is wrong here
+        if status >= 500:
+            answer = super().handle_error(request, status, exc, message)
+        else:  # the client's own fault; aiohttp would log an error of the server
+            answer = web.Response(status=status)
+            answer.force_close()
         if isinstance(answer, web.Response):
             kind = "internal" if status >= 500 else "bad_request"
             words = (message or "").partition("\n")[0].strip() or "the request is not HTTP"

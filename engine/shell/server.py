@@ -329,12 +329,21 @@ async def read_body(request: web.BaseRequest, limit: int) -> bytes:
         try:
             chunk = content.read_nowait() if content.is_eof() else await content.readany()
         except (web.RequestPayloadError, ValueError):
+            _give_up(request)
             raise RequestError("bad_request", "the body cannot be unpacked") from None
         size += len(chunk)
         if size > limit:
             raise RequestError("too_large", f"the request is larger than {limit} bytes")
         parts.append(chunk)
     return b"".join(parts) if len(parts) != 1 else parts[0]
+
+
+def _give_up(request: web.BaseRequest) -> None:
+    """What is left of a broken body is not read, and nothing after it. Raises ConnectionError."""
+    if request.transport is None:
+        raise ConnectionAbortedError("the client has hung up")
+    request.content.feed_eof()
+    request.protocol.close()
 
 
 def _welcome_body(request: web.BaseRequest) -> None:

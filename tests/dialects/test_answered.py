@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from engine.chat import Message, Text, ToolCall, ToolResult
+from engine.chat import Media, Message, Text, ToolCall, ToolResult
+from engine.dialects import DIALECTS
 from engine.dialects.answered import in_place
+from engine.wire import dumps
 from tests.dialects.crossing import sent
 
 USER = Message("user", [Text("q")])
@@ -59,10 +61,28 @@ def test_an_id_that_is_used_again_is_of_the_latest_call() -> None:
     assert [USER, CALLS, tool(A, B), CALLS, tool(again)] == in_place(given)
 
 
-def test_a_result_without_a_call_stays_where_it_is() -> None:
-    lost = ToolResult("z", [Text("rz")])
-    given = [USER, CALLS, NOTE, tool(B, lost), tool(A)]
-    assert [USER, CALLS, tool(A, B), NOTE, tool(lost)] == in_place(given)
+def test_a_result_without_a_call_is_told_in_words() -> None:
+    picture = Media("image", mime="image/png", data="AAAA")
+    lost, seen = ToolResult("z", [Text("rz")]), ToolResult("y", [picture])
+    given = [USER, CALLS, NOTE, tool(B, lost), tool(A, seen)]
+    words = Message("user", [Text("<tool_result>\nrz\n</tool_result>")])
+    shown = Message("user", [Text("<tool_result>\n"), picture, Text("\n</tool_result>")])
+    assert [USER, CALLS, tool(A, B), NOTE, words, shown] == in_place(given)
+
+
+@pytest.mark.parametrize("upstream", sorted(DIALECTS.keys() - {"openai_responses"}))
+def test_the_result_of_a_call_that_nobody_else_knows(upstream: str) -> None:
+    action = {"type": "exec", "command": ["ls"]}
+    items = [
+        {"role": "user", "content": "q"},
+        {"type": "local_shell_call", "call_id": "b", "status": "completed", "action": action},
+        {"type": "function_call_output", "call_id": "b", "output": "files"},
+    ]
+    body = sent("openai_responses", {"input": items}, upstream)
+    told = body.get("messages", body.get("contents"))
+    assert told is not None
+    assert {"user"} == {turn["role"] for turn in told}
+    assert "<tool_result>\\nfiles\\n</tool_result>" in dumps(told).decode()
 
 
 def test_an_upstream_without_ids_gets_the_results_of_one_function_in_order() -> None:

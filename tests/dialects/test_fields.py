@@ -128,8 +128,6 @@ HINTS: dict[str, dict[str, str]] = {
         "user": "CAGL",
     },
     "gemini": {
-        "contents.parts.functionCall.id": "L",
-        "contents.parts.functionResponse.id": "L",
         "contents.parts.functionResponse.name": "CAR",
         "contents.parts.functionResponse.parts.inlineData.mimeType": "CARL",
         "contents.parts.inlineData.displayName": "CARL",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import zlib
@@ -341,3 +342,34 @@ async def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(
         refused = {**expecting, "Content-Length": str(BODY_LIMIT + 1)}
         await line.ask("POST", dialect.path, refused)
         assert 413 == (await line.head()).status  # without having it sent
+
+
+ABORTED = b'Content-Length: 500\r\n\r\n{"mod'
+BAD_CHUNK = b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"mod\r\nZZ\r\n'
+NOT_PACKED = b"Content-Encoding: gzip\r\nContent-Length: 7\r\n\r\nno gzip"
+UNKNOWN = b"Content-Encoding: br\r\nContent-Length: 7\r\n\r\nno gzip"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [(ABORTED, b""), (BAD_CHUNK, b"400"), (NOT_PACKED, b"400"), (UNKNOWN, b"400")],
+)
+async def test_what_clients_do_wrong_is_no_error_of_the_server(
+    here: Stage, sent: bytes, status: bytes
+) -> None:
+    head = f"POST {CLIENTS['openai_chat'].path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in KEY.items())
+    async with wire(here.gateway.port) as line:
+        line.writer.write(head.encode() + sent)
+        if not status:
+            await asyncio.sleep(0.05)
+            line.writer.write_eof()
+        answer = await asyncio.wait_for(line.reader.read(), 5)
+    assert status == answer[9:12]
+    assert (await ask_whether_it_is_well(here)) == 200
+    await asyncio.sleep(0.2)  # a thread writes the log
+    assert '"level":"error"' not in here.gateway.log()
+
+
+async def ask_whether_it_is_well(here: Stage) -> int:
+    return (await call(here.gateway.port, "GET", "/healthz")).status

@@ -206,3 +206,10 @@ async def test_twenty_stalled_readers_cost_little_and_slow_nobody(here: Stage) -
         for made in wires:
             await made.__aexit__(None, None, None)
     assert [True] * 20 == [await gone(here, marker) for marker in markers]
+
+
+async def test_clients_that_go_are_no_error_of_the_server(here: Stage) -> None:
+    """All those of the tests above: a hundred at any moment, and some in the middle of a write."""
+    lines = [json.loads(text) for text in here.gateway.log().splitlines()]
+    assert [] == [line for line in lines if line["level"] == "error"]
+    assert [] == [line for line in lines if line["event"] in ("library", "crash")]

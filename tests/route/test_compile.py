@@ -313,3 +313,27 @@ def test_a_value_of_an_account_is_not_inherited_by_another() -> None:
     assert print_of(shared, "a") == print_of(shared, "a") != print_of(shared, "b")
     for value in ("request: { path: /v }", f"scope: account, {shared}"):  # kept under the account
         assert print_of(value, "a") == print_of(value, "b")
+
+
+@pytest.mark.parametrize(
+    ("head", "request_", "method"),
+    [
+        ("", "path: /x", "GET"),
+        ("", "{ path: /x, query: { q: a } }", "GET"),
+        ("", "{ path: /x, raw: a }", "POST"),
+        ("", "{ path: /x, method: PUT }", "PUT"),
+        ("dialect: openai_chat\n", "path: /x", "POST"),
+        ("transforms: [writes]\n", "path: /x", "POST"),
+    ],
+)
+def test_a_question_without_a_body_is_a_get(head: str, request_: str, method: str) -> None:
+    text = (
+        f"version: 1\nbase_url: https://a.example\nmodels: [m]\n{head}request:\n  {request_}\n"
+        "response: { events: [ { text: $.t, finish: stop } ] }\n"
+    )
+    own = (
+        '"""Writes the body."""\nfrom engine.transform import HttpRequest\nAPI = 1\n'
+        "class Transform:\n    def patch(self, request):\n        return request\n"
+    )
+    route = route_of(text, writes=own)
+    assert method == route.plan.method

@@ -196,9 +196,15 @@ def messages(
         results = [part for part in message.parts if isinstance(part, ToolResult)]
         out += [_result(result, message, names, lost) for result in results]
         rest: list[Part] = [part for part in message.parts if not isinstance(part, ToolResult)]
-        if rest or not results:
+        if message.dialect != NAME and message.role == "assistant" and all(map(_foreign, rest)):
+            lost += [part.kind for part in rest if isinstance(part, Opaque)]
+        elif rest or not results:
             out.append(_message(message, rest, lost))
     return out
+
+
+def _foreign(part: Part) -> bool:
+    return isinstance(part, Opaque)
 
 
 def _result(

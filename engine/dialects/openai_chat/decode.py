@@ -72,12 +72,17 @@ def read_usage(raw: Fields) -> Usage:
     prompt = _fields(raw.get("prompt_tokens_details"))
     completion = _fields(raw.get("completion_tokens_details"))
     cached = _count(prompt.get("cached_tokens", raw.get("cached_tokens")))
+    read = _count(raw.get("prompt_tokens", raw.get("input_tokens")))
+    said = _count(raw.get("completion_tokens", raw.get("output_tokens")))
+    thought = _count(completion.get("reasoning_tokens"))
+    if thought and raw.get("total_tokens") == (read or 0) + (said or 0) + thought:
+        said = (said or 0) + thought  # xAI counts thinking beside the completion
     return Usage(
-        input=_count(raw.get("prompt_tokens", raw.get("input_tokens"))),
-        output=_count(raw.get("completion_tokens", raw.get("output_tokens"))),
+        input=read,
+        output=said,
         cache_read=_count(raw.get("prompt_cache_hit_tokens")) if cached is None else cached,
         cache_write=_count(prompt.get("cache_write_tokens")),
-        reasoning=_count(completion.get("reasoning_tokens")),
+        reasoning=thought,
         estimated=raw.get("penstock_estimated") is True,
         raw=raw,
     )

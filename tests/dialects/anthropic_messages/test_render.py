@@ -447,7 +447,9 @@ def test_extras_of_other_dialects_stay_behind() -> None:
         "user", [Text("hi", extras=mark), ToolResult("a", [Text("r", extras=mark)], extras=mark)],
         "bob", mark, dialect="openai_chat",
     )  # fmt: skip
-    assert [answered("a", "r"), {"type": "text", "text": "hi"}] == turns(message)[0]["content"]
+    call = Message("assistant", [ToolCall("a", "f", "{}", extras=mark)], dialect="openai_chat")
+    found = turns(HI, call, message)[2]["content"]
+    assert [answered("a", "r"), {"type": "text", "text": "hi"}] == found
 
 
 def test_a_failed_result_and_one_that_says_nothing() -> None:

@@ -449,6 +449,15 @@ def test_row_48_usage_on_every_chunk_is_absolute() -> None:
             },
             Usage(10, 5, 4, 2, 3),
         ),
+        (  # as xAI counts: thinking beside the completion
+            {
+                "prompt_tokens": 32,
+                "completion_tokens": 9,
+                "total_tokens": 135,
+                "completion_tokens_details": {"reasoning_tokens": 94},
+            },
+            Usage(32, 103, reasoning=94),
+        ),
         ({"prompt_tokens": 10, "prompt_cache_hit_tokens": 6}, Usage(10, None, 6)),
         ({"prompt_tokens": 10, "cached_tokens": 6}, Usage(10, None, 6)),
         ({"input_tokens": 1, "output_tokens": 2}, Usage(1, 2)),
