@@ -1,6 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CLIENTS := frameworks litellm aider llama-cpp
+# Whatever the environment says, bytecode is written: the suite starts hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-clients mcp-servers lint type unit test-rows cover docs bench image build clean
 

@@ -12,7 +12,9 @@ import socket
 import subprocess
 import sys
 import time
+from compileall import compile_dir
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
@@ -32,7 +34,10 @@ class Failure(Exception):
 
 
 def build() -> None:
-    """Compile what is older than its source."""
+    """Compile what is older than its source: the two tools, and the engine as an install does."""
+    engine = find_spec("engine")
+    for place in (engine and engine.submodule_search_locations) or ():
+        compile_dir(place, quiet=1)
     BIN.mkdir(exist_ok=True)
     compiler = os.environ.get("CC", "cc")
     for name in ("mock", "load"):

@@ -246,10 +246,17 @@ class Keyring:
         return slot.flight
 
     def _go(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = self.tasks.create_task(work)
+        task = self.tasks.create_task(self._alone(work))
         self.flights.add(task)
         task.add_done_callback(self.flights.discard)
         return task
+
+    async def _alone(self, work: Coroutine[Any, Any, None]) -> None:
+        """A mistake of ours in one task takes no other down, nor the gateway."""
+        try:
+            await work
+        except Exception as error:
+            self.ports.observer.saw("crash", error=error, path="the keyring")
 
     async def _fly(
         self, slot: Slot, wish: Wish, flight: asyncio.Future[Found | ExchangeError]

@@ -25,6 +25,7 @@ from engine.route.view import Asked
 from engine.wire import dumps, loads
 
 MAX_LOCKS = 4096
+MAX_FORGOTTEN = 1024  # sessions deleted by hand whose requests may still be under way
 TRIES = 10  # at changing a session that other replicas change, too
 _SYSTEM = ("system", "developer")
 
@@ -66,6 +67,7 @@ class Sessions:
     def __init__(self, ports: Ports) -> None:
         self.ports = ports
         self._locks: OrderedDict[str, asyncio.Lock] = OrderedDict()
+        self._forgotten: OrderedDict[str, None] = OrderedDict()  # births
 
     async def open(self, route: Route, plan: SessionPlan, asked: Asked, env: Env) -> Session:
         name = plan.name(asked)
@@ -92,7 +94,7 @@ class Sessions:
 
         instead: the client keeps the history itself, so these turns are all there is.
         """
-        if not session.key:
+        if not session.key or session.birth in self._forgotten:
             return
 
         def more(kept: Session | None) -> Session:
@@ -111,7 +113,7 @@ class Sessions:
         """
         state, birth = plan.state(env), self._birth()
         fresh = Session(session.key, state, session.history, session.id, birth)
-        if not session.key:
+        if not session.key or session.birth in self._forgotten:
             return fresh
 
         def anew(kept: Session | None) -> Session:
@@ -158,16 +160,22 @@ class Sessions:
             return None
 
     async def forget(self, route: Route, plan: SessionPlan, client: str, name: str) -> bool:
-        """Whether there was such a session."""
+        """Whether there was such a session. A request of it that is under way does not bring it
+        back."""
         key, store = _key(route, plan, client, name), self._store(plan)
         async with self._lock(key):
             try:
-                there = await store.get(key) is not None
+                raw = await store.get(key)
                 await store.delete(key)
             except StoreError:
                 self.ports.observer.saw("store_error", store="sessions", op="delete")
                 return False
-        return there
+        kept = self._read(key, raw)
+        if kept is not None and kept.birth:
+            self._forgotten[kept.birth] = None
+            while len(self._forgotten) > MAX_FORGOTTEN:
+                self._forgotten.popitem(last=False)
+        return raw is not None
 
     async def count(self, route: Route, plan: SessionPlan) -> int:
         """How many sessions of the route are kept; 0 if the store fails."""

@@ -27,6 +27,7 @@ Kind = Literal["map", "list", "str", "int", "float", "bool", "null"]
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)")
+_NUMERIC = frozenset("+-.0123456789")  # how a number begins
 _CONSTANTS: dict[str, tuple[Kind, object]] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), ("null", None)),
     **dict.fromkeys(("true", "True", "TRUE"), ("bool", True)),
@@ -151,26 +152,25 @@ class Composer:
         mark = self.mark(event.start_mark, event.end_mark)
         if depth > MAX_DEPTH:
             raise self.stop(mark, "E003", f"nested deeper than {MAX_DEPTH} levels")
-        if isinstance(event, yaml.AliasEvent):
+        kind, anchor = type(event), event.anchor
+        if kind is yaml.AliasEvent:
             return self.alias(event, mark, depth)
-        if event.tag is not None and not (isinstance(event, yaml.ScalarEvent) and event.tag == "!"):
+        if event.tag is not None and not (kind is yaml.ScalarEvent and event.tag == "!"):
             self.note(mark, "E006", f"tags are not used here: `{_tag(event.tag)}`")
-        if event.anchor:
-            self.anchors[event.anchor] = None
-        node = self.branch(event, stream, depth, mark)
-        if event.anchor:
-            self.anchors[event.anchor] = node
+        if anchor:
+            self.anchors[anchor] = None
+        if kind is yaml.ScalarEvent:
+            node = self.scalar(event, mark)
+        elif kind is yaml.SequenceStartEvent:
+            node = self.sequence(stream, depth, mark)
+        else:
+            node = self.mapping(stream, depth, mark)
+        if anchor:
+            self.anchors[anchor] = node
         self.nodes += 1
         if self.nodes > MAX_NODES or node.size > MAX_NODES:
             raise self.stop(mark, "E004", f"more than {MAX_NODES} values, aliases counted in full")
         return node
-
-    def branch(self, event: Any, stream: Iterator[Any], depth: int, mark: Mark) -> Node:
-        if isinstance(event, yaml.ScalarEvent):
-            return self.scalar(event, mark)
-        if isinstance(event, yaml.SequenceStartEvent):
-            return self.sequence(stream, depth, mark)
-        return self.mapping(stream, depth, mark)
 
     def alias(self, event: Any, mark: Mark, depth: int) -> Node:
         self.aliases += 1
@@ -191,10 +191,10 @@ class Composer:
         quoted = bool(event.style) or not event.implicit[0]
         if quoted:
             return Node("str", text, mark, text, True)
-        if text in _YAML11_BOOLEANS:
+        kind, value = resolve(text)
+        if kind == "str" and text in _YAML11_BOOLEANS:
             message = f"`{text}` is text here; other YAML tools read a boolean: quote it"
             self.problems.append(mark.problem("W004", message, "warning"))
-        kind, value = resolve(text)
         return Node(kind, value, mark, text)
 
     def sequence(self, stream: Iterator[Any], depth: int, mark: Mark) -> Node:
@@ -248,7 +248,7 @@ def resolve(text: str) -> tuple[Kind, object]:
     """Kind and value of a plain scalar by the YAML 1.2 core schema."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
-    if len(text) > LONGEST_NUMBER:
+    if text[0] not in _NUMERIC or len(text) > LONGEST_NUMBER:
         return "str", text
     if _INT.fullmatch(text):
         base = {"0o": 8, "0x": 16}.get(text[:2], 10)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 from engine.dialects.profile import PROFILE, Profile
 from engine.errors import Problem
@@ -24,9 +25,14 @@ ProfileOf = Callable[[ModelSpec], Profile]
 
 def fits(glob: str, model: ModelSpec) -> bool:
     """Whether a name of the model fits the glob."""
+    fits = _pattern(glob).fullmatch
+    return any(fits(name) for name in (model.upstream or model.id, model.id))
+
+
+@lru_cache(maxsize=1024)  # routes inherit the globs of a preset
+def _pattern(glob: str) -> re.Pattern[str]:
     pattern = "".join({"*": ".*", "?": "."}.get(char) or re.escape(char) for char in glob)
-    whole = re.compile(pattern, re.IGNORECASE | re.DOTALL)
-    return any(whole.fullmatch(name) for name in (model.upstream or model.id, model.id))
+    return re.compile(pattern, re.IGNORECASE | re.DOTALL)
 
 
 def profiles_of(spec: RouteSpec, tree: Node, reader: Reader) -> ProfileOf:

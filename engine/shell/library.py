@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -248,9 +249,13 @@ class _FindTransform:
 
     def __init__(self, loading: _Loading) -> None:
         self._loading = loading
-        self._own, self._shipped = loading.library.beside(loading.home), bundled_transforms()
+        self._shipped = bundled_transforms()
         self.found: dict[str, tuple[str, str]] = {}
         self.problems: list[Problem] = []
+
+    @cached_property
+    def _own(self) -> Path | None:
+        return self._loading.library.beside(self._loading.home)
 
     @property
     def known(self) -> tuple[str, ...]:

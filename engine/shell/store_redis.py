@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from engine.ports import StoreError
 
 CONNECTIONS = 32
+LONGEST = 1e10  # seconds: the server's times are integers of 64 bits
 
 # KEYS: the entry, the folder's order, the folder's expiries. Times are milliseconds.
 _COMMON = """
@@ -179,4 +180,4 @@ class RedisStore:
 
 
 def _milliseconds(ttl: float | None) -> str:
-    return "" if ttl is None else str(max(1, round(ttl * 1000)))
+    return "" if ttl is None else str(max(1, round(min(ttl, LONGEST) * 1000)))

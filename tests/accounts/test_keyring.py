@@ -85,6 +85,20 @@ async def test_the_parts_of_a_value_are_masked_each() -> None:
         assert repr(found["key"]) == "«values.v.key»"
 
 
+async def test_a_mistake_in_one_fetch_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with World([said("one")]) as world:
+
+        async def broken(*given: object) -> bool:
+            raise OverflowError("a mistake of ours")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(world.ports.durable, "swap", broken)
+            with pytest.raises(ExchangeError, match="stopping"):
+                await value(world, route("persist: true"))
+        assert ["the keyring"] == [note["path"] for note in world.notes.of("crash")]
+        assert "one" == await value(world, route())
+
+
 async def test_a_hundred_requests_make_one_fetch() -> None:
     gate = asyncio.Event()
     async with World([Say(dumps({"v": "one"}), gate=gate)]) as world:

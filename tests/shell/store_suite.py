@@ -52,6 +52,14 @@ class StoreSuite:
         tick(1)
         assert await store.get("a") is None
 
+    async def test_what_lasts_for_ever_stays(self, store: Store, tick: Tick) -> None:
+        """An upstream may say of its values what it likes."""
+        for ttl in (1e308, float("inf")):
+            await store.put("a", b"one", ttl=ttl)
+            tick(1e9)
+            assert await store.get("a") == b"one"
+            await store.delete("a")
+
     async def test_without_ttl_a_value_stays(self, store: Store, tick: Tick) -> None:
         await store.put("a", b"one")
         tick(10**9)

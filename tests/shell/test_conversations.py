@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from tests.security.stage import KEY, Staged
 from tests.shell.admin_stage import desk
+from tests.upstreams.front import front
 
 SECOND = "sk-second-client-Q7vX2mN9"
 OVER: dict[str, Any] = {"clients__keys": [KEY, SECOND]}
@@ -41,6 +45,41 @@ async def test_a_session_is_found_by_its_name_for_each_client(
                 404,
                 "there is no such session",
             )
+
+
+SLOW = """\
+version: 1
+base_url: "URL"
+models: [m]
+session: { key: [req.user], history: server }
+request: { path: /talk, json: { turns: "{{ req.messages | length }}" } }
+response: { events: [ { text: $.text, finish: stop } ] }
+"""
+
+
+async def test_a_request_under_way_does_not_bring_a_deleted_session_back(tmp_path: Path) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def talk(request: web.Request) -> web.Response:
+        asked.set()
+        await go_on.wait()
+        return web.json_response({"text": f"turn {(await request.json())['turns']}"})
+
+    app = web.Application()
+    app.router.add_post("/talk", talk)
+    async with TestServer(app) as behind:
+        files = {"m.yaml": SLOW.replace("URL", str(behind.make_url("/")))}
+        async with front(tmp_path, files=files) as on:
+            first = asyncio.ensure_future(on.ask("m", user="ada"))
+            await asyncio.wait_for(asked.wait(), 10)
+            told = {"route": "m", "session": "ada"}
+            assert {"deleted": 1} == await on.admin("POST", "/admin/sessions/delete", **told)
+            go_on.set()
+            assert "turn 1" == await first
+            status, _ = await on.admin("GET", "/admin/sessions", **told)
+            assert 404 == status
+            assert "turn 1" == await on.ask("m", user="ada")
+            assert "turn 3" == await on.ask("m", user="ada")
 
 
 async def test_a_route_without_sessions_says_so(
