@@ -240,9 +240,12 @@ async def test_an_answer_that_is_parsed(served: World, route: str) -> None:
 
 
 async def test_the_format_of_an_answer_goes_to_messages(served: World) -> None:
-    form: Any = {"type": "json_schema", "name": "p", "schema": {"type": "object"}, "strict": True}
+    schema: Any = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"],
+                   "additionalProperties": False}  # fmt: skip
+    form: Any = {"type": "json_schema", "name": "p", "schema": schema, "strict": True}
     await ask(served, "messages.talk", False, text={"format": form})
-    assert "json_schema" == served.sent("messages")["output_config"]["format"]["type"]
+    expected = {"type": "json_schema", "schema": schema}
+    assert expected == served.sent("messages")["output_config"]["format"]
 
 
 @TRANSLATED
