@@ -39,7 +39,7 @@ from engine.route.view import Asked, view
 from engine.wire import HttpRequest, HttpResponse, JsonError, loads
 
 from .errands import Errand
-from .reading import LINGER, Events, Frames, pour
+from .reading import LINGER, Events, Frames, pour, words_of
 
 ERROR_BODY = 1024**2  # bytes of an error answer that are read
 
@@ -296,7 +296,7 @@ class Attempt:
         return request.with_headers(found) if found else request
 
     async def _refused(self, answer: Answer, transforms: list[tuple[Stage, Any]]) -> None:
-        body = b"" if answer.head.status == 204 else await answer.read(ERROR_BODY)
+        body = b"" if answer.head.status == 204 else await words_of(answer, ERROR_BODY)
         response = HttpResponse(answer.head.status, answer.head.headers, body)
         self.outcome.error = self.route.classify(self.env, transforms, response) or ErrorEvent(
             "empty_response", "the upstream's answer was empty", answer.head.status

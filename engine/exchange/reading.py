@@ -8,9 +8,11 @@ The upstream's silence is timed from here; while it is the client that is waited
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from engine.dialects.frames import Tap
+from engine.errors import ExchangeError
 from engine.events import Event
 from engine.invariants import Invariants
 from engine.kept.recall import Keeper
@@ -36,6 +38,18 @@ async def pour(answer: Answer, reading: Reading, sink: Sink, watch: Watch) -> No
         await sink.drained()
         watch.paused = False
         watch.beat()  # how long the client was waited for is no silence of the upstream's
+
+
+async def words_of(answer: Answer, most: int) -> bytes:
+    """What an answer says that refuses, as far as it can be read: its status says most of it."""
+    parts, left = list[bytes](), most
+    with suppress(ExchangeError):
+        async for chunk in answer:
+            parts.append(chunk[:left])
+            left -= len(chunk)
+            if left <= 0:
+                break
+    return b"".join(parts)
 
 
 class Events:

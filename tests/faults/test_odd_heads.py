@@ -1,4 +1,5 @@
-"""Heads of answers that hold what no header of ours may, and waits that never end."""
+"""Heads of answers that hold what no header of ours may, waits that never end, and refusals whose
+words cannot be read."""
 
 from __future__ import annotations
 
@@ -39,9 +40,25 @@ async def endless_wait(peer: Peer, say: Speech) -> None:
     await peer.answer(say.error("rate_limit_error", "slow"), 429, {"Retry-After": "9" * 400 + "d"})
 
 
+async def refused_and_cut(peer: Peer, say: Speech) -> None:
+    await peer.head(429, {"Retry-After": "60"}, length=500)
+    await peer.raw(b'{"error":{"mess')
+    await peer.close()
+
+
+async def refused_at_length(peer: Peer, say: Speech) -> None:
+    await peer.answer(say.error("rate_limit_error", "x" * 2 * 1024**2), 429, {"Retry-After": "60"})
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    scripts = {"odd": odd, "odd-and-late": odd_and_late, "endless-wait": endless_wait}
+    scripts = {
+        "odd": odd,
+        "odd-and-late": odd_and_late,
+        "endless-wait": endless_wait,
+        "refused-and-cut": refused_and_cut,
+        "refused-at-length": refused_at_length,
+    }
     edits = {"early_headers: never": "early_headers: 1s", "first_byte: 1500ms": "first_byte: 4s"}
     async with stage(tmp_path_factory.mktemp("gateway"), scripts, edits=edits) as made:
         yield made
@@ -78,3 +95,13 @@ async def test_a_wait_without_end_is_none(here: Stage) -> None:
     reply = await ask(here, "openai_chat", "passed.endless-wait", new_marker(), False)
     assert (429, None) == (reply.status, reply.headers.get("retry-after"))
     assert '"event":"crash"' not in here.gateway.log()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", ["refused-and-cut", "refused-at-length"])
+async def test_a_refusal_whose_words_cannot_be_read_is_still_one(
+    here: Stage, kind: str, model: str
+) -> None:
+    marker = new_marker()
+    reply = await ask(here, "openai_chat", f"{kind}.{model}", marker, False)
+    assert (429, "60") == (reply.status, reply.headers.get("retry-after"))
