@@ -37,7 +37,6 @@ type: setup
 	$(BIN)/mypy engine transforms tests
 
 # The suite starts the engine a hundred times: its byte code is kept, whatever the image says.
-unit: export PYTHONDONTWRITEBYTECODE =
 unit: setup
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 

@@ -263,6 +263,8 @@ class Chats:
 
     def _begin(self, opened: Open) -> None:
         route = opened.route
+        if self.draining:  # its body came slowly
+            raise RequestError("unavailable", "the server is shutting down")
         if self._is_full(route):
             limit = route.spec.limits.concurrency
             message = f"route {route.name} is at its limit of {limit} requests"

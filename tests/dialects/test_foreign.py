@@ -66,16 +66,19 @@ def message(*parts: Part, role: Any = "user", dialect: str = "other") -> Message
 def test_extras_go_no_further_than_their_dialect() -> None:
     parts: list[Part] = [
         Text("a", extras=X), Media("image", url="https://a", extras=X),
-        ToolCall("i", "f", "{}", extras=X), Reasoning("r", extras=X),
-        ToolResult("i", [Text("b", extras=X)], extras=X), Refusal("no"), Opaque("other", "x", {}),
+        Reasoning("r", extras=X), Refusal("no"), Opaque("other", "x", {}),
+        ToolCall("i", "f", "{}", extras=X),
     ]  # fmt: skip
-    (found,) = native([message(*parts)], "mine")
-    assert found == Message(
-        "user",
-        [Text("a"), Media("image", url="https://a"), ToolCall("i", "f", "{}"), Reasoning("r"),
-         ToolResult("i", [Text("b")]), Refusal("no"), Opaque("other", "x", {})],
-        "bob",
-    )  # fmt: skip
+    result = message(ToolResult("i", [Text("b", extras=X)], extras=X))
+    assert native([message(*parts), result], "mine") == [
+        Message(
+            "user",
+            [Text("a"), Media("image", url="https://a"), Reasoning("r"), Refusal("no"),
+             Opaque("other", "x", {}), ToolCall("i", "f", "{}")],
+            "bob",
+        ),
+        Message("user", [ToolResult("i", [Text("b")])], "bob"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("dialect", ["mine", ""])

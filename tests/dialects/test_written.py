@@ -124,3 +124,13 @@ async def test_names_of_own_clients_change_only_where_the_profile_says_so() -> N
         CHAT + "profile: { same_dialect: adapt, tools: { name_max: 20 } }\n", done, tools=[tool]
     )
     assert 20 == len(sent["tools"][0]["function"]["name"])
+
+
+@pytest.mark.parametrize(
+    ("model", "most"), [("gpt-4o", 4), ("GPT-4.1-mini", 4), ("gpt-5-mini", 0), ("other", None)]
+)
+def test_the_preset_knows_how_many_stops_a_model_takes(model: str, most: int | None) -> None:
+    route = route_of(CHAT.replace("id: m, upstream: up", f"id: {model}"))
+    offer = route.offer(model)
+    assert offer is not None
+    assert most == offer.profile.stop_max

@@ -96,6 +96,23 @@ async def test_a_server_that_is_told_to_stop_ends_what_it_has_begun(tmp_path: Pa
     assert {"ok": len(finishing), "unavailable": len(endless) + 1} == outcomes
 
 
+async def test_a_request_whose_body_is_late_is_refused_whole(tmp_path: Path) -> None:
+    """It would be begun only to be cut off."""
+    body = json.dumps(DIALECT.body("passed.drip", new_marker(), True)).encode()
+    lines = {"Authorization": f"Bearer {CLIENT_KEY}", "Content-Length": str(len(body))}
+    async with stage(tmp_path, SCRIPTS, ["passed"], drain="2s") as here:
+        busy = asyncio.ensure_future(ask(here, "openai_chat", "passed.drip", new_marker(), True))
+        async with wire(here.gateway.port) as line:
+            await line.ask("POST", DIALECT.path, lines, body[:9])
+            await asyncio.sleep(0.2)
+            here.gateway.process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.2)
+            line.writer.write(body[9:])
+            refused = await asyncio.wait_for(line.reply(), 5)
+        assert (503, True) == (refused.status, refused.whole)
+        assert (await busy).whole
+
+
 async def test_a_server_without_work_stops_at_once(tmp_path: Path) -> None:
     async with stage(tmp_path, {}, ["passed"], drain="60s") as here:
         await ask(here, "openai_chat", "passed.healthy", new_marker(), True)
