@@ -328,7 +328,9 @@ class Attempt:
             self.env, transforms, answer.head, stream=streams, new_id=self._new_id
         )
         idle = float(route.spec.timeouts.idle)
-        self.events = Events(pipeline, self.order, self.keeper, self.sink, watch, idle)
+        kept = not self.call.wants_stream or route.spec.hold == "full"
+        most = int(route.spec.limits.answer) if kept else None
+        self.events = Events(pipeline, self.order, self.keeper, self.sink, watch, idle, most)
         await pour(answer, self.events, self.sink, watch)
 
     def _new_id(self) -> str:

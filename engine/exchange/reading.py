@@ -53,11 +53,15 @@ async def words_of(answer: Answer, most: int) -> bytes:
 
 
 class Events:
-    """Through the model: bytes to events to the client."""
+    """Through the model: bytes to events to the client.
+
+    most  bytes of an answer that is kept until it is whole; None where it is not
+    """
 
     __slots__ = (
         "_idle",
         "_keeper",
+        "_left",
         "_life",
         "_order",
         "_over",
@@ -75,13 +79,18 @@ class Events:
         sink: Sink,
         watch: Watch,
         idle: float,
+        most: int | None = None,
     ) -> None:
         self._pipeline, self._order, self._keeper = pipeline, order, keeper
         self._sink, self._watch, self._idle = sink, watch, idle
-        self._life = 0
+        self._life, self._left = 0, most
         self.done = self._over = False
 
     def take(self, data: bytes) -> bool:
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left < 0:
+                raise ExchangeError("retryable", "the upstream's answer is larger than it may be")
         pipeline = self._pipeline
         events = pipeline.feed(data)
         slow = bool(events) and self.tell(events)

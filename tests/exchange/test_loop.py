@@ -94,6 +94,17 @@ async def test_a_whole_answer_can_be_tried_again_to_its_end() -> None:
         assert (await world.ask(route_of(text))).text == "whole"
 
 
+@pytest.mark.parametrize(("hold", "stream"), [("", False), ("hold: full\n", True)])
+async def test_a_stream_that_is_kept_until_it_is_whole_is_bounded(hold: str, stream: bool) -> None:
+    text = CUSTOM.replace("stream:", "stream:\n  use: always") + hold
+    text += "limits: { answer: 1KiB }\n"
+    long = [sse({"x": "half"}, done=False)] * 80
+    async with World([Say([*long, sse({"f": "stop"}, done=False)])] * 3) as world:
+        sink = await world.ask(route_of(text), stream=stream)
+        assert ("", "retryable") == (sink.text, error_of(sink).cls)
+        assert "larger" in error_of(sink).message
+
+
 async def test_each_attempt_is_rendered_anew() -> None:
     text = CUSTOM.replace('q: "{{ req.prompt }}"', 'id: "{{ uuid4() }}", at: "{{ now_ms() }}"')
     async with World([BUSY, GOOD]) as world:
