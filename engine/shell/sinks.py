@@ -252,7 +252,11 @@ class StreamSink:
         if self.folder is not None:
             self.folder.feed(events)
         if self._counts:
-            self._weight += sum(map(_weight, events))
+            for event in events:
+                if type(event) is TextDelta and event.text.isascii():  # nearly all of them
+                    self._weight += len(event.text) / 4
+                else:
+                    self._weight += _weight(event)
         if not self.committed:
             self._held += events
             if _CONTENT.isdisjoint(map(type, events)):
@@ -377,8 +381,11 @@ def estimated(client: Client, written: float) -> Usage:
 
 def _weight(event: Event) -> float:
     """What an event adds to an answer: text, thinking, calls of tools."""
-    if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
-        return weight(event.text)
-    if isinstance(event, ArgsDelta):
-        return weight(event.json)
-    return said(event.part) if isinstance(event, Open) else 0.0
+    match event:
+        case TextDelta(text=text) | ReasoningDelta(text=text) | RefusalDelta(text=text):
+            return weight(text)
+        case ArgsDelta(json=text):
+            return weight(text)
+        case Open(part=part):
+            return said(part)
+    return 0.0
