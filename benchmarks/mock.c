@@ -17,7 +17,7 @@
  */
 #include "bench.h"
 
-#define MAX_FD 8192
+#define MAX_FD 16384
 #define BODY_LIMIT (4 << 20)
 #define IDLE_WAIT SECOND
 #define NEVER INT64_MAX
