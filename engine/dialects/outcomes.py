@@ -14,7 +14,7 @@ from math import ceil
 from typing import Literal
 
 from engine.errors import ExchangeError
-from engine.events import ErrorEvent
+from engine.events import CONTENT, ErrorEvent, Event
 from engine.wire import HttpResponse, JsonError, loads
 
 Family = Literal["openai", "anthropic", "ollama", "gemini"]
@@ -220,6 +220,13 @@ def headless(value: dict[str, object], lacks: str) -> UpstreamError:
     words = next((w for n in _WORDY if isinstance(w := held.get(n), str) and w), "")
     code = _code({"code": held.get("code", held.get("status_code"))})
     return UpstreamError(f"{lacks}: {words}" if words else lacks, code=code)
+
+
+def unless_empty(events: list[Event], reason: object) -> list[Event]:
+    """The events of a whole answer. One that says nothing and tells no reason to end is none."""
+    if reason or any(isinstance(event, (*CONTENT, ErrorEvent)) for event in events):
+        return events
+    return [ErrorEvent("empty_response", "the upstream's answer says nothing")]
 
 
 _WORDY = ("message", "msg", "detail", "error_msg", "status_msg")

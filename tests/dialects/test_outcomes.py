@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from engine.dialects.outcomes import (
@@ -19,6 +21,7 @@ from engine.dialects.outcomes import (
 )
 from engine.errors import OUTCOMES
 from engine.wire import HttpResponse, dumps
+from tests.kit import World, route_of
 
 
 @pytest.mark.parametrize(
@@ -330,3 +333,36 @@ def test_error_answers_without_an_error_object(body: object, message: str) -> No
 def test_an_error_answer_that_is_a_page() -> None:
     error = error_from(HttpResponse(502, (), b"<html>"))
     assert (error.cls, error.status) == ("retryable", 502)
+
+
+@pytest.mark.parametrize("client", ["openai_chat", "anthropic_messages"])
+@pytest.mark.parametrize(
+    ("preset", "body", "expected"),
+    [
+        ("openai", b'{"choices":[{}]}', "empty_response"),
+        (
+            "openai",
+            b'{"choices":[{"message":{"content":""},"finish_reason":null}]}',
+            "empty_response",
+        ),
+        ("openai", b'{"choices":[{"message":{"content":""},"finish_reason":"stop"}]}', None),
+        ("openai", b'{"choices":[{"message":{"content":"hi"}}]}', None),
+        ("anthropic", b'{"content":[]}', "empty_response"),
+        ("anthropic", b'{"content":[],"stop_reason":"end_turn"}', None),
+        ("anthropic", b'{"content":[{"type":"text","text":"hi"}]}', None),
+        ("gemini", b'{"candidates":[{}]}', "empty_response"),
+        ("gemini", b'{"candidates":[{"finishReason":"STOP"}]}', None),
+        ("gemini", b'{"candidates":[{"content":{"parts":[{"text":"hi"}]}}]}', None),
+    ],
+)
+async def test_a_whole_answer_without_content_needs_a_reason_to_end(
+    preset: str, body: bytes, expected: str | None, client: str
+) -> None:
+    route = route_of(
+        f"version: 1\nextends: {preset}\nbase_url: https://a.example\nmodels: [m]\n"
+        "retry: { attempts: 1 }"
+    )
+    more: Any = {"max_tokens": 9} if client == "anthropic_messages" else {}
+    async with World([body] * 3) as world:
+        sink = await world.ask(route, dialect=client, **more)
+    assert expected == (sink.error.cls if sink.error else None)

@@ -15,7 +15,14 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.chat import Citation, Opaque, Reasoning, Text, ToolCall
-from engine.dialects.outcomes import bare_error, classify_text, error_event, headless, read_error
+from engine.dialects.outcomes import (
+    bare_error,
+    classify_text,
+    error_event,
+    headless,
+    read_error,
+    unless_empty,
+)
 from engine.events import (
     ArgsDelta,
     CitationDelta,
@@ -373,7 +380,8 @@ class WholeDecoder:
 def decode_whole(value: object, make_id: MakeId) -> list[Event]:
     """Events of a whole answer: always one Finish or one ErrorEvent at the end.
 
-    A JSON document is whole in itself, so a missing stop_reason counts as end_turn.
+    A JSON document is whole in itself, so a missing stop_reason counts as
+    end_turn if there is content.
     """
     if not isinstance(value, dict):
         return [ErrorEvent("retryable", "the upstream's answer is not an object")]
@@ -388,7 +396,9 @@ def decode_whole(value: object, make_id: MakeId) -> list[Event]:
     for index, block in enumerate(content):
         out += decoder.begin({"index": index, "content_block": block})
         out += decoder.close({"index": index})
-    return out + decoder.end({"delta": {"stop_reason": "end_turn", **_told(value)}})
+    told = _told(value)
+    out += decoder.end({"delta": {"stop_reason": "end_turn", **told}})
+    return unless_empty(out, told.get("stop_reason"))
 
 
 def _told(value: Fields) -> Fields:

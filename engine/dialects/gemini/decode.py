@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.chat import Citation, Media, Opaque, Part, Reasoning, Text, ToolCall
-from engine.dialects.outcomes import classify_text, error_event, read_error
+from engine.dialects.outcomes import classify_text, error_event, read_error, unless_empty
 from engine.events import (
     ArgsDelta,
     CitationDelta,
@@ -338,9 +338,10 @@ def decode_whole(value: object, make_id: MakeId) -> list[Event]:
         blocked = any(isinstance(event, Finish) for event in out)
         nothing = ErrorEvent("empty_response", "the upstream's answer has no candidates")
         return _finish_last(out) if blocked else [nothing]
-    if not candidate.get("finishReason"):
+    reason = candidate.get("finishReason")
+    if not reason:
         value = {**value, "candidates": [{**candidate, "finishReason": "STOP"}]}
-    return _finish_last(decoder.chunk(value))
+    return unless_empty(_finish_last(decoder.chunk(value)), reason)
 
 
 def _finish_last(events: list[Event]) -> list[Event]:

@@ -15,7 +15,14 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from engine.chat import Citation, Part, Reasoning, Refusal, Text, ToolCall
-from engine.dialects.outcomes import bare_error, classify_text, error_event, headless, read_error
+from engine.dialects.outcomes import (
+    bare_error,
+    classify_text,
+    error_event,
+    headless,
+    read_error,
+    unless_empty,
+)
 from engine.events import (
     Annotation,
     ArgsDelta,
@@ -441,7 +448,8 @@ class WholeDecoder:
 def decode_whole(value: object, make_id: MakeId) -> list[Event]:
     """Events of a whole answer: always one Finish or one ErrorEvent at the end.
 
-    A JSON document is whole in itself, so a missing finish_reason counts as stop.
+    A JSON document is whole in itself, so a missing finish_reason counts as
+    stop if there is content.
     """
     if not isinstance(value, dict):
         return [ErrorEvent("retryable", "the upstream's answer is not an object")]
@@ -454,7 +462,7 @@ def decode_whole(value: object, make_id: MakeId) -> list[Event]:
     choice = _first(choices)
     if choice is None:
         return [ErrorEvent("empty_response", "the upstream's answer has no choices")]
-    return StreamDecoder(make_id).whole(value, choice)
+    return unless_empty(StreamDecoder(make_id).whole(value, choice), finish_word(choice))
 
 
 def _first(choices: list[object]) -> Fields | None:
