@@ -75,7 +75,10 @@ class RequestError(PenstockError):
 
     about  the part, message or tool of the request that cannot be said, where it is one: what is
            left of the request may be said without it
+    told   log and metrics have it already, as the end of a request to a route
     """
+
+    told = False
 
     def __init__(
         self, kind: str, message: str, *, param: str | None = None, about: object = None

@@ -301,6 +301,7 @@ class Chats:
             if opened.sink.response is None:
                 opened.report.error = ErrorEvent("invalid_request", error.message)
                 opened.sink.status = opened.call.dialect.refusal(error)[0]
+                error.told = True
                 raise
             await self._told(opened, ExchangeError("invalid_request", error.message))
         except Exception:  # who called us tells it to client and log

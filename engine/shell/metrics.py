@@ -60,6 +60,11 @@ METRICS: dict[str, Declared] = {
         ("route", "kind", "estimated"),
         "Tokens; kind is `input`, `output`, `cache_read`, `cache_write` or `reasoning`.",
     ),
+    "penstock_refused_total": Declared(
+        "counter",
+        ("dialect", "kind"),
+        "Client requests that reached no route: wrong key, unknown model, no JSON.",
+    ),
     "penstock_open_requests": Declared("gauge", (), "Client requests under way."),
     "penstock_values_fetched_total": Declared(
         "counter", ("route", "value", "result"), "Fetches of a route's values, `ok` or `failed`."
@@ -227,6 +232,9 @@ class Metrics(Collector):
 
     def media_fetched(self, route: str, outcome: str) -> None:
         self._add("penstock_media_fetched_total", (route, outcome))
+
+    def refused(self, dialect: str, kind: str) -> None:
+        self._add("penstock_refused_total", (dialect, kind))
 
     def retry_refused(self, route: str) -> None:
         self._add("penstock_retries_refused_total", (route,))

@@ -63,6 +63,7 @@ class Reporter:
         self._quiet: dict[str, float] = {}
         self._seen: dict[str, Callable[[Fields], None]] = {
             "request": self._request,
+            "refused": self._refused,
             "attempt": self._attempt,
             "value_fetched": self._value_fetched,
             "value_cleaned": self._value_cleaned,
@@ -104,6 +105,10 @@ class Reporter:
         level = _LEVELS.get(outcome, "info")
         if self.logger.wants(level):
             self.logger.write(level, "request", _request_line(seen, seconds, first, usage))
+
+    def _refused(self, seen: Fields) -> None:
+        self.metrics.refused(seen["dialect"], seen["kind"])
+        self._line("refused", seen, "info")
 
     def _attempt(self, seen: Fields) -> None:
         counts = seen.get("unmatched")

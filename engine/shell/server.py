@@ -31,6 +31,7 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Action = Callable[[Dialect, Target, web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
+MAX_PATH = 200  # characters of a path in the log
 MAX_WELCOME = 256  # pairs of Host and Origin
 
 
@@ -66,7 +67,9 @@ class Server:
             self.chats.ports.observer.saw("crash", error=error, path=path)
             if request.writer.output_size:  # an answer is on its way: all that is left is to stop
                 raise ConnectionAbortedError from None
-            answer = self._refuse(request, RequestError("internal", "internal error"))
+            internal = RequestError("internal", "internal error")
+            internal.told = True  # as a crash
+            answer = self._refuse(request, internal)
         if "Origin" in request.headers and isinstance(answer, web.Response):
             answer.headers.update(self._permission(request))
         return answer
@@ -163,6 +166,17 @@ class Server:
         dialect = _dialect_at(request.method, request.path) or _dialect_of(request)
         ident = self._id()
         status, body = dialect.refusal(error, ident)
+        if not error.told:
+            self.chats.ports.observer.saw(
+                "refused",
+                id=ident,
+                method=request.method,
+                path=request.path[:MAX_PATH],
+                dialect=dialect.name,
+                status=status,
+                kind=error.kind,
+                error=error.message,
+            )
         return web.Response(
             status=status,
             body=body,

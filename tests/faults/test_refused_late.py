@@ -62,13 +62,26 @@ async def ask(gate: Gateway) -> tuple[int, str]:
 
 
 async def logged(gate: Gateway) -> Any:
-    """The line of the request; a thread writes it."""
+    """The one line of the request; a thread writes it."""
     while True:
         lines = [json.loads(line) for line in gate.log().splitlines() if line.startswith("{")]
-        for line in lines:
-            if line.get("event") == "request":
-                return line
+        found = [line for line in lines if line.get("event") in ("request", "refused")]
+        if found:
+            assert 1 == len(found)
+            return found[0]
         await asyncio.sleep(0.05)
+
+
+async def test_what_reaches_no_route_is_logged_as_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path, 0) as gate, aiohttp.ClientSession() as http:
+        url = f"http://127.0.0.1:{gate.port}"
+        asked = {**ASKED, "model": "unknown"}
+        async with http.post(f"{url}/v1/chat/completions", json=asked, headers=HEADERS) as answer:
+            assert 404 == answer.status
+        line = await logged(gate)
+    assert ("refused", "/v1/chat/completions", 404, "model_not_found") == (
+        line["event"], line["path"], line["status"], line["kind"],
+    )  # fmt: skip
 
 
 async def test_before_the_headers_it_is_refused(tmp_path: Path) -> None:

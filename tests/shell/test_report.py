@@ -254,3 +254,15 @@ def test_what_was_fetched_for_clients_is_counted_and_what_was_refused_is_told() 
     )  # fmt: skip
     for outcome in ("ok", "invalid_image_url"):
         assert f'penstock_media_fetched_total{{outcome="{outcome}",route="r"}} 1.0' in bench.page()
+
+
+def test_a_request_that_reached_no_route_is_a_line_and_counted() -> None:
+    bench = Bench("info")
+    seen: dict[str, Any] = {
+        "id": "req_1", "method": "POST", "path": "/v1/messages", "dialect": "anthropic_messages",
+        "status": 401, "kind": "auth", "error": "no",
+    }  # fmt: skip
+    bench.saw("refused", **seen)
+    counted = 'penstock_refused_total{dialect="anthropic_messages",kind="auth"} 1.0'
+    assert counted in bench.page()
+    assert [{"level": "info", "event": "refused", **seen}] == bench.lines()
