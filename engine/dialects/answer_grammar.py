@@ -127,7 +127,8 @@ class _Fitting:
         out: Schema = {"properties": {n: self.fit(value, path) for n, value in properties.items()}}
         required = schema.get("required")
         if isinstance(required, list):
-            out["required"] = [name for name in required if name in properties]
+            names = [name for name in required if isinstance(name, str)]
+            out["required"] = [name for name in names if name in properties]
         return {**out, "additionalProperties": False}
 
 
@@ -150,7 +151,8 @@ def _told(schema: Schema, out: Schema) -> Schema:
     for name, value in schema.items():
         if name not in _BOUNDS:
             continue
-        if (name == "format" and value in _FORMATS) or (name == "minItems" and value in (0, 1)):
+        known = name == "format" and isinstance(value, str) and value in _FORMATS
+        if known or (name == "minItems" and value in (0, 1)):
             out[name] = value
         else:
             words.append(f"{name}: {dumps(value).decode()}")

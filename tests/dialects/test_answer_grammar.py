@@ -114,3 +114,16 @@ def test_a_strict_tool_has_a_schema_that_messages_take_or_is_not_strict() -> Non
     told = {**TEXT, "description": "(minLength: 2)"}
     assert (True, closed({"a": told})) == (first["strict"], first["input_schema"])
     assert ("strict" in second, ["tools.strict"]) == (False, requests[0].dropped)
+
+
+@pytest.mark.parametrize("wrong", [[["a"]], [{}], [None], {}, "a", 1])
+def test_words_that_are_no_names_are_left_out(wrong: object) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": wrong}
+    found = sayable(schema)
+    assert found is not None
+    assert not found.get("required")
+
+
+def test_a_format_that_is_no_word_goes_in_words() -> None:
+    found = sayable({"type": "string", "format": ["date"]})
+    assert found == {"type": "string", "description": '(format: ["date"])'}
