@@ -36,7 +36,6 @@ lint: setup
 type: setup
 	$(BIN)/mypy engine transforms tests
 
-# The suite starts the engine a hundred times: its byte code is kept, whatever the image says.
 unit: setup
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
