@@ -107,5 +107,6 @@ CODES: dict[str, str] = {
     "W507": "`refresh_for` names a class that nothing yields",
     "W508": "`bearer` already says `Bearer`",
     "W509": "a template in a place that takes none",
+    "W510": "the name of a variable, without the braces that make a template of it",
     "W601": "no key is asked for, and other machines can reach the engine",
 }
