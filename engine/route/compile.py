@@ -161,6 +161,7 @@ class _Compiler:
         check_nodes(nodes, self.problems)
         spec = self.reader.options(self.tree, RouteSpec, "")
         name = self._name(stem)
+        self.logins = Logins(name, self.file)
         if spec is WRONG:
             return self._result(name, None, None)
         check_spec(spec, self.tree, self.problems)
@@ -189,7 +190,6 @@ class _Compiler:
         dialect = DIALECTS[spec.dialect] if spec.dialect else None
         stages = tuple(self._stages(spec))
         check_stages(spec, self.tree, [stage.loaded for stage in stages], self.problems)
-        self.logins = Logins(name, self.file)
         roster = self._roster(spec)
         values = {key: self._value(key, value, spec, roster) for key, value in spec.values.items()}
         if self._failed():

@@ -57,7 +57,7 @@ def _address(tree: Node, way: Way, request: FollowSpec) -> Iterator[Problem]:
     source = request.url.source
     wrong = wrong_url(source) if request.url.constant and source[:1] != "/" else None
     if wrong is None and not LITERAL.match(source) and source[:1] != "/" and source[:2] != "{{":
-        wrong = "must be a whole URL, a reference that begins with `/`, or a template that gives one"
+        wrong = "must be a whole URL, a reference that begins with `/`, or begin with a template"
     if wrong is not None:
         place = (*way, "url")
         yield find(tree, place).mark.problem("E506", f"`{dotted(place)}` {wrong}")
