@@ -70,6 +70,7 @@ class RuleSpec:
     text: Path | None = option(None, "a piece of the answer")
     reasoning: Path | None = option(None, "a piece of thinking")
     reasoning_signature: Path | None = option(None, "the signature of the thinking")
+    image: Path | None = option(None, "a picture: a URL, a `data:` URI, or base64")
     tool_calls: ToolCallsRule | None = option(None, "calls of tools")
     usage: UsageRule | None = option(None, "token counts, absolute")
     finish: FinishRule | None = option(None, "why the answer ended")

@@ -13,7 +13,9 @@ from engine.dialects import Dialect
 from engine.dialects.profile import adapts
 from engine.parsers import PARSERS
 from engine.parsers.aws_eventstream import AwsEventstream
+from engine.parsers.json import JsonParser
 from engine.parsers.sse import Sse
+from engine.parsers.text import WholeTextParser
 from engine.parsers.websocket import Websocket
 
 from .answer_spec import ResponseSpec, StreamSpec
@@ -98,16 +100,16 @@ def no_road(spec: RouteSpec) -> Road:
 
 
 def _whole(reader: MakeReader, response: ResponseSpec, limit: int, *, exact: bool = True) -> Road:
-    kind = PARSERS["json" if response.format == "json" else "text"]
+    json = response.format == "json"
     return Road(
-        parser=lambda: kind.make(None, limit),
+        parser=partial(JsonParser if json else WholeTextParser, limit),
         reader=reader,
-        json=kind.decodes == "json",
+        json=json,
         finishes=False,
         min_text=response.min_text,
         whole=True,
         exact=exact,
-        unlike="stream" if response.format == "json" else "",
+        unlike="stream" if json else "",
     )
 
 
