@@ -16,7 +16,7 @@ from engine.events import ErrorEvent
 from engine.options import Env
 from engine.wire import HttpResponse, JsonError, loads
 
-from .answer_spec import ErrorRuleSpec, ErrorsSpec
+from .answer_spec import AnswerSelectors, ErrorRuleSpec, ErrorsSpec
 from .reader import compile_regex
 from .waits import Wait, compile_waits, header_wait
 
@@ -213,8 +213,12 @@ def _code(value: object) -> str:
 # ---- rules ----
 
 
-def _fault(rule: ErrorRuleSpec) -> Fault:
-    tests: list[Callable[[Answer, Env], bool]] = []
+Test = Callable[[Answer, Env], bool]
+
+
+def tests_of(rule: AnswerSelectors) -> list[Test]:
+    """The selectors of a rule, compiled: those that cost least come first."""
+    tests: list[Test] = []
     if rule.status:
         tests.append(_status_test([str(code) for code in rule.status]))
     if rule.content_type is not None:
@@ -237,8 +241,12 @@ def _fault(rule: ErrorRuleSpec) -> Fault:
         tests.append(
             lambda answer, env: holds({**env, "data": answer.value, "status": answer.status})
         )
+    return tests
+
+
+def _fault(rule: ErrorRuleSpec) -> Fault:
     return Fault(
-        tests=tuple(tests),
+        tests=tuple(tests_of(rule)),
         cls=rule.as_,
         wait=compile_waits(rule.retry_after),
         needs_body=any((rule.match, rule.body, rule.when)),

@@ -316,7 +316,7 @@ class Reader:
         source, roots = self._with_references(node, self.roots_for(field))
         if braceless(source, roots):
             message = f'{_in(place)} sends these very letters; the variable is "{{{{ {source} }}}}"'
-            self.problems.append(node.mark.problem("W510", message, "warning"))
+            self.problems.append(node.mark.problem("W511", message, "warning"))
         try:
             return compile_template(source, roots)
         except TemplateError as error:
