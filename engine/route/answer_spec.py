@@ -124,7 +124,9 @@ class ResponseSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorRuleSpec:
+class AnswerSelectors:
+    """What is asked of an answer as a whole; all of it must hold."""
+
     status: list[int | str] = option([], "codes or `4xx`, `5xx`", lone=True)
     match: Selector | None = option(None, "values in the JSON body")
     header: dict[str, str] = option({}, "headers: text, or `/pattern/`")
@@ -135,6 +137,10 @@ class ErrorRuleSpec:
         "an expression",
         roots=("=", "req", "model", "session", "vars", "let", "data", "status"),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorRuleSpec(AnswerSelectors):
     as_: str = option(doc="the outcome class", name="as", choices=CLASSES)
     retry_after: list[str] = option(
         [], "where the waiting time is: `header.retry-after`, a path, or a duration", lone=True

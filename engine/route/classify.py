@@ -19,7 +19,7 @@ from engine.events import ErrorEvent
 from engine.options import Env
 from engine.wire import HttpResponse, JsonError, loads
 
-from .answer_spec import ErrorRuleSpec, ErrorsSpec
+from .answer_spec import AnswerSelectors, ErrorRuleSpec, ErrorsSpec
 from .pick import PathError, compile_path
 from .reader import compile_regex
 
@@ -144,7 +144,7 @@ class Classifier:
             self.words(answer),
             answer.status,
             _code(answer.value),
-            wait or _header_wait(answer),
+            wait or header_wait(answer),
         )
 
     def _by_status(self, answer: Answer) -> ErrorEvent:
@@ -157,9 +157,7 @@ class Classifier:
             cls = "context_length"
         else:
             cls = BY_STATUS.get(status, "invalid_request")
-        return ErrorEvent(
-            cls, self.words(answer), status, _code(answer.value), _header_wait(answer)
-        )
+        return ErrorEvent(cls, self.words(answer), status, _code(answer.value), header_wait(answer))
 
     def words(self, answer: Answer) -> str:
         """The upstream's own words, cut to 500 characters; markup and binary are not shown."""
@@ -216,8 +214,12 @@ def _code(value: object) -> str:
 # ---- rules ----
 
 
-def _fault(rule: ErrorRuleSpec) -> Fault:
-    tests: list[Callable[[Answer, Env], bool]] = []
+Test = Callable[[Answer, Env], bool]
+
+
+def tests_of(rule: AnswerSelectors) -> list[Test]:
+    """The selectors of a rule, compiled: those that cost least come first."""
+    tests: list[Test] = []
     if rule.status:
         tests.append(_status_test([str(code) for code in rule.status]))
     if rule.content_type is not None:
@@ -240,8 +242,12 @@ def _fault(rule: ErrorRuleSpec) -> Fault:
         tests.append(
             lambda answer, env: holds({**env, "data": answer.value, "status": answer.status})
         )
+    return tests
+
+
+def _fault(rule: ErrorRuleSpec) -> Fault:
     return Fault(
-        tests=tuple(tests),
+        tests=tuple(tests_of(rule)),
         cls=rule.as_,
         waits=tuple(_wait(source) for source in rule.retry_after),
         needs_body=any((rule.match, rule.body, rule.when)),
@@ -300,7 +306,8 @@ def good_wait(source: str) -> str | None:
     return None if seconds(source, 0.0) is not None else "neither `header.…`, a path nor a duration"
 
 
-def _header_wait(answer: Answer) -> float | None:
+def header_wait(answer: Answer) -> float | None:
+    """Seconds that the answer asks to wait, by its headers."""
     milliseconds = seconds(answer.response.header("retry-after-ms"), answer.now)
     if milliseconds is not None:
         return milliseconds / 1000
