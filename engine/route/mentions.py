@@ -14,11 +14,12 @@ from engine.options import Condition, Template, Tree
 
 from .fields import fields_of
 from .hints import meant
+from .http_spec import HttpSpec
 from .nodes import Node
 from .pieces import NAMES
 from .places import Way, find, parts_of_kind
 from .sourcing import parts_of
-from .spec import HttpSpec, RouteSpec, ValueSpec
+from .spec import RouteSpec, ValueSpec
 from .stages import Stage
 from .template import Roots
 from .values import ValuePlan
@@ -44,10 +45,12 @@ def roots_of(tree: Node) -> Roots:
     state = session.get("state") if session else None
     named = frozenset(state.value) if state is not None and state.kind == "map" else frozenset()
     media: Roots = {"media": NAMES} if _uploads(tree) else {}
+    job: Roots = {"poll": found} if (found := finds_of(tree)) is not None else {}
     constants, learned = keys("vars"), _set(tree, ("stream", "events"), ("response", "events"))
     whole = None if constants is None else constants | _set(tree, ("models",), ("variants",))
     return {
         **media,
+        **job,
         "req": frozenset(FIELDS),
         "req.messages": _MESSAGE,
         "model": frozenset({"id", "upstream", "max_output"}),
@@ -77,6 +80,17 @@ def _parts_of_values(tree: Node) -> Roots:
         elif extract.kind == "list" and not any(step.get("transform") for step in extract.walk()):
             found[f"values.{name}"] = frozenset()
     return found
+
+
+def finds_of(tree: Node) -> frozenset[str] | None:
+    """What is found in the answers of a job, by name; None if the request makes none."""
+    poll = find(tree, ("request", "poll"))
+    if "poll" not in find(tree, ("request",)).keys or poll.kind != "map":
+        return None
+    then = poll.get("then")
+    blocks = [block.get("extract") for block in (poll, then) if block is not None]
+    named = [block for block in blocks if block is not None and block.kind == "map"]
+    return frozenset(name for block in named for name in block.value)
 
 
 def _set(tree: Node, *ways: Way) -> frozenset[str]:

@@ -37,6 +37,8 @@ def stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
     stream = spec.stream
     if dialect is None and (stream is None or stream.events is None):
         return None
+    if stream is None and _polls(spec):
+        return None  # what is asked for until it is there is a document, unless the route says more
     stream = stream or StreamSpec()
     word, options = _framing(stream, dialect)
     kind, limit = PARSERS[word], int(spec.limits.event)
@@ -127,6 +129,8 @@ def passes(spec: RouteSpec, dialect: Dialect | None, stages: tuple[Stage, ...]) 
         return False
     if spec.session or spec.continuation or spec.tools or spec.media.fetch == "always":
         return False
+    if _polls(spec):
+        return False
     if any(stage.has("shape", "feed_record", "feed", "finish") for stage in stages):
         return False
     request, stream, response = spec.request, spec.stream, spec.response
@@ -136,6 +140,10 @@ def passes(spec: RouteSpec, dialect: Dialect | None, stages: tuple[Stage, ...]) 
     if response and (response.events is not None or response.min_text):
         return False
     return not adapts(spec.profile) and (stream is None or _leaves(stream, dialect))
+
+
+def _polls(spec: RouteSpec) -> bool:
+    return spec.request is not None and spec.request.poll is not None
 
 
 def _leaves(stream: StreamSpec, dialect: Dialect) -> bool:

@@ -27,6 +27,7 @@ from engine.wire import HttpRequest, HttpResponse, dumps, loads
 
 from .classify import Classifier
 from .pipeline import Pipeline, Road
+from .polling import Follow, PollPlan
 from .render import Pairs, Plan
 from .signing import Signer
 from .spec import RouteSpec
@@ -170,6 +171,7 @@ class Route:
     hosts: tuple[str, ...]
     media: MediaPlan
     errands: Mapping[str, Plan] = field(default_factory=dict)
+    poll: PollPlan | None = None
     discovery: Discovery | None = None
     warnings: tuple[str, ...] = field(default=())
 
@@ -291,6 +293,11 @@ class Route:
         """A request that is no chat, with the route's credentials."""
         request = self._placed(plan.render(env, content), env)
         return self.signer.sign(request, env) if self.signer else sign(transforms, request)
+
+    def follow(self, env: Env, follow: Follow, transforms: Working) -> HttpRequest:
+        """A request about the job that the route's request has made. Raises ExchangeError."""
+        plan, own = follow.plan(env, self.plan)
+        return self.send(env, plan, None, transforms) if own else plan.render(env)
 
     def _body(
         self, env: dict[str, object], chat: ChatRequest | None, body: bytes | None

@@ -19,9 +19,10 @@ from engine.dialects.losses import Lost, settle
 from engine.dialects.profile import Profile
 from engine.options import Template, Tree
 
+from .http_spec import HttpSpec
 from .nodes import Node
 from .reach import FetchPlan, fetch_of
-from .spec import HttpSpec, RouteSpec
+from .spec import RouteSpec
 from .stages import Stage
 from .values import ValuePlan
 from .view import Asked, view
