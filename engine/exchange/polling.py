@@ -19,11 +19,11 @@ from engine.errors import OUTCOMES, ExchangeError
 from engine.lines import proxy_of
 from engine.ports import Answer, Line, Ports, Watch
 from engine.route.classify import Answer as Seen
-from engine.route.classify import header_wait
 from engine.route.polling import Follow, PollPlan
 from engine.route.route import Route
 from engine.route.stages import Working
 from engine.route.taking import Takes, taken
+from engine.route.waits import header_wait
 from engine.wire import HttpRequest, HttpResponse
 
 from .reading import ERROR_BODY, Begun, words_of
@@ -220,7 +220,7 @@ class _Job:
                 return answer
         await self._hear(answer)
         seen = Seen(self._said, self._clock.now())
-        self._asked = header_wait(seen)
+        self._asked = header_wait(seen.response.header, seen.now)
         if not plan.ready.fits(seen, self._env):
             return None
         self.over = plan.then is None

@@ -53,6 +53,12 @@ class ErrorEmitter:
     message: Path | None = option(None, "the upstream's words")
     class_: Word = option(Word("retryable"), "an outcome class, or where the word is", name="class")
     map: dict[str, str] = option({}, "the upstream's words to outcome classes; `*` for the rest")
+    retry_after: list[str] = option(
+        [],
+        "where the waiting time is: a path, or a duration",
+        lone=True,
+        example="$.wait",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,5 +109,6 @@ CODES: dict[str, str] = {
     "W508": "`bearer` already says `Bearer`",
     "W509": "a template in a place that takes none",
     "W510": "a job whose failure no rule knows, so that it is asked for until time is up",
+    "W511": "the name of a variable, without the braces that make a template of it",
     "W601": "no key is asked for, and other machines can reach the engine",
 }

@@ -11,12 +11,14 @@ from engine.parsers import PARSERS
 from engine.parsers.frames import framing
 
 from .answer_spec import AnswerSelectors, RuleSpec
-from .classify import BY_STATUS, Classifier, good_status, good_wait, header_pattern
+from .classify import BY_STATUS, Classifier, good_status, header_pattern
 from .hints import did_you_mean
 from .nodes import Node
 from .places import Way, dotted, find, key_mark
+from .shadows import check_shadows
 from .spec import RouteSpec
 from .transforms import Loaded
+from .waits import bad_wait
 
 FINISHES = ("stop", "length", "tool_calls", "content_filter")
 
@@ -73,6 +75,15 @@ def _errors_told(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
                 yield from _words(
                     tree, place, "class", rule.error.class_, rule.error.map, tuple(OUTCOMES)
                 )
+                yield from _waits(tree, place, rule.error.retry_after, headers=False)
+
+
+def _waits(tree: Node, way: Way, sources: list[str], *, headers: bool = True) -> Iterator[Problem]:
+    for place, source in enumerate(sources):
+        wrong = bad_wait(source, headers=headers)
+        if wrong is not None:
+            message = f"`{dotted(way)}.retry_after`: `{source}`: {wrong}"
+            yield find(tree, (*way, "retry_after", place)).mark.problem("E510", message)
 
 
 def _words(
@@ -88,33 +99,12 @@ def _words(
             yield find(tree, place).mark.problem("E519", message)
 
 
-def _reachable(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
-    for way, rules in _event_rules(spec):
-        wide = next((at for at, rule in enumerate(rules[:-1]) if _takes_all(rule)), None)
-        if wide is not None:
-            above = find(tree, (*way, wide)).mark.line
-            message = (
-                f"never reached: the rule in line {above} takes every record; give it a selector "
-                "or `continue: true`"
-            )
-            yield find(tree, (*way, wide + 1)).mark.problem("W504", message, "warning")
-
-
-def _takes_all(rule: RuleSpec) -> bool:
-    selectors = (rule.event, rule.match, rule.not_, rule.has, rule.when, rule.each)
-    return not rule.continue_ and not any(selectors)
-
-
 def _error_rules(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
     socket = spec.request is not None and spec.request.websocket is not None
     for at, rule in enumerate(spec.errors.rules):
         way: Way = ("errors", "rules", at)
         yield from check_selectors(tree, way, rule, socket=socket)
-        for place, source in enumerate(rule.retry_after):
-            wrong = good_wait(source)
-            if wrong is not None:
-                message = f"`retry_after`: `{source}`: {wrong}"
-                yield find(tree, (*way, "retry_after", place)).mark.problem("E510", message)
+        yield from _waits(tree, way, rule.retry_after)
         selectors = (rule.status, rule.match, rule.header, rule.body, rule.content_type, rule.when)
         if not any(selectors):
             message = "this rule has no selector: it would make an error of every answer"
@@ -137,7 +127,7 @@ def check_selectors(
             yield find(tree, (*way, "header", name)).mark.problem("E304", message)
 
 
-RULE_CHECKS = (_framing, _ending, _finishes, _errors_told, _reachable, _error_rules)
+RULE_CHECKS = (_framing, _ending, _finishes, _errors_told, check_shadows, _error_rules)
 
 # Classes that come about without any rule: by status, and by the engine itself.
 _BY_ITSELF = {

@@ -36,6 +36,7 @@ from engine.wire import Record, dumps
 
 from .answer_spec import ErrorEmitter, FinishRule, RuleSpec, ToolCallsRule, UsageRule
 from .pick import compile_selector_path, parse
+from .waits import compile_waits
 
 Find = Callable[[object], object]
 Emit = Callable[["RuleReader", Any, list[Event]], None]
@@ -453,11 +454,19 @@ _FOUND = {TextDelta, ReasoningDelta, ArgsDelta, Open}
 
 
 def _error(rule: ErrorEmitter) -> Emit:
+    wait = compile_waits(rule.retry_after)
+
     def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
         cls, raw = word_of(rule.class_, rule.map, item)
         message = rule.message.first(item) if rule.message else None
         text = "the upstream reported an error" if message is None else _as_text(message)
         known = cls if cls in OUTCOMES else "retryable"
-        out.append(ErrorEvent(known, text, code="" if raw in OUTCOMES else raw))
+        now: Any = reader.env.get("_now", 0.0)
+        after = wait(item, _no_header, now)
+        out.append(ErrorEvent(known, text, code="" if raw in OUTCOMES else raw, retry_after=after))
 
     return emit
+
+
+def _no_header(name: str) -> None:
+    """The records of an answer have none."""

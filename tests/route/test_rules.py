@@ -408,6 +408,16 @@ UNSAID = "the upstream reported an error"
         ("{ class: $.c }", {"c": "odd"}, ErrorEvent("retryable", UNSAID, code="odd")),
         ("{ class: $.c }", {"c": "stale"}, ErrorEvent("stale", UNSAID)),
         ("{ class: $.c, map: { '*': fatal } }", {}, ErrorEvent("retryable", UNSAID)),
+        (
+            "{ class: overloaded, retry_after: [$.w, 9s] }",
+            {"w": "1 min"},
+            ErrorEvent("overloaded", UNSAID, retry_after=60.0),
+        ),
+        (
+            "{ class: overloaded, retry_after: [$.w, 9s] }",
+            {},
+            ErrorEvent("overloaded", UNSAID, retry_after=9.0),
+        ),
     ],
 )
 def test_errors_are_classed(rule: str, value: object, event: ErrorEvent) -> None:

@@ -86,7 +86,7 @@ class Encoder:
     """Lines of one answer; the model is the one the client shall see."""
 
     def __init__(self, model: str, created: int, form: Form = CHAT) -> None:
-        self._head = _head(model, created)
+        self._head = head(model, created)
         self._form = form
         self._usage: Usage | None = None
         self._calls: dict[int, tuple[ToolCall, list[str]]] = {}
@@ -175,7 +175,7 @@ class Encoder:
         self._over = True
         if self._broken and event.reason != "length":
             return stream_failure(ErrorEvent("retryable", _NO_OBJECT))
-        end = {"done": True, **ending(event.reason, self._usage, event.seconds, event.waited)}
+        end = {"done": True, **ending(event, self._usage)}
         return self._line(self._form.say(""), **end)
 
     def _fail(self, event: ErrorEvent) -> bytes:
@@ -201,7 +201,7 @@ def stamp(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _head(model: str, created: int) -> Fields:
+def head(model: str, created: int) -> Fields:
     return {"model": model, "created_at": stamp(created)}
 
 
@@ -230,9 +230,10 @@ def _pictures(parts: Sequence[Part], room: int) -> tuple[list[str], str]:
 _NANO = 1e9
 
 
-def ending(reason: str, counts: Usage | None, seconds: float, waited: float) -> Fields:
+def ending(finish: Finish, counts: Usage | None) -> Fields:
     """`done_reason`, durations in nanoseconds and counts. Without any counts they are estimated."""
-    counts = counts or Usage(estimated=True)
+    counts, seconds, waited = counts or Usage(estimated=True), finish.seconds, finish.waited
+    word = finish.raw if finish.raw in ("load", "unload") else "stop"
     told = counts.raw if isinstance(counts.raw, dict) else {}
     measured = {
         "total_duration": round(seconds * _NANO),
@@ -242,7 +243,7 @@ def ending(reason: str, counts: Usage | None, seconds: float, waited: float) -> 
     }
     times = {name: told.get(name, measured[name]) for name in DURATIONS}
     out: Fields = {
-        "done_reason": "length" if reason == "length" else "stop",
+        "done_reason": "length" if finish.reason == "length" else word,
         "total_duration": times["total_duration"],
         "load_duration": times["load_duration"],
         "prompt_eval_count": counts.input or 0,
@@ -272,14 +273,15 @@ def reply(answer: Reply, model: str, created: int, form: Form = CHAT) -> bytes:
     if calls:
         holder["tool_calls"] = calls
     notes = _notes(answer.logprobs)
+    finish = Finish(answer.finish, answer.raw_finish, None, None, answer.seconds, answer.waited)
     return dumps(
         {
-            **_head(model, created),
+            **head(model, created),
             **said,
             **form.show(pictures),
             **({"logprobs": notes} if notes else {}),
             "done": True,
-            **ending(answer.finish, answer.usage, answer.seconds, answer.waited),
+            **ending(finish, answer.usage),
         }
     )
 
