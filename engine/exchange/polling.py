@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 
 from engine.accounts.keyring import Keyring, parts_of
@@ -146,12 +147,12 @@ class _Job:
     async def _once(self, stack: AsyncExitStack, follow: Follow, look: Look) -> Answer | None:
         await self._asker.fresh()
         request, line = self._request(follow)
-        seconds = float(self._route.spec.timeouts.first_byte) + line.connect
-        if request.timeout is not None:
-            seconds = min(seconds, request.timeout)
+        patience = float(self._route.spec.timeouts.first_byte)
+        limit = inf if request.timeout is None else request.timeout
         try:
-            with self._clock.watch(seconds) as watch:
-                asked = self._asker.ports.upstream.stream(request, line)
+            with self._clock.watch(min(patience + line.connect, limit)) as watch:
+                sent = partial(watch.allow, min(patience, limit))
+                asked = self._asker.ports.upstream.stream(request, line, sent)
                 return await self._opened(stack, asked, look, watch)
         except TimeoutError:
             raise ExchangeError("timeout", "the upstream did not answer in time") from None
