@@ -37,9 +37,9 @@ def stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
     stream = spec.stream
     if dialect is None and (stream is None or stream.events is None):
         return None
-    if stream is None and _polls(spec):
-        return None  # what is asked for until it is there is a document, unless the route says more
     stream = stream or StreamSpec()
+    if stream.events is None and stream.use != "always" and _polls(spec):
+        return None  # what is asked for until it is there is a document, unless the route says more
     word, options = _framing(stream, dialect)
     kind, limit = PARSERS[word], int(spec.limits.event)
     text = isinstance(options, Sse | Websocket) and options.text

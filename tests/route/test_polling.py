@@ -155,7 +155,8 @@ request: { poll: { path: /x, until: { status: 200 } } }
 """
     route = route_of(text)
     assert (route.passthrough, route.streams(True)) == (False, False)
-    assert route_of(text + "stream: {}\n").streams(True)
+    assert not route_of(text + "stream: { format: sse }\n").streams(True)
+    assert route_of(text + "stream: { use: always }\n").streams(False)
 
 
 # ---- when it is done ----

@@ -190,12 +190,13 @@ async def test_a_name_that_was_bound_anew_is_not_served(served: World) -> None:
     await page.close()
 
 
-@pytest.mark.parametrize("model", ["passed.forever", "chat.forever"])
+@pytest.mark.parametrize("model", ["passed.forever", "chat.forever", "paced"])
 async def test_a_page_that_aborts_takes_its_upstream_along(served: World, model: str) -> None:
+    served.paced.go.clear()
     page = await served.page("app.example")
     asked = post(model, stream=True)
     await page.run("begin", served.gateway.url + CHAT, asked, FIRST)
-    assert 1 == served.chat.open_streams
+    assert 1 == served.open_streams
     assert "AbortError" == await page.run("leave")
     assert await served.closed()
     await page.close()
@@ -204,7 +205,7 @@ async def test_a_page_that_aborts_takes_its_upstream_along(served: World, model:
 async def test_a_tab_that_is_closed_takes_its_upstream_along(served: World) -> None:
     page = await served.page("app.example")
     await page.run("begin", served.gateway.url + CHAT, post("chat.forever", stream=True), FIRST)
-    assert 1 == served.chat.open_streams
+    assert 1 == served.open_streams
     await page.close()
     assert await served.closed()
 

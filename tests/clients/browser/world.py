@@ -17,6 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.clients import anthropic_stub, everywhere, node_sdk, openai_stub, ways
+from tests.clients.endless import counted
 from tests.clients.openai_stub import PIECES, UPSTREAM_KEY
 from tests.upstreams.front import Front, front
 
@@ -56,8 +57,12 @@ class Paced:
     """An upstream that says its first word at once, and the last when it is told to."""
 
     go: asyncio.Event = field(default_factory=asyncio.Event)
+    open_streams: int = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await counted(self, self._answer(request))
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         body = json.loads(await request.content.read())
         chunks = (json.dumps(each, ensure_ascii=False) for each in openai_stub.chunks(body))
         said = [f"data: {chunk}\n\n".encode() for chunk in chunks]
@@ -97,10 +102,15 @@ class World:
         """How many requests came to the upstreams."""
         return len(self.chat.requests) + len(self.messages.requests)
 
+    @property
+    def open_streams(self) -> int:
+        """How many streams of the upstreams are under way."""
+        return sum(each.open_streams for each in (self.chat, self.messages, self.paced))
+
     async def closed(self) -> bool:
         """Whether no stream of an upstream is open, within ten seconds."""
         for _ in range(500):
-            if self.chat.open_streams == self.messages.open_streams == 0:
+            if self.open_streams == 0:
                 return True
             await asyncio.sleep(0.02)
         return False
