@@ -99,5 +99,6 @@ DIALECT = Dialect(
     tap=tap.Tap,
     check_whole=tap.check_whole,
     idle=idle.idle,
+    call_ids=False,
     embed=lambda body, target: embed.read_request(body, older=_at(target, "embeddings")),
 )
