@@ -106,6 +106,10 @@ class JobStub:
         self._job(request).cancelled += 1
         return web.Response(status=204)
 
+    async def plain(self, request: web.Request) -> web.StreamResponse:
+        """An endpoint that answers at once."""
+        return web.json_response({"text": "at once"})
+
     def _job(self, request: web.Request) -> Job:
         self._known(request)
         return self.jobs[int(request.match_info["id"].removeprefix("j/")) - 1]
@@ -120,6 +124,7 @@ async def job_stub() -> AsyncIterator[JobStub]:
     stub = JobStub()
     app = web.Application()
     app.router.add_post("/jobs", stub.make)
+    app.router.add_post("/plain", stub.plain)
     app.router.add_get("/jobs/{id}", stub.tell)
     app.router.add_delete("/jobs/{id}", stub.cancel)
     runner = web.AppRunner(app, handler_cancellation=True)

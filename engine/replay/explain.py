@@ -245,6 +245,11 @@ def _notes(
     ]
     if route.poll is not None:
         notes.append(f"its job is asked for {_pace(route.poll.pace)}, until it is done")
+        if hosts := route.poll.ask.hosts:
+            names = ", ".join(place.host for place in hosts)
+            notes.append(
+                f"to {names} go no credentials, though they are shown where a URL may lead"
+            )
     if spec.request is not None and spec.request.frames is not None:
         notes.append(
             "the body is put into a length-prefixed frame (request.frames), not shown here"

@@ -381,6 +381,48 @@ async def test_an_answer_larger_than_allowed_is_an_error() -> None:
     assert "larger than" in sink.error.message
 
 
+# ---- around it ----
+
+
+async def test_an_account_that_is_refused_while_it_asks_leaves_the_job_to_the_next() -> None:
+    pool = 'auth: { from: { env: KEY, split: "," }, bearer: "{{ account.key }}" }'
+    text = JOBS.replace('auth: { bearer: "${env:KEY}" }', pool)
+    refused = Say(b'{"why":"who are you?"}', 403)
+    async with World(by_kind([MADE, refused, Say(b'{"id":"j2"}'), DONE])) as world:
+        sink = await world.ask(route_of(text, env={"KEY": "one,two"}))
+    keys = [
+        each.header("Authorization") for each in world.upstream.requests if each.method != "DELETE"
+    ]
+    assert (sink.text, len(set(keys))) == ("Good day.", 2)
+    assert (keys[0], keys[2]) == (keys[1], keys[3])
+    given_up = next(each for each in world.upstream.requests if each.method == "DELETE")
+    assert given_up.header("Authorization") == keys[0]
+
+
+async def test_a_failing_question_feeds_neither_breaker_nor_budget() -> None:
+    guarded = "breaker: { after: 1 }\nretry: { budget: { share: 0.0, least: 0.0 }, attempts: 2"
+    route = jobs(("retry: { attempts: 2", guarded))
+    async with World([MADE, *[Say(b"", 503)] * 4, DONE, DONE]) as world:
+        first, second = await world.ask(route), await world.ask(route)
+    assert ("Good day.", "Good day.") == (first.text, second.text)
+    assert [] == [*world.notes.of("breaker"), *world.notes.of("retry_refused")]
+
+
+async def test_an_answer_that_goes_on_is_a_job_for_each_piece() -> None:
+    goes_on = ("retry:", "continuation: { max: 2 }\nretry:")
+    finish = ("finish: stop", 'finish: { path: $.end, map: { more: length, "*": stop } }')
+    pieces = [
+        Say(dumps({"state": "done", "text": text, "end": end}))
+        for text, end in (("It was a dark ", "more"), ("and stormy night.", "done"))
+    ]
+    async with World([MADE, RUNNING, pieces[0], MADE, pieces[1]]) as world:
+        sink = await world.ask(jobs(goes_on, finish))
+    assert (sink.text, sent(world)) == (
+        "It was a dark and stormy night.",
+        [POST, GET, GET, POST, GET],
+    )
+
+
 # ---- where it leads ----
 
 LED = (

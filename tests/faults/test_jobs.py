@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,3 +119,27 @@ async def test_a_client_that_leaves_has_its_job_cancelled(
     asked = job.asked
     await asyncio.sleep(0.1)
     assert (asked, 1, before + 1) == (job.asked, job.cancelled, len(here.stub.jobs))
+
+
+SPARE = """\
+version: 1
+base_url: "{url}"
+models: [m]
+priority: -1
+request: {{ path: /plain, json: {{ q: "{{{{ req.prompt }}}}" }} }}
+response: {{ events: [{{ text: $.text, finish: stop }}] }}
+"""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_job_that_failed_is_left_to_another_route(tmp_path: Path, stream: bool) -> None:
+    async with job_stub() as stub:
+        routes = {"jobs": ROUTE + "fallback: [spare]\n", "spare": SPARE}
+        texts = {name: text.format(url=stub.url) for name, text in routes.items()}
+        async with gateway(tmp_path, texts) as running:
+            here = Here(stub, running)
+            failed = Tell(body={"state": "failed", "why": "out of memory"})
+            reply, job = await here.ask("openai_chat", RUNNING, failed, stream=stream)
+    assert (reply.status, b"at once" in reply.body) == (200, True)
+    assert (2, 0) == (job.asked, job.cancelled)
+    assert stream or reply.headers["x-penstock-route"] == "spare"
