@@ -393,9 +393,10 @@ async def test_it_is_told_when_a_request_leaves_and_not_while_it_waits_for_a_con
     asked: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError):
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while await reader.readuntil(b"\r\n\r\n"):
                 asked.append(writer)
+        writer.close()
 
     async def ask(name: str) -> None:
         request = HttpRequest("GET", f"http://127.0.0.1:{port}/")
@@ -423,3 +424,4 @@ async def test_it_is_told_when_a_request_leaves_and_not_while_it_waits_for_a_con
         asked[1].write(OK)
         await second
         await upstream.close()
+        await asyncio.sleep(0.05)  # the server closes its side
