@@ -58,6 +58,39 @@ async def test_a_page_is_answered_and_may_read_all_of_it(served: World, name: st
     await page.close()
 
 
+SAID = [{"role": "user", "parts": [{"text": "Hello"}]}]
+ELSEWHERE: dict[str, dict[str, Any]] = {  # what is not asked in other tests here
+    "/v1/responses": {"model": "chat.talk", "input": "Hello"},
+    "/v1/messages/count_tokens": {"model": "chat.talk", "messages": HELLO},
+    "/v1/embeddings": {"model": "passed.embed", "input": "a"},
+    "/v1beta/models/chat.talk:generateContent": {"contents": SAID},
+    "/v1beta/models/chat.talk:streamGenerateContent?alt=sse": {"contents": SAID},
+    "/api/chat": {"model": "chat.talk", "messages": HELLO},
+    "/api/show": {"model": "chat.talk"},
+}
+
+
+async def test_a_page_may_call_every_api(served: World) -> None:
+    page, told = await served.page("app.example"), {}
+    for path, body in ELSEWHERE.items():
+        asked = {"method": "POST", "headers": {**SENT, "x-goog-api-key": KEY}}
+        asked["body"] = json.dumps(body)
+        told[path] = (await page.run("ask", served.gateway.url + path, asked)).get("status")
+    assert dict.fromkeys(ELSEWHERE, 200) == told
+    await page.close()
+
+
+async def test_a_page_may_fetch_and_delete_what_is_kept(served: World) -> None:
+    page, url = await served.page("app.example"), f"{served.gateway.url}/v1/responses"
+    asked = {"method": "POST", "headers": SENT}
+    asked["body"] = json.dumps({"model": "chat.talk", "input": "Hello"})
+    made = json.loads((await page.run("ask", url, asked))["text"])
+    for method, status in (("GET", 200), ("DELETE", 200), ("GET", 404)):
+        told = await page.run("ask", f"{url}/{made['id']}", {**GET, "method": method})
+        assert (method, status) == (method, told.get("status"))
+    await page.close()
+
+
 @everyone
 async def test_a_page_lists_the_models(served: World, name: str) -> None:
     page = await served.page(name)
