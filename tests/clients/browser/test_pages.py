@@ -246,12 +246,14 @@ async def test_a_tab_that_is_closed_takes_its_upstream_along(served: World) -> N
 async def test_a_page_from_elsewhere_calls_this_machine_if_its_user_lets_it(served: World) -> None:
     """Chromium asks its user, if the page came safely, and no server; older ones asked that."""
     url, allowed = f"{served.gateway.url}/v1/models", ("localNetworkAccess", "loopbackNetwork")
-    for name, given, blocked in (
-        ("app.example", allowed, ["InsecureLocalNetwork"]),
-        ("localhost", (), ["LocalNetworkAccessPermissionDenied"]),
-        ("localhost", allowed, []),
+    unsafe = f"http://app.example:{served.public}/"
+    for place, given, blocked in (
+        (unsafe, allowed, ["InsecureLocalNetwork"]),
+        (unsafe.replace("app.example", "localhost"), (), ["LocalNetworkAccessPermissionDenied"]),
+        (f"https://app.example:{served.safe}/", (), ["LocalNetworkAccessPermissionDenied"]),
+        (f"https://app.example:{served.safe}/", allowed, []),
     ):
-        page = await served.browser.page(served.at(name, served.public), *given)
+        page = await served.browser.page(place, *given)
         told = await page.run("ask", url, GET)
         assert blocked == sorted(set(page.blocked))
         assert ("failed" if blocked else "status") in told
