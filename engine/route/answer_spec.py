@@ -13,7 +13,7 @@ from engine.parsers.sse import Sse
 from engine.parsers.websocket import Websocket
 
 CLASSES = tuple(OUTCOMES)
-_EVENT = ("=", "req", "model", "session", "vars", "let", "data", "event")
+_EVENT = ("=", "req", "model", "session", "vars", "let", "data", "event", "noted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,11 @@ class RuleSpec:
     error: ErrorEmitter | None = option(None, "the upstream failed")
     annotation: Path | None = option(None, "sources and notes beside the answer")
     set: dict[str, Path] = option({}, "session variables learned from the record")
+    note: dict[str, Word] = option(
+        {},
+        "kept for the rest of this answer: constants, or what paths find, as `noted` in `when`",
+        example="{answer: $.id}",
+    )
     end: bool = option(False, "the answer is over")
     ignore: bool = option(False, "nothing of interest")
     continue_: bool = option(False, "look at the rules below too", name="continue")

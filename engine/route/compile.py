@@ -30,7 +30,7 @@ from .edits import compile_patches
 from .endpoint import whole_request
 from .errands import discovery_of, errands_of
 from .extends import Find, expand
-from .hints import did_you_mean, without_echoes
+from .hints import nearest, without_echoes
 from .http_spec import HttpSpec, StepSpec
 from .line_checks import check_lines
 from .logins import Logins
@@ -128,6 +128,9 @@ def compile_route(source: bytes, file: str, sources: Sources) -> Compiled:
         return Compiled(stem, None, problems, (file,))
     tree, parents = expand(root, file, sources.parent, problems)
     return _Compiler(source, file, tree, parents, sources, problems).compile(stem)
+
+
+_OWN = "; your own are files in the folder `transforms` beside that of the routes"
 
 
 class _Compiler:
@@ -328,7 +331,7 @@ class _Compiler:
         found = self.sources.transform(name) if NAME.fullmatch(name) else None
         if found is None:
             known = getattr(self.sources.transform, "known", ())
-            message = f"no transform `{name}`{did_you_mean(name, known)}"
+            message = f"no transform `{name}`{nearest(name, known) or _OWN}"
             self.problems.append(mark.problem("E421", message))
             return None
         source, path = found

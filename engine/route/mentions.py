@@ -21,7 +21,7 @@ from .places import Way, find, parts_of_kind
 from .sourcing import parts_of
 from .spec import RouteSpec, ValueSpec
 from .stages import Stage
-from .template import Roots
+from .template import ONLY_HERE, Roots
 from .values import ValuePlan
 from .view import FIELDS
 
@@ -46,7 +46,8 @@ def roots_of(tree: Node) -> Roots:
     named = frozenset(state.value) if state is not None and state.kind == "map" else frozenset()
     media: Roots = {"media": NAMES} if _uploads(tree) else {}
     job: Roots = {"poll": found} if (found := finds_of(tree)) is not None else {}
-    constants, learned = keys("vars"), _set(tree, ("stream", "events"), ("response", "events"))
+    rules: tuple[Way, Way] = (("stream", "events"), ("response", "events"))
+    constants, learned = keys("vars"), _set(tree, *rules)
     whole = None if constants is None else constants | _set(tree, ("models",), ("variants",))
     return {
         **media,
@@ -59,6 +60,7 @@ def roots_of(tree: Node) -> Roots:
         "session": None if "session" in misspelt else named | learned | {"id"},
         "vars": whole,
         "let": keys("let"),
+        f"{ONLY_HERE}noted": _set(tree, *rules, key="note"),
         **_parts_of_values(tree),
     }
 
@@ -93,10 +95,10 @@ def finds_of(tree: Node) -> frozenset[str] | None:
     return frozenset(name for block in named for name in block.value)
 
 
-def _set(tree: Node, *ways: Way) -> frozenset[str]:
+def _set(tree: Node, *ways: Way, key: str = "set") -> frozenset[str]:
     """The names that the items of some lists set: `set:` of a rule, a model, a variant."""
     lists = [node for node in (find(tree, way) for way in ways) if node.kind == "list"]
-    sets = [item.get("set") for node in lists for item in node.value]
+    sets = [item.get(key) for node in lists for item in node.value]
     return frozenset(name for node in sets if node and node.kind == "map" for name in node.value)
 
 

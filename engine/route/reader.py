@@ -41,6 +41,7 @@ from .nodes import Mark, Node
 from .pick import PathError, compile_match, compile_path
 from .references import Resolver
 from .template import (
+    ONLY_HERE,
     Roots,
     TemplateError,
     braceless,
@@ -298,7 +299,8 @@ class Reader:
         named: dict[str, frozenset[str] | None] = {}
         for root, _, name in (word.partition(".") for word in extra if word != "="):
             known = named.get(root) or frozenset[str]()
-            named[root] = known | {name} if name else self.roots.get(root)
+            own = self.roots.get(root, self.roots.get(ONLY_HERE + root))
+            named[root] = known | {name} if name else own
         return named if extra[0] == "=" else {**self.roots, **named}
 
     def _template(self, node: Node, place: str, field: Field | None) -> Any:

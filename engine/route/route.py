@@ -47,7 +47,7 @@ from .stages import (
     sign,
 )
 from .talking import TalkPlan
-from .unseen import MediaPlan, name_unread, name_unseen
+from .unseen import MediaPlan, name_calls, name_unread, name_unseen
 from .values import ValuePlan
 from .view import FIELDS, Asked, fingerprint, view
 
@@ -305,6 +305,8 @@ class Route:
         if self.dialect is None or self.plan.body is not None:
             if self.media.text_only and chat is not None:
                 name_unseen(chat, self.values, env["values"], _profile(env, self.spec))
+            if self.media.mute and chat is not None:
+                name_calls(chat, _profile(env, self.spec))
             if self.media.unread and chat is not None:
                 name_unread(chat, self.media.unread, _profile(env, self.spec))
             return self._patched(env)

@@ -78,6 +78,7 @@ class RuleReader:
 
     unmatched   how many records no rule knew, by their discriminator
     finished    a record has told the finish: those after it add counts and state only
+    noted       what rules have kept of records before, for conditions
     """
 
     def __init__(self, rules: Rules, env: Env) -> None:
@@ -90,6 +91,7 @@ class RuleReader:
         self.by_index: dict[object, int] = {}
         self._unmatched: Counter[str] | None = None
         self.finished = False
+        self.noted: dict[str, object] = {}
 
     def feed(self, record: Record) -> list[Event]:
         rules, late = self.rules, self.finished
@@ -130,8 +132,10 @@ class RuleReader:
         for test in rule.tests:
             if not test(item):
                 return False
-        if rule.when is not None and not rule.when({**self.env, "data": item, "event": event}):
-            return False
+        if rule.when is not None:
+            here = {"data": item, "event": event, "noted": self.noted}
+            if not rule.when({**self.env, **here}):
+                return False
         for emit in rule.emits:
             emit(self, item, out)
         return True
@@ -252,6 +256,7 @@ def _emits(at: int, spec: RuleSpec, reduce: str, *, whole: bool) -> list[Emit]:
         (spec.tool_calls, _calls),
         (spec.annotation, _annotation),
         (spec.set, _set),
+        (spec.note, _note),
         (spec.usage, _usage),
         (spec.finish, finish),
         (spec.error, _error),
@@ -342,6 +347,16 @@ def _set(paths: Mapping[str, Path]) -> Emit:
         known = {name: value for name, value in found.items() if value is not None}
         if known:
             out.append(StateSet(known))
+
+    return emit
+
+
+def _note(words: Mapping[str, Word]) -> Emit:
+    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
+        for name, word in words.items():
+            found = word.constant if word.path is None else word.path.first(item)
+            if found is not None:
+                reader.noted[name] = found
 
     return emit
 

@@ -30,6 +30,7 @@ from .survey import Read, Survey, TemplateError, line_start, near, tag
 from .writer import Grower, NotCovered, Render, Writer, function, guard
 
 Roots = Mapping[str, frozenset[str] | None]
+ONLY_HERE = "="  # before the name of a root that only those places have that ask for it
 Parsed = TypeVar("Parsed")
 
 
@@ -153,7 +154,7 @@ class _Made:
             raise TemplateError(f"`{name}` is a variable of the route and cannot be set")
         for read in self.reads:
             if read.root not in roots:
-                hint = near(read.root, roots) or _ELSEWHERE.get(read.root, "")
+                hint = _ELSEWHERE.get(read.root) or near(read.root, filter(str.isidentifier, roots))
                 raise TemplateError(
                     f"`{read.root}` does not exist here{hint}", read.at_root, "E302"
                 )
@@ -183,7 +184,10 @@ def _few(known: Collection[str]) -> str:
     return few if 0 < len(known) < 7 else ""
 
 
-_ELSEWHERE = {"env": "; an environment variable is written `${env:NAME}`"}
+_ELSEWHERE = {
+    "env": "; an environment variable is written `${env:NAME}`",
+    "noted": "; it is known in `when` of rules that read an answer",
+}
 
 
 @lru_cache(maxsize=8192)

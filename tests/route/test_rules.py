@@ -424,6 +424,45 @@ def test_errors_are_classed(rule: str, value: object, event: ErrorEvent) -> None
     assert read(f"{{ error: {rule} }}", value) == [event]
 
 
+# ---- what is kept of records before ----
+
+
+def test_of_messages_that_are_mixed_the_one_that_was_announced_is_read() -> None:
+    rules = "{ has: $.all, each: '$.all[*]', match: { by: bot }, note: { bot: $.id } }\n"
+    rules += "{ when: data.id == noted.bot, text: $.t }"
+    begin = {"all": [{"id": 1, "by": "me"}, {"id": 2, "by": "bot"}]}
+    pieces = [
+        {"id": 1, "t": "x"},
+        {"id": 2, "t": "Good "},
+        {"id": 1, "t": "y"},
+        {"id": 2, "t": "day"},
+    ]
+    assert texts(read(rules.replace("has: $.all, ", ""), begin, *pieces)) == ["Good ", "day"]
+    assert texts(read(rules, *pieces)) == []
+
+
+def test_a_mode_is_kept_until_the_next_one() -> None:
+    rules = "{ match: { k: on }, note: { mode: thinking } }\n"
+    rules += "{ match: { k: off }, note: { mode: $.mode } }\n"
+    rules += "{ when: noted.mode == 'thinking', reasoning: $.t }\n{ text: $.t }"
+    values = [{"t": "a"}, {"k": "on"}, {"t": "b"}, {"k": "off"}, {"t": "c"}]
+    values += [{"k": "off", "mode": "said"}, {"t": "d"}]
+    assert read(rules, *values) == [
+        TextDelta(0, "a"),
+        ReasoningDelta(0, "b"),
+        ReasoningDelta(0, "c"),
+        TextDelta(0, "d"),
+    ]
+
+
+def test_each_answer_begins_without_notes() -> None:
+    rules = rules_of("{ match: { k: on }, note: { on: yes_ } }\n{ when: noted.on, text: $.t }")
+    first, second = reader(rules), reader(rules)
+    first.feed(Record("", b"{}", {"k": "on"}))
+    assert texts(first.feed(Record("", b"{}", {"t": "a"}))) == ["a"]
+    assert texts(second.feed(Record("", b"{}", {"t": "a"}))) == []
+
+
 # ---- snapshots ----
 
 
