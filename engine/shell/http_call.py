@@ -13,7 +13,6 @@ with the body. What an origin needs is built once: `Origin`.
 from __future__ import annotations
 
 import asyncio
-import re
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -29,13 +28,11 @@ from aiohttp.streams import StreamReader
 from yarl import URL
 
 from engine.errors import ExchangeError
-from engine.wire import HttpRequest
+from engine.wire import HttpRequest, unbroken
 
 MAX_HEADER = 65_536
 LONG = 16_384  # bytes of a body that are not copied beside the head
 BODILESS = ("GET", "HEAD", "OPTIONS", "TRACE")  # requests that need not say that they have no body
-# What no line of a head may hold (RFC 9110 §5.5); HTAB may stand in a value.
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _FRAMING = ("content-length", "transfer-encoding")  # decided here, whatever a route says
 
 Pairs = tuple[tuple[str, str], ...]
@@ -322,8 +319,8 @@ def head_of(request: HttpRequest, url: URL, origin: Origin, cookie: str = "") ->
     lines += [f"{name}: {value}" for name, value in headers]
     if body or method not in BODILESS:
         lines.append(f"Content-Length: {len(body)}")
-    text = "".join(lines)
-    if not text.isprintable() and _CONTROL.search(text):
-        raise ValueError("a header would hold a control character")
     lines += ("", "")
-    return "\r\n".join(lines).encode()
+    head = "\r\n".join(lines).encode()
+    if not unbroken(head, len(lines)):
+        raise ValueError("a header would hold a control character")
+    return head
