@@ -13,7 +13,7 @@ The order is that of `engine/events.py`. The suite holds every stream to all of 
 from __future__ import annotations
 
 from .chat import ToolCall
-from .events import Close, Event, Finish, Open
+from .events import Close, Event, Finish, Open, TextDelta
 
 _CUT = ("length", "content_filter")
 
@@ -32,7 +32,10 @@ class Invariants:
     def feed(self, events: list[Event]) -> None:
         opened = self._open
         for event in events:
-            if type(event) is Open:
+            if type(event) is TextDelta:  # nearly all of them
+                if event.block not in opened:
+                    self._note("unopened")
+            elif type(event) is Open:
                 self._begin(event)
             elif type(event) is Close:
                 if event.block in opened:

@@ -106,8 +106,7 @@ class Exchange:
         clock, route = self.ports.clock, self.route
         begun = clock.monotonic()
         env = self._begin()
-        number, renewed, previous = 1, _NONE, None
-        tried = _NONE
+        number, renewed, tried, previous = 1, _NONE, _NONE, None
         if route.roster.per_client:
             self.leave = await self.keyring.clients.enter(route, self.call.asked.client, total)
         await self._prepare(env)
