@@ -62,6 +62,7 @@ class Reader:
 
     roots       template variables of this route: root -> known attributes (None: any)
     references  what `${…}` gave, by name: the constants of templates that mention them
+    personal    counts what holds for this route alone: expressions that read, secrets
     top         the keys at the top of the file
     """
 
@@ -70,6 +71,7 @@ class Reader:
         self.roots = roots
         self.problems = problems
         self.references: dict[str, object] = {}
+        self.personal = 0
         self.top: Mapping[str, Field] = {}
         self.build_transform: Callable[[Node, Mark, str], Any] | None = None
 
@@ -93,7 +95,19 @@ class Reader:
     # ---- containers ----
 
     def options(self, node: Node, kind: type, place: str) -> Any:
-        """An instance of an option dataclass."""
+        """An instance of an option dataclass; the same one for all routes that inherit its map."""
+        if node.made is None:
+            return self.anew(node, kind, place)
+        if kind not in node.made:
+            before = len(self.problems), self.personal
+            value = self.anew(node, kind, place)
+            if before != (len(self.problems), self.personal):
+                return value
+            node.made[kind] = value
+        return node.made[kind]
+
+    def anew(self, node: Node, kind: type, place: str) -> Any:
+        """An instance that no other route has."""
         shorthand = getattr(kind, "SHORTHAND", None)
         known, builds = fields_of(kind), _builds(kind)
         if place == "":
@@ -306,6 +320,7 @@ class Reader:
         if field is not None and field.metadata.get("secret") and "{{" not in node.value:
             self._secret(node, place, field)  # what it holds must be known
         source, roots = self._with_references(node, self.roots_for(field))
+        self.personal += "{" in source
         try:
             return compile_template(source, roots)
         except TemplateError as error:
@@ -326,6 +341,7 @@ class Reader:
 
     def _refer(self, value: object) -> str:
         """Keep what a reference gave; its name under the root of references."""
+        self.personal += 1
         slot = f"r{len(self.references)}"
         self.references[slot] = value
         return slot
@@ -356,6 +372,7 @@ class Reader:
         if self.resolver.of(node):
             message = "a reference cannot stand in an expression: name it in `vars`"
             return self.note(node.mark, "E206", f"{_in(place)}: {message}")
+        self.personal += 1
         try:
             return compile_condition(text, self.roots_for(field))
         except TemplateError as error:
@@ -382,14 +399,14 @@ class Reader:
     def _selector(self, node: Node, place: str, field: Field | None) -> Any:
         if node.kind != "map":
             return self._expected(node, "a map of paths to values", place)
-        source = self.plain(node)
-        for key in node.value:
-            try:
-                compile_match({key: source[key]})
-            except PathError as error:
-                self.note(node.keys[key], "E303", f"{_in(place)}: {error}")
-                return WRONG
-        return Selector(source, compile_match(source))
+        source, at, test = self.plain(node), node.mark, compile_match({})
+        try:
+            for key in source:
+                at = node.keys[key]
+                test = compile_match({key: source[key]})
+            return Selector(source, compile_match(source) if len(source) > 1 else test)
+        except PathError as error:
+            return self.note(at, "E303", f"{_in(place)}: {error}")
 
     def _tree(self, node: Node, place: str, field: Field | None) -> Any:
         before = len(self.problems)
