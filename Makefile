@@ -73,13 +73,16 @@ build/clients/llama-cpp/.ready: tests/clients/requirements/llama-cpp.txt \
 	@touch $@
 
 # Other people's programs against the engine, as clients and as upstreams; needs Node.js 20, npm.
+# A browser is Debian's, unless there is one.
 # Not `npm ci`: it wants packages for all systems in the lock file, and some are not to be had.
 test-clients: setup $(CLIENTS:%=build/clients/%/.ready)
+	command -v chromium || command -v google-chrome || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 	cd tests/clients/cli && npm install --no-save --ignore-scripts --no-audit --no-fund
 	cd tests/clients/cli && node node_modules/@anthropic-ai/claude-code/install.cjs
 	cd tests/clients/cli && node node_modules/opencode-ai/postinstall.mjs
 	PENSTOCK_TEST_CLIENTS=1 PENSTOCK_TEST_NO_SKIP=1 $(BIN)/python -m pytest -q \
-	  tests/clients/cli tests/clients/apart tests/clients/foreign
+	  tests/clients/cli tests/clients/apart tests/clients/foreign tests/clients/browser
 
 # MCP servers from npm for the suite, which skips their tests without them; needs Node.js 20.
 mcp-servers:

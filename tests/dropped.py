@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from engine.chat import ChatRequest, Media
 from engine.dialects import DIALECTS
 from engine.dialects.profile import PROFILE, Profile
 from engine.dialects.written import write
 from engine.errors import RequestError
+from engine.events import Close, Event, Finish, Open, Start, fold
 from tests.dialects.crossing import parsed
 from tests.dialects.maximal import MAXIMAL
 
@@ -223,7 +225,7 @@ def page() -> str:
         for name, sample in fields.items():
             cells = " | ".join(fate(client, sample, target) for target in targets)
             out.append(f"| {name} | {cells} |\n")
-    return "".join(out) + searches()
+    return "".join(out) + searches() + pictures()
 
 
 SEARCH_HEAD = """
@@ -250,6 +252,60 @@ def searches() -> str:
             cells = [fate(client, sample, target, base, profile) for target in targets]
             out.append(f"| {name} | {' | '.join(cells)} |\n")
     return "".join(out)
+
+
+PICTURE_HEAD = """
+## Media in answers
+
+What a model draws goes where the client's API has a place for it, in streams and in whole answers.
+Where it has none the answer has words in its place: `[image (image/png) of 81 bytes left out: …]`.
+
+- **sent**: Chat Completions in `images` of message and delta, as OpenRouter has it, Gemini as
+  `inlineData` or `fileData`, Responses as an `image_generation_call`, Ollama's `/api/generate` as
+  `image` (the first one of a whole answer)
+- **address**: its URL, as Markdown in the text
+- **words**: what it was and how large
+
+Clients send it back in turns of the assistant. Gemini and Ollama take it there; to other upstreams
+it goes with the user's next turn, after a note where it was (`[image attached]`), unless it came
+from their own API.
+"""
+SHOWN: dict[str, Media] = {
+    "picture": Media("image", "image/png", PNG),
+    "picture by URL": Media("image", url="https://a.example/b.png"),
+    "sound, film, file": Media("audio", "audio/wav", "AAAA"),
+}
+
+
+def pictures() -> str:
+    columns = [NAMES[name] for name in TARGETS[:-1]] + ["Ollama: chat", "Ollama: prompt"]
+    out = [PICTURE_HEAD, f"\n| of the upstream | {' | '.join(columns)} |\n"]
+    out.append("|---|" + "---|" * len(columns) + "\n")
+    for name, part in SHOWN.items():
+        cells = [told(client, part) for client in (*TARGETS, "generate")]
+        out.append(f"| {name} | {' | '.join(cells)} |\n")
+    return "".join(out)
+
+
+def told(client: str, part: Media) -> str:
+    """What becomes of a part of an answer, streamed and whole. client: a dialect, or `generate`."""
+    kind = DIALECTS["ollama" if client == "generate" else client]
+    request = ChatRequest(
+        kind.name, "m", [], extras={"generate": True} if client == "generate" else {}
+    )
+    events: list[Event] = [Start("id", "m", 1), Open(0, part), Close(0), Finish("stop")]
+    made = kind.encoder("id", "m", 1, False, request).feed(events)
+    found = {_fate(made, part), _fate(kind.reply(fold(events), "id", "m", 1, request), part)}
+    (one,) = found
+    return one
+
+
+def _fate(answer: bytes, part: Media) -> str:
+    held = (part.data or part.url or "").encode()
+    if held not in answer:
+        assert b"left out" in answer
+        return "words"
+    return "address" if b"![image](" in answer else "sent"
 
 
 if __name__ == "__main__":

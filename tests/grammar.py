@@ -413,7 +413,8 @@ class _Responses:
                  "reasoning": ("reasoning_summary_part", "reasoning_summary_text",
                                "reasoning_text", "content_part"),
                  "function_call": ("function_call_arguments",),
-                 "custom_tool_call": ("custom_tool_call_input",)}  # fmt: skip
+                 "custom_tool_call": ("custom_tool_call_input",),
+                 "image_generation_call": ("image_generation_call",)}  # fmt: skip
         what, _, step = name.partition(".")
         assert what in kinds[item.kind], f"{name} in an item {item.kind}"
         self._inner(item, what, step, value)
@@ -424,6 +425,8 @@ class _Responses:
             item.notes += 1
         elif what.endswith("_part"):
             self._part(item, step, value)
+        elif what == "image_generation_call":
+            assert step in ("in_progress", "generating", "completed")
         elif step == "delta":
             assert value["delta"], "an empty delta"
             parted = item.kind in ("message", "reasoning")

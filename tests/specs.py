@@ -85,6 +85,7 @@ _MORE = frozenset(
     {"cache_write_tokens", "extra_content", "frequency_penalty", "penstock_estimated",
      "presence_penalty", "reasoning_content", "store", "ChatCompletion.annotations",
      "ChatCompletionChunk.annotations", "ChoiceDelta.annotations",
+     "ChatCompletionMessage.images", "ChoiceDelta.images",
      "Logprob.bytes", "LogprobTopLogprob.bytes", "ResponseFunctionCallArgumentsDoneEvent.name"}
 )  # fmt: skip
 

@@ -38,7 +38,10 @@ ELSEWHERE = {
     "parsers/prefixed.py": "tests/parsers/test_frames.py",
     "ports.py": "tests/kit.py",  # protocols only
     "route/answer_spec.py": "tests/route/test_spec.py",
+    "route/http_spec.py": "tests/route/test_spec.py",
     "route/media_spec.py": "tests/route/test_spec.py",
+    "route/poll_checks.py": "tests/route/test_corpus.py",
+    "route/poll_spec.py": "tests/route/test_spec.py",
     "route/codes.py": "tests/route/test_corpus.py",
     "route/logins.py": "tests/auth/test_granting.py",
     "route/manual.py": "tests/route/test_schema.py",

@@ -43,9 +43,11 @@ def command(
     1: not so, 2: wrong use.
     """
     routes = route_folders([Path(folder) for folder in folders], environment())
-    fixtures = find_fixtures([Path(path) for path in paths] or _default(routes))
+    places = [Path(path) for path in paths] or _default(routes)
+    fixtures = find_fixtures(places)
     if not fixtures:
-        click.echo("penstock test: there is no fixture", err=True)
+        looked = ", ".join(map(str, places)) or "fixtures"
+        click.echo(f"penstock test: there is no fixture in {looked}", err=True)
         raise SystemExit(WRONG_USE)
     bench = Bench(routes, depth=depth, http=http)
     trials = asyncio.run(_try(bench, fixtures))

@@ -149,7 +149,10 @@ class Dialect:
     tap             makes the watcher of a stream that passes through; None: it never does
     check_whole     the same for a whole answer
     resumable       a request whose answer is sent back as it came, before its client has seen it
+    call_ids        its clients send the ids of calls back
     signs           its thinking has signatures, without which a later request may be refused
+    idle            the answer to a request that asks nothing of its model (name, time), None to any
+                    other; None: the dialect has no such requests
     embed           a client's request for embeddings, where clients of the dialect ask for some
     limits, schemas  names, ids and JSON Schema of tools, as far as foreign ones must be changed
     """
@@ -187,9 +190,11 @@ class Dialect:
     check_whole: Callable[[bytes], Observations] | None = None
     headers: tuple[str, ...] = ()
     key_in_query: str = ""
+    idle: Callable[[ChatRequest, str, int], bytes | None] | None = None
     embed: Callable[[bytes, Target], Embedding] | None = None
     limits: Limits = Limits()
     schemas: SchemaProfile = "jsonschema"
+    call_ids: bool = True
     signs: bool = False
     resumable: Callable[[ChatRequest, Profile], ChatRequest] = lambda request, profile: request
 

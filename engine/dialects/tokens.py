@@ -65,7 +65,9 @@ def estimate_text(text: str, factor: float = FACTOR) -> int:
 
 
 def said(part: Part) -> float:
-    """What a part of an answer weighs: text, thinking, a call of a tool."""
+    """What a part of an answer weighs: text, thinking, a call of a tool, a picture."""
+    if isinstance(part, Media):
+        return _media(part)
     if isinstance(part, ToolCall):
         return weight(part.name + part.args)
     return weight(part.text) if isinstance(part, Text | Reasoning | Refusal) else 0.0

@@ -11,8 +11,8 @@ import dataclasses
 from engine.events import Finish
 from engine.kept.answers import Origin
 from engine.policies import Attempt as Seen
+from engine.policies import Beside, Called, Continue, Fail, Said
 from engine.policies import Call as Run
-from engine.policies import Called, Continue, Fail, Said
 from engine.ports import Ports, Sink
 from engine.route.route import Route
 from engine.route.view import Asked
@@ -73,6 +73,13 @@ class Answering:
                 out=dataclasses.replace(chat.out, max_tokens=seen.said.room),
             )
         call.turn_to(chat, env, self._route.names)
+
+    async def over(self, outcome: Outcome, decision: object, left: float) -> Outcome:
+        """The outcome of all parts of an answer. left: seconds of the request's time."""
+        if isinstance(decision, Beside):
+            assert self._tooling is not None
+            await self._tooling.run_beside(decision.calls, self._call.asked, left)
+        return self.whole(outcome, decision)
 
     def whole(self, outcome: Outcome, decision: object) -> Outcome:
         """The outcome of all parts of an answer. Where no more could be had it ends as it was."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -32,16 +33,14 @@ from engine.parsers import FramingError
 from engine.ports import Answer, Line, Ports, Sink, Watch
 from engine.route.pipeline import Pipeline
 from engine.route.route import Budget, Offer, Route, Splitter, Stage, shape
-from engine.route.signing import Signer
 from engine.route.sniff import sniff
 from engine.route.template import RenderError
 from engine.route.view import Asked, view
 from engine.wire import HttpRequest, HttpResponse, JsonError, loads
 
 from .errands import Errand
-from .reading import LINGER, Events, Frames, pour, words_of
-
-ERROR_BODY = 1024**2  # bytes of an error answer that are read
+from .polling import Asker, polled
+from .reading import ERROR_BODY, LINGER, Begun, Events, Frames, pour, words_of
 
 
 @dataclass(slots=True)
@@ -197,19 +196,18 @@ class Attempt:
             context = route.context(self.call.asked, env, number, previous)
             budget = Budget(self.ports.clock.monotonic, self._slow)
             transforms = route.transforms(env, context, budget)
-        if route.signer is not None:
-            await self._prepare_signature(route.signer)
+        await self._fresh()
         streams = route.streams(self.call.wants_stream)
         watch.allow(float(route.spec.timeouts.first_byte) + line.connect)
         # No name for the request: its body should not be held while an answer lasts.
         line = line_of_request(route, line, env)
         talk = route.talk if self.call.errand is None else None
         upstream = self.ports.upstream
-        async with called(upstream, self._render(transforms, streams), line, talk, env) as answer:
-            self.outcome.status = answer.head.status
+        made = called(upstream, self._render(transforms, streams), line, talk, env)
+        async with self._awaited(made, line, transforms, watch) as answer:
+            self._heard(answer.head)
             if not streams and route.spec.timeouts.body is not None:
                 watch.allow(float(route.spec.timeouts.body))
-            self.sink.tell(onward(answer.head, alone=len(route.roster.accounts) < 2))
             moved = route.signer is not None and self._learn_time(answer.head)
             if answer.head.status >= 300 or answer.head.status == 204:
                 await self._refused(answer, transforms)
@@ -223,12 +221,34 @@ class Attempt:
             else:
                 await self._read(answer, transforms, streams, watch)
 
+    def _awaited(
+        self,
+        made: AbstractAsyncContextManager[Answer],
+        line: Line,
+        transforms: list[tuple[Stage, Any]],
+        watch: Watch,
+    ) -> AbstractAsyncContextManager[Answer]:
+        """What is read: the answer to the request, or that of the job which it makes."""
+        route, plan = self.route, self.route.poll
+        if plan is None or self.call.errand is not None:
+            return made
+        self.outcome.used = used = dict(self.outcome.used)
+        whose = self.ports, self.keyring, self.scopes, self.account
+        asker = Asker(route, self.env, *whose, line, transforms, used, self._heard, self._fresh)
+        return polled(plan, asker, watch, made)
+
+    def _heard(self, head: HttpResponse) -> None:
+        self.outcome.status = head.status
+        self.sink.tell(onward(head, alone=len(self.route.roster.accounts) < 2))
+
     # ---- signatures ----
 
-    async def _prepare_signature(self, signer: Signer) -> None:
-        self.env["_skew"] = self.keyring.skews.of(self.route.name)
-        if signer.chain:
-            self.env["_aws"] = await self.ports.aws.keys()
+    async def _fresh(self) -> None:
+        """What a signature needs of this moment."""
+        if self.route.signer is not None:
+            self.env["_skew"] = self.keyring.skews.of(self.route.name)
+            if self.route.signer.chain:
+                self.env["_aws"] = await self.ports.aws.keys()
 
     def _learn_time(self, head: HttpResponse) -> bool:
         return self.keyring.skews.learn(self.route.name, head, self.ports.clock.now())
@@ -448,27 +468,3 @@ class Attempt:
         if self.outcome.error is None:
             self.outcome.finish = seen.finish or Finish("stop")
             self.outcome.whole = seen.body or body
-
-
-class Begun:
-    """An answer whose first bytes were read: they come again, then the rest."""
-
-    def __init__(self, answer: Answer, first: bytes) -> None:
-        self.head, self.reused = answer.head, answer.reused
-        self._first = first
-        self._rest = answer
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        first, self._first = self._first, b""
-        return first or await anext(aiter(self._rest))
-
-    async def pump(self, take: Callable[[bytes], bool]) -> bool:
-        first, self._first = self._first, b""
-        return (bool(first) and take(first)) or await self._rest.pump(take)
-
-    async def read(self, limit: int) -> bytes:
-        """The rest, whole; the first bytes were bounded by who read them."""
-        return b"".join([chunk async for chunk in self])

@@ -134,7 +134,7 @@ class Exchange:
                     await self.answering.onward(outcome, seen, decision, env)
                     number, previous = 1, None
                 case decision:
-                    return self.answering.whole(outcome, decision)
+                    return await self.answering.over(outcome, decision, left)
 
     def _begin(self) -> dict[str, object]:
         """The roots of the route's templates. Raises ExchangeError while the route is out."""

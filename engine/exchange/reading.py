@@ -7,7 +7,7 @@ The upstream's silence is timed from here; while it is the client that is waited
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from engine.route.pipeline import Pipeline
 from engine.route.route import Splitter
 
 LINGER = 1.0  # seconds to wait for usage after the finish
+ERROR_BODY = 1024**2  # bytes of an error answer that are read
 
 
 class Reading(Protocol):
@@ -172,3 +173,27 @@ class Frames:
         elif not over:
             self._watch.beat()
         return slow
+
+
+class Begun:
+    """An answer whose first bytes were read: they come again, then the rest."""
+
+    def __init__(self, answer: Answer, first: bytes) -> None:
+        self.head, self.reused = answer.head, answer.reused
+        self._first = first
+        self._rest = answer
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        first, self._first = self._first, b""
+        return first or await anext(aiter(self._rest))
+
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        first, self._first = self._first, b""
+        return (bool(first) and take(first)) or await self._rest.pump(take)
+
+    async def read(self, limit: int) -> bytes:
+        """The rest, whole; the first bytes were bounded by who read them."""
+        return b"".join([chunk async for chunk in self])

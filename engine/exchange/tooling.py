@@ -7,7 +7,7 @@ to the model as the call's result; it does not fail the request.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -29,6 +29,7 @@ from engine.dialects.profile import Profile
 from engine.dialects.tokens import estimate, estimate_text
 from engine.errors import RequestError
 from engine.events import Usage
+from engine.kept.beside import Beside
 from engine.ports import Ports, ServerTool, Sink, ToolAnswer
 from engine.route.route import Route
 from engine.route.spec import ToolsSpec
@@ -50,12 +51,14 @@ class Tooling:
         self.asked: Asked | None = None  # as it was before tools were offered
         self._route = route
         self._ports = ports
+        self._beside = Beside(ports)
+        self._ran = False  # what the answer calls beside the client's tools
         self._own: Mapping[str, ServerTool] = {}
         self._clients: list[Tool] = []
 
     async def offer(self, asked: Asked, profile: Profile) -> ChatRequest:
         """The conversation with the servers' tools, unless the client wants none called."""
-        self.asked, chat = asked, asked.chat
+        self.asked, chat = asked, await self._beside.restore(asked)
         if chat.tool_choice is not None and chat.tool_choice.mode == "none":
             return chat
         found = await self._ports.tools.offered(self.spec.mcp)
@@ -84,15 +87,28 @@ class Tooling:
         jobs = [partial(self._one, call, asked) for call in calls]
         made = await together(jobs, self.spec.parallel)
         self.sink.shown()
-        results = [sayable(Message("tool", [result]), dialect) for result in made]
+        results = [Message("tool", [sayable(result, dialect)]) for result in made]
         chat = asked.chat
         chat = replace(chat, messages=[*chat.messages, turn, *results])
         return chat if self.sink.rounds < self.spec.max_rounds else self._without(chat)
 
+    async def run_beside(self, calls: tuple[ToolCall, ...], asked: Asked, left: float) -> None:
+        """Run calls that stand beside the client's own, and keep what they bring for its next
+        request. left: seconds that there are for it, less one to tell the client in."""
+        dialect, parts = self._route.dialect, self.sink.said()
+        try:
+            async with self._ports.clock.deadline(max(0.0, left - 1.0)):
+                jobs = [partial(self._one, call, asked, shows=False) for call in calls]
+                made = await together(jobs, self.spec.parallel)
+        except TimeoutError:
+            return
+        results = [sayable(result, dialect) for result in made]
+        self._ran = await self._beside.keep(self.asked or asked, parts, results)
+
     def leave(self) -> None:
-        """The answer is over: calls that it makes and that are not run any more are told."""
+        """The answer is over: calls that it makes and whose results nobody will see are told."""
         called = self.sink.called()
-        if called.own:
+        if called.own and not self._ran:
             self._ports.observer.saw(
                 "tools_left",
                 level="info",
@@ -121,23 +137,25 @@ class Tooling:
             return replace(chat, tools=self._clients)
         return replace(chat, tool_choice=ToolChoice("none"))
 
-    async def _one(self, call: ToolCall, asked: Asked) -> ToolResult:
+    async def _one(self, call: ToolCall, asked: Asked, *, shows: bool = True) -> ToolResult:
+        """shows: the client is told, if the route wants it."""
+        show = self._show if shows else _nothing
         tool = self._own.get(call.name)
         if tool is None:
-            return self._refused(call, asked)
-        self._show(f"Calling {tool.name} of {tool.server}.\n")
+            return self._refused(call, asked, show)
+        show(f"Calling {tool.name} of {tool.server}.\n")
         begun = self._ports.clock.monotonic()
         answer = await self._answer(tool, call)
         seconds = self._ports.clock.monotonic() - begun
         said = "answered" if answer.outcome == "ok" else f"failed ({answer.outcome})"
-        self._show(f"{tool.name} {said}.\n")
+        show(f"{tool.name} {said}.\n")
         self._saw(call, asked, answer, tool, seconds)
         return ToolResult(call.id, answer.parts, answer.outcome != "ok", call.name)
 
-    def _refused(self, call: ToolCall, asked: Asked) -> ToolResult:
+    def _refused(self, call: ToolCall, asked: Asked, show: Callable[[str], None]) -> ToolResult:
         """A tool that nobody offered: the model is told so."""
         answer = ToolAnswer([Text(f"there is no tool `{call.name}` here")], "refused")
-        self._show(f"{call.name} was called, and there is no such tool.\n")
+        show(f"{call.name} was called, and there is no such tool.\n")
         self._saw(call, asked, answer, ServerTool("", call.name, "", None), 0.0)
         return ToolResult(call.id, answer.parts, True, call.name)
 
@@ -169,17 +187,18 @@ class Tooling:
             self.sink.show(text)
 
 
-def sayable(result: Message, dialect: Dialect | None) -> Message:
+def _nothing(text: str) -> None:
+    """Where nothing is shown."""
+
+
+def sayable(result: ToolResult, dialect: Dialect | None) -> ToolResult:
     """A tool's result with words in place of media that the upstream cannot be told."""
-    (part,) = result.parts
-    assert isinstance(part, ToolResult)
-    if dialect is None or not any(isinstance(inner, Media) for inner in part.parts):
+    if dialect is None or not any(isinstance(inner, Media) for inner in result.parts):
         return result
     try:
-        dialect.messages([result])
+        dialect.messages([Message("tool", [result])])
     except RequestError:
-        parts = [_in_words(inner) for inner in part.parts]
-        return replace(result, parts=[replace(part, parts=parts)])
+        return replace(result, parts=[_in_words(inner) for inner in result.parts])
     return result
 
 

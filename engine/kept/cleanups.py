@@ -16,17 +16,18 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from engine.auth.accounts import NOBODY, Account
 from engine.errors import ExchangeError
 from engine.lines import line_of
 from engine.options import Secret
-from engine.ports import Ports, Store, StoreError
+from engine.ports import Line, Ports, Store, StoreError
 from engine.route.route import Route
 from engine.route.template import RenderError
 from engine.route.values import MAX_BODY, ValuePlan
-from engine.wire import JsonError, dumps, loads
+from engine.wire import HttpRequest, JsonError, dumps, loads
 
 PREFIX = "bound/"  # of the entries beside sessions
 SWEEP = 30.0  # seconds between two sweeps
@@ -103,6 +104,14 @@ class Cleanups:
         """A value of a session has a successor."""
         self._begin(_job(route, plan, attempt, {**_values(attempt.env), plan.name: old}))
 
+    def undo(self, route: Route, name: str, make: Callable[[], tuple[HttpRequest, Line]]) -> None:
+        """Something is given up; make: what the upstream is told of it, and how it is reached."""
+
+        async def told() -> tuple[HttpRequest, Line]:
+            return make()
+
+        self._start(self._clean(route, name, told))
+
     async def settle(self, seconds: float = LAST) -> None:
         """Wait for those under way, at most so long."""
         if self._running:
@@ -158,7 +167,7 @@ class Cleanups:
             return
         account = self._account(route, str(said.get("account", "")))
         if account is None:
-            self._tell(route, plan, "skipped")
+            self._tell(route, plan.name, "skipped")
             return
         values: dict[str, object] = {}
         for name, content in {**said.get("values", {}), plan.name: said.get("content")}.items():
@@ -178,31 +187,37 @@ class Cleanups:
     # ---- cleaning up ----
 
     def _begin(self, job: Job) -> None:
-        task = self._go(self._clean(job))
+        self._start(self._clean(job.route, job.plan.name, partial(self._request, job)))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._go(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _clean(self, job: Job) -> None:
+    async def _clean(
+        self, route: Route, name: str, make: Callable[[], Awaitable[tuple[HttpRequest, Line]]]
+    ) -> None:
         """Never raises: it would take what else the keyring does down with it."""
         result = "failed"
         try:
             async with self.ports.clock.deadline(LONGEST):
-                result = await self._ask(job)
+                request, line = await make()
+                answer = await self.ports.upstream.fetch(request, line, MAX_BODY)
+                done = answer.status < 400 or answer.status in GONE
+                result = "ok" if done else "failed"
         except (TimeoutError, ExchangeError, RenderError):
             result = "failed"
         finally:
-            self._tell(job.route, job.plan, result)
+            self._tell(route, name, result)
 
-    async def _ask(self, job: Job) -> str:
+    async def _request(self, job: Job) -> tuple[HttpRequest, Line]:
         await self._fill(job)
         assert job.plan.cleanup is not None
         request = job.plan.cleanup.render({**job.env, "_now": self.ports.clock.now()})
-        line = line_of(job.route, job.scopes)
-        answer = await self.ports.upstream.fetch(request, line, MAX_BODY)
-        return "ok" if answer.status < 400 or answer.status in GONE else "failed"
+        return request, line_of(job.route, job.scopes)
 
-    def _tell(self, route: Route, plan: ValuePlan, result: str) -> None:
-        self.ports.observer.saw("value_cleaned", route=route.name, value=plan.name, result=result)
+    def _tell(self, route: Route, name: str, result: str) -> None:
+        self.ports.observer.saw("value_cleaned", route=route.name, value=name, result=result)
 
 
 def _ending(route: Route, attempt: Try) -> Iterator[ValuePlan]:

@@ -108,9 +108,9 @@ class Recall:
                  for part in message.parts if isinstance(part, ToolCall)]  # fmt: skip
         if not calls:
             return found
-        place = _place(asked)
+        place = place_of(asked)
         for call in calls[-LOOKED_UP:]:
-            key = _key(place, call)
+            key = key_of(place, call)
             thoughts = await self._read(key, call)
             if thoughts:
                 found.keys[call.id], found.thoughts[call.id] = key, thoughts
@@ -119,12 +119,12 @@ class Recall:
     async def keep(self, asked: Asked, parts: list[Part], origin: str) -> None:
         """Keep what was thought before each call of an answer that was delivered."""
         thoughts: list[Reasoning] = []
-        place = _place(asked)
+        place = place_of(asked)
         for part in parts:
             if isinstance(part, Reasoning):
                 thoughts.append(replace(part, origin=part.origin or origin))
             elif isinstance(part, ToolCall) and thoughts:
-                await self._write(_key(place, part), part, thoughts)
+                await self._write(key_of(place, part), part, thoughts)
 
     async def forget(self, found: Recalled) -> None:
         """The upstream did not like what was put back."""
@@ -138,7 +138,7 @@ class Recall:
         try:
             raw = await self.ports.store.get(key)
             kept: Any = loads(raw) if raw is not None else None
-            if kept is None or kept["args"] != _args(call):
+            if kept is None or kept["args"] != digest_of(call):
                 return []
             return [Reasoning(**thought) for thought in kept["thoughts"]]
         except (StoreError, JsonError, KeyError, TypeError):  # unreadable, too
@@ -146,7 +146,7 @@ class Recall:
             return []
 
     async def _write(self, key: str, call: ToolCall, thoughts: list[Reasoning]) -> None:
-        value = dumps({"args": _args(call), "thoughts": [_plain(t) for t in thoughts]})
+        value = dumps({"args": digest_of(call), "thoughts": [_plain(t) for t in thoughts]})
         if len(value) > LARGEST:
             return
         try:
@@ -176,7 +176,7 @@ def _plain(part: Reasoning) -> dict[str, object]:
     return found
 
 
-def _place(asked: Asked) -> str:
+def place_of(asked: Asked) -> str:
     """Where a conversation's thinking is kept: one client key, one conversation."""
     chat = asked.chat
     named = next((found for name in _HEADERS if (found := asked.headers.get(name))), "")
@@ -185,7 +185,7 @@ def _place(asked: Asked) -> str:
     return f"recall/{asked.client}/{_digest(name)}"
 
 
-def _key(place: str, call: ToolCall) -> str:
+def key_of(place: str, call: ToolCall) -> str:
     head, _, conversation = place.rpartition("/")
     return f"{head}/{_digest(conversation, call.id, call.name)}"
 
@@ -194,7 +194,7 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256(dumps(parts)).hexdigest()[:32]
 
 
-def _args(call: ToolCall) -> str:
+def digest_of(call: ToolCall) -> str:
     """A digest of the arguments that does not see how their JSON is written."""
     try:
         value = loads(call.args) if call.args.strip() else {}

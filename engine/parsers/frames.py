@@ -40,7 +40,9 @@ class Frames:
 
     flags: bool = option(False, "a flag byte comes first; rules see it as `event`, in decimal")
     length: Literal["u32be", "u32le", "decimal-line"] = option(
-        "u32be", "four bytes, or a line of digits that counts UTF-16 code units"
+        "u32be",
+        "four bytes, or a line of digits that counts UTF-16 code units; then the payload ends "
+        "with a line end, too",
     )
     crc: bool = option(
         False, "a CRC-32 of all before it ends the frame, in the byte order of the length"

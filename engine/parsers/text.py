@@ -1,7 +1,7 @@
-"""Raw text: every read is a record whose value is its text.
+"""Raw text: as a stream every read is a record whose value is its text, whole it is one record.
 
 Pieces end between characters: the bytes of a cut one wait for the rest of it. Bytes that are not
-UTF-8 become U+FFFD. A byte-order mark at the start is left out. Nothing needs a bound here, since
+UTF-8 become U+FFFD. A byte-order mark at the start is left out. A stream needs no bound here, since
 at most three bytes ever wait.
 """
 
@@ -12,6 +12,7 @@ import codecs
 from engine.wire import Record
 
 from .bounds import BOM
+from .json import JsonParser
 
 _Decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -43,3 +44,17 @@ class TextParser:
             return []
         self.frames += 1
         return [Record("", data, text)]
+
+
+class WholeTextParser(JsonParser):
+    """Bytes -> one Record whose `value` is all of the text, or none if it is blank.
+
+    What rules look for in a page or in XML may lie across any two reads. Raises FramingError above
+    `limit`.
+    """
+
+    def finish(self) -> list[Record]:
+        return [
+            Record("", record.data, record.data.decode("utf-8", "replace"))
+            for record in super().finish()
+        ]

@@ -5,6 +5,7 @@
                                 rotate: with another account
     Continue(turns)             go on with the same answer: ask again, these turns added
     Call(calls)                 run these calls of the engine's own tools, then ask again
+    Beside(calls)               finish, but run these calls first: the client makes others
     Fail(error)                 tell the client
 
 The exchange asks the policies in order; the first answer that is not Deliver wins and the
@@ -46,13 +47,21 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """The answer is good, and the client goes on with its own calls. These the engine runs first;
+    their results wait for the client's next request."""
+
+    calls: tuple[ToolCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Fail:
     """error: why, where the attempt itself did not fail."""
 
     error: ErrorEvent | None = None
 
 
-Decision = Deliver | Retry | Continue | Call | Fail
+Decision = Deliver | Retry | Continue | Call | Beside | Fail
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """tools: calls of the engine's own tools are run, and the answer goes on with their results.
 
-Nothing is run when the client's tools were called in the same answer: the client gets its calls
-and answers them, and the model may call again. Nor when the answer was cut off, for then the last
-call may be, too. An answer that still calls after `most` rounds has failed.
+Where the client's tools were called in the same answer, the client gets its calls; the engine's are
+run beside, for its next request. Nothing is run when the answer was cut off, for then the last call
+may be, too. An answer that still calls after `most` rounds has failed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from engine.events import ErrorEvent
 
-from . import Attempt, Call, Decision, Deliver, Fail
+from . import Attempt, Beside, Call, Decision, Deliver, Fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,10 @@ class ToolsPolicy:
         called, finish = attempt.called, attempt.finish
         if called is None or finish is None or finish.reason != "tool_calls":
             return Deliver()
-        if called.others or not called.own:
+        if not called.own:
             return Deliver()
+        if called.others:
+            return Beside(called.own) if called.rounds < self.most else Deliver()
         if called.rounds >= self.most:
             message = f"the model still calls tools after {self.most} rounds of them"
             return Fail(ErrorEvent("fatal", message))

@@ -23,7 +23,9 @@ from engine.exchange.media import pretended
 from engine.kept.uploads import pieces_of
 from engine.masks import forms
 from engine.options import OMIT, Blob, Env, Secret
+from engine.route.polling import Pace
 from engine.route.route import Offer, Route, shape
+from engine.route.stages import Working
 from engine.route.template import RenderError
 from engine.route.values import ValuePlan
 from engine.route.view import Asked, view
@@ -35,7 +37,7 @@ _QUOTED_MASK = re.compile(r"%C2%AB((?:[\w.-]|%[2-7][0-9A-F])+)%C2%BB")  # in a f
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One request: `what` is "values.NAME" or "main".
+    """One request: `what` is "main", or its place in the route: "values.NAME", "request.poll".
 
     says    messages that a websocket begins with; later: those that follow, in words
     """
@@ -95,6 +97,7 @@ def _explain(
     spliced = None if scan is None else client.splice(body, scan, offer.model.upstream, streams)
     written = dataclasses.replace(shaped, stream=streams)
     steps.append(_main_step(route, route.render(env, written, transforms, spliced), env))
+    steps += _job_steps(route, env, transforms)
     steps += _cleanup_steps(route, env)
     return Explanation(
         [_masked(step, route) for step in steps],
@@ -164,6 +167,16 @@ def _uploads(plan: ValuePlan, env: dict[str, object], steps: list[Step]) -> Iter
             yield made
 
 
+def _job_steps(route: Route, env: dict[str, object], transforms: Working) -> Iterator[Step]:
+    """What asks for the job that the main request makes."""
+    plan = route.poll
+    if plan is None:
+        return
+    env["poll"] = {name: _value(f"poll.{name}", ()) for name, _ in (*plan.finds, *plan.last)}
+    for place, follow in plan.follows.items():
+        yield Step(place, route.follow(env, follow, transforms))
+
+
 def _cleanup_steps(route: Route, env: dict[str, object]) -> list[Step]:
     """What is undone in the end, of the values that would be fetched."""
     values = env["values"]
@@ -213,6 +226,12 @@ def _without(secret: Secret, step: Step) -> Step:
     return Step(step.what, request, tuple(says), tuple(map(clean, step.later)))
 
 
+def _pace(pace: Pace) -> str:
+    if pace.factor == 1:
+        return f"every {pace.initial:g} s"
+    return f"after {pace.initial:g} s, then ever later, up to every {pace.max:g} s"
+
+
 def _notes(
     route: Route, offer: Offer, streams: bool, passed: bool, dropped: list[str], fetched: int
 ) -> list[str]:
@@ -224,6 +243,13 @@ def _notes(
         f"connect {spec.timeouts.connect:g} s, first event {spec.timeouts.first_byte:g} s",
         f"between events {spec.timeouts.idle:g} s",
     ]
+    if route.poll is not None:
+        notes.append(f"its job is asked for {_pace(route.poll.pace)}, until it is done")
+        if hosts := route.poll.ask.hosts:
+            names = ", ".join(place.host for place in hosts)
+            notes.append(
+                f"to {names} go no credentials, though they are shown where a URL may lead"
+            )
     if spec.request is not None and spec.request.frames is not None:
         notes.append(
             "the body is put into a length-prefixed frame (request.frames), not shown here"

@@ -13,7 +13,7 @@ from engine.parsers.sse import Sse
 from engine.parsers.websocket import Websocket
 
 CLASSES = tuple(OUTCOMES)
-_EVENT = ("=", "req", "model", "session", "vars", "let", "data", "event")
+_EVENT = ("=", "req", "model", "session", "vars", "let", "data", "event", "noted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,12 @@ class ErrorEmitter:
     message: Path | None = option(None, "the upstream's words")
     class_: Word = option(Word("retryable"), "an outcome class, or where the word is", name="class")
     map: dict[str, str] = option({}, "the upstream's words to outcome classes; `*` for the rest")
+    retry_after: list[str] = option(
+        [],
+        "where the waiting time is: a path, or a duration",
+        lone=True,
+        example="$.wait",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +76,18 @@ class RuleSpec:
     text: Path | None = option(None, "a piece of the answer")
     reasoning: Path | None = option(None, "a piece of thinking")
     reasoning_signature: Path | None = option(None, "the signature of the thinking")
+    image: Path | None = option(None, "a picture: a URL, a `data:` URI, or base64")
     tool_calls: ToolCallsRule | None = option(None, "calls of tools")
     usage: UsageRule | None = option(None, "token counts, absolute")
     finish: FinishRule | None = option(None, "why the answer ended")
     error: ErrorEmitter | None = option(None, "the upstream failed")
     annotation: Path | None = option(None, "sources and notes beside the answer")
     set: dict[str, Path] = option({}, "session variables learned from the record")
+    note: dict[str, Word] = option(
+        {},
+        "kept for the rest of this answer: constants, or what paths find, as `noted` in `when`",
+        example="{answer: $.id}",
+    )
     end: bool = option(False, "the answer is over")
     ignore: bool = option(False, "nothing of interest")
     continue_: bool = option(False, "look at the rules below too", name="continue")
@@ -123,7 +135,9 @@ class ResponseSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorRuleSpec:
+class AnswerSelectors:
+    """What is asked of an answer as a whole; all of it must hold."""
+
     status: list[int | str] = option([], "codes or `4xx`, `5xx`", lone=True)
     match: Selector | None = option(None, "values in the JSON body")
     header: dict[str, str] = option({}, "headers: text, or `/pattern/`")
@@ -134,6 +148,10 @@ class ErrorRuleSpec:
         "an expression",
         roots=("=", "req", "model", "session", "vars", "let", "data", "status"),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorRuleSpec(AnswerSelectors):
     as_: str = option(doc="the outcome class", name="as", choices=CLASSES)
     retry_after: list[str] = option(
         [], "where the waiting time is: `header.retry-after`, a path, or a duration", lone=True

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.chat import Reasoning, Refusal, Text, ToolCall
+from engine.chat import Media, Reasoning, Refusal, Text, ToolCall
 from engine.events import (
     ArgsDelta,
     CitationDelta,
@@ -39,7 +39,7 @@ class _Call:
 
 
 class Blocks:
-    """State of one answer's blocks. `calls` counts the tool calls opened."""
+    """State of one answer's blocks. `calls` counts the tool calls opened, `shown` the pictures."""
 
     def __init__(self, new_id: Callable[[], str]) -> None:
         self._new_id = new_id
@@ -50,7 +50,7 @@ class Blocks:
         self._waiting: dict[int, ArgsDelta] = {}  # calls whose name is not known yet
         self._ids: set[str] = set()
         self._head: Text | Reasoning | Refusal | None = None  # opened, and nothing said of it yet
-        self.calls = 0
+        self.calls = self.shown = 0
 
     @property
     def opened(self) -> int:
@@ -127,6 +127,7 @@ class Blocks:
         else:  # an image or the like: whole in itself
             self._end_prose(out)
             number = self._take()
+            self.shown += isinstance(part, Media)
             out += [Open(number, part), Close(number)]
 
     def _begin(self, hint: int, part: ToolCall, out: list[Event]) -> None:

@@ -19,16 +19,18 @@ from engine.errors import Problem
 from .codes import CODES
 from .extends import stray_inherit
 from .hints import did_you_mean
+from .http_spec import CallSpec
 from .literals import check_literals
 from .media_checks import check_media, misplaced_media, wrong_upload
 from .nodes import Node
 from .oauth_checks import oauth_keys, oauth_urls
 from .places import Way, dotted, expressions, find, key_mark, mention_mark
+from .poll_checks import asked_of, check_jobs
 from .rule_checks import RULE_CHECKS, check_stages
 from .sandbox import PLAIN
 from .socket_checks import check_sockets
 from .sourcing import many
-from .spec import HttpSpec, RequestSpec, RouteSpec, ValueSpec
+from .spec import RequestSpec, RouteSpec, ValueSpec
 from .urls import HTTP, SOCKET, wrong_url
 from .view import FIELDS
 
@@ -93,7 +95,7 @@ def _urls(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
     elif not spec.abstract:
         yield tree.mark.problem("E506", "`base_url` is missing: scheme and host of the upstream")
     for way, request in requests_of(spec):
-        if request.url is not None:
+        if isinstance(request.url, str):
             node, speaks = find(tree, (*way, "url")), _schemes(request)
             yield from _url(node, dotted((*way, "url")), request.url, speaks)
         if request.url is not None and request.path is not None:
@@ -101,7 +103,7 @@ def _urls(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
             yield key_mark(tree, (*way, "path")).problem("E518", message)
 
 
-def _schemes(request: HttpSpec) -> tuple[str, ...]:
+def _schemes(request: CallSpec) -> tuple[str, ...]:
     socket = isinstance(request, RequestSpec) and request.websocket is not None
     return SOCKET if socket else HTTP
 
@@ -163,6 +165,10 @@ _LEAST: tuple[tuple[tuple[str, ...], float], ...] = (
     (("breaker", "after"), 1),
     (("breaker", "probe"), 0.001),
     (("request", "websocket", "ping"), 0.001),
+    (("request", "poll", "every"), 0.001),
+    (("request", "poll", "every", "initial"), 0.001),
+    (("request", "poll", "every", "factor"), 1),
+    (("request", "poll", "tolerate"), 0),
     (("continuation", "max"), 1),
     (("media", "most"), 1),
     (("media", "largest"), 1),
@@ -373,10 +379,11 @@ def _wrong_key(word: str) -> str | None:
 # ---- requests ----
 
 
-def requests_of(spec: RouteSpec) -> Iterator[tuple[Way, HttpSpec]]:
+def requests_of(spec: RouteSpec) -> Iterator[tuple[Way, CallSpec]]:
     """Every request that a route describes, with its place."""
     if spec.request is not None:
         yield ("request",), spec.request
+        yield from asked_of(spec.request)
     for name, value in spec.values.items():
         if value.request is not None:
             yield ("values", name, "request"), value.request
@@ -404,7 +411,7 @@ def _unencoded(node: jinja.Node) -> Iterator[str]:
     if isinstance(node, jinja.Compare | jinja.Test | jinja.Not):
         return
     if isinstance(node, jinja.Getattr) and isinstance(node.node, jinja.Name):
-        if node.node.name in ("media", "req", "values") and node.attr not in _NO_TEXT:
+        if node.node.name in ("media", "poll", "req", "values") and node.attr not in _NO_TEXT:
             yield f"{node.node.name}.{node.attr}"
         return
     for child in node.iter_child_nodes(exclude=("test",)):
@@ -451,6 +458,7 @@ _CHECKS: tuple[Check, ...] = (
     misplaced_media,
     *RULE_CHECKS,
     check_sockets,
+    check_jobs,
     check_literals,
 )
 _UNRESOLVED = {"E201", "E202", "E203"}

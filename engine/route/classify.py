@@ -7,30 +7,23 @@ with an error status that no rule knows is classed by its status; a 2xx that no 
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from engine.dialects.outcomes import shorten
 from engine.events import ErrorEvent
 from engine.options import Env
 from engine.wire import HttpResponse, JsonError, loads
 
-from .answer_spec import ErrorRuleSpec, ErrorsSpec
-from .pick import PathError, compile_path
+from .answer_spec import AnswerSelectors, ErrorRuleSpec, ErrorsSpec
 from .reader import compile_regex
+from .waits import Wait, compile_waits, header_wait
 
 _STATUS = re.compile(r"[1-5]xx|[1-5]\d\d")
 _CLOSE = re.compile(r"[1-4]\d\d\d")
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-EPOCH = 1e9  # seconds: 2001; no wait is as long
 _SLASHED = re.compile(r"/.+/[ism]*", re.S)
 _EVENT = re.compile(rb"\s*(?:(?:event|id|retry)?:[^\n]*\n)*data:([^\n]*)")
-_PARTS = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
 BY_STATUS = {
     401: "auth_invalid", 402: "quota_exhausted", 403: "auth_invalid", 408: "retryable",
@@ -77,6 +70,11 @@ class Answer:
             self._value = (_json(self.response.body),)
         return self._value[0]
 
+    @property
+    def content(self) -> object:
+        """The JSON, or the text where it is none."""
+        return self.text if self.value is None else self.value
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -84,7 +82,7 @@ class Fault:
 
     tests: tuple[Callable[[Answer, Env], bool], ...]
     cls: str
-    waits: tuple[Callable[[Answer], float | None], ...]
+    wait: Wait
     needs_body: bool
     good_too: bool
 
@@ -138,13 +136,14 @@ class Classifier:
         return ErrorEvent(BY_CLOSE.get(code, "retryable"), self.words(answer), code)
 
     def _event(self, fault: Fault, answer: Answer) -> ErrorEvent:
-        wait = next((found for find in fault.waits if (found := find(answer)) is not None), None)
+        header = answer.response.header
+        wait = fault.wait(answer.content, header, answer.now)
         return ErrorEvent(
             fault.cls,
             self.words(answer),
             answer.status,
             _code(answer.value),
-            wait or _header_wait(answer),
+            wait or header_wait(header, answer.now),
         )
 
     def _by_status(self, answer: Answer) -> ErrorEvent:
@@ -157,14 +156,12 @@ class Classifier:
             cls = "context_length"
         else:
             cls = BY_STATUS.get(status, "invalid_request")
-        return ErrorEvent(
-            cls, self.words(answer), status, _code(answer.value), _header_wait(answer)
-        )
+        wait = header_wait(answer.response.header, answer.now)
+        return ErrorEvent(cls, self.words(answer), status, _code(answer.value), wait)
 
     def words(self, answer: Answer) -> str:
         """The upstream's own words, cut to 500 characters; markup and binary are not shown."""
-        value = answer.text if answer.value is None else answer.value
-        found = self.message(value) if self.message else None
+        found = self.message(answer.content) if self.message else None
         if not isinstance(found, str) or not found:
             found = _usual_message(answer.value)
         if not isinstance(found, str):
@@ -216,8 +213,12 @@ def _code(value: object) -> str:
 # ---- rules ----
 
 
-def _fault(rule: ErrorRuleSpec) -> Fault:
-    tests: list[Callable[[Answer, Env], bool]] = []
+Test = Callable[[Answer, Env], bool]
+
+
+def tests_of(rule: AnswerSelectors) -> list[Test]:
+    """The selectors of a rule, compiled: those that cost least come first."""
+    tests: list[Test] = []
     if rule.status:
         tests.append(_status_test([str(code) for code in rule.status]))
     if rule.content_type is not None:
@@ -240,10 +241,14 @@ def _fault(rule: ErrorRuleSpec) -> Fault:
         tests.append(
             lambda answer, env: holds({**env, "data": answer.value, "status": answer.status})
         )
+    return tests
+
+
+def _fault(rule: ErrorRuleSpec) -> Fault:
     return Fault(
-        tests=tuple(tests),
+        tests=tuple(tests_of(rule)),
         cls=rule.as_,
-        waits=tuple(_wait(source) for source in rule.retry_after),
+        wait=compile_waits(rule.retry_after),
         needs_body=any((rule.match, rule.body, rule.when)),
         good_too=not rule.status or any(str(code).startswith("2") for code in rule.status),
     )
@@ -271,66 +276,3 @@ def _header_test(name: str, pattern: str) -> Callable[[Answer, Env], bool]:
 def header_pattern(text: str) -> re.Pattern[str] | None:
     """The pattern of `/…/flags`, None for plain text. Raises re.error and ValueError."""
     return compile_regex(text) if _SLASHED.fullmatch(text) else None
-
-
-# ---- waiting times ----
-
-
-def _wait(source: str) -> Callable[[Answer], float | None]:
-    if source.startswith("header."):
-        name = source.removeprefix("header.")
-        return lambda answer: seconds(answer.response.header(name), answer.now)
-    if source.startswith("$"):
-        find = compile_path(source).first
-        return lambda answer: seconds(find(answer.value), answer.now)
-    constant = seconds(source, 0.0)
-    return lambda answer: constant
-
-
-def good_wait(source: str) -> str | None:
-    """What is wrong with a word of `retry_after:`, or None."""
-    if source.startswith("header."):
-        return None
-    if source.startswith("$"):
-        try:
-            compile_path(source)
-        except PathError as error:
-            return str(error)
-        return None
-    return None if seconds(source, 0.0) is not None else "neither `header.…`, a path nor a duration"
-
-
-def _header_wait(answer: Answer) -> float | None:
-    milliseconds = seconds(answer.response.header("retry-after-ms"), answer.now)
-    if milliseconds is not None:
-        return milliseconds / 1000
-    return seconds(answer.response.header("retry-after"), answer.now)
-
-
-def seconds(value: object, now: float) -> float | None:
-    """Seconds to wait: a number, `6m0s`, `800ms`, an HTTP date (RFC 9110 §10.2.3) or an ISO one.
-
-    A number as large as today's epoch seconds or milliseconds is a moment, not a wait.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    text = str(value).strip()
-    if _NUMBER.fullmatch(text):
-        return _until(float(text), now)
-    if text and not _PARTS.sub("", text):
-        total = sum(float(number) * _UNITS[unit] for number, unit in _PARTS.findall(text))
-        return total if total < EPOCH else None
-    for read in (parsedate_to_datetime, datetime.fromisoformat):
-        with contextlib.suppress(ValueError, OverflowError):
-            moment = read(text)
-            whole = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            return max(0.0, whole.timestamp() - now)
-    return None
-
-
-def _until(number: float, now: float) -> float | None:
-    if number >= EPOCH * 1000:
-        number /= 1000
-    if number >= EPOCH:
-        number -= now
-    return max(0.0, number) if number < EPOCH else None

@@ -84,8 +84,9 @@ CODES: dict[str, str] = {
     "E532": "a package that this route needs is not installed",
     "E533": "a websocket beside a key that only HTTP has, or without what reads it",
     "E534": "a message of a websocket that reads what was not said, or answers everything",
+    "E535": "a job without what it is asked by, or beside a key that it does not go with",
     "E540": "a server of tools that is not declared",
-    "E541": "an entry of `media` that names no host",
+    "E541": "an entry of `media` or of `request.poll` that names no host",
     "E599": "the compiler failed, which is a bug of the engine",
     "E601": "no client key, and nothing says that none is wanted",
     "E602": "a key that is too weak to keep anybody out",
@@ -107,5 +108,7 @@ CODES: dict[str, str] = {
     "W507": "`refresh_for` names a class that nothing yields",
     "W508": "`bearer` already says `Bearer`",
     "W509": "a template in a place that takes none",
+    "W510": "a job whose failure no rule knows, so that it is asked for until time is up",
+    "W511": "the name of a variable, without the braces that make a template of it",
     "W601": "no key is asked for, and other machines can reach the engine",
 }

@@ -30,7 +30,8 @@ from .edits import compile_patches
 from .endpoint import whole_request
 from .errands import discovery_of, errands_of
 from .extends import Find, expand
-from .hints import did_you_mean, without_echoes
+from .hints import nearest, without_echoes
+from .http_spec import HttpSpec, StepSpec
 from .line_checks import check_lines
 from .logins import Logins
 from .mentions import (
@@ -46,6 +47,7 @@ from .nodes import Mark, Node, read
 from .offers import offers_of
 from .places import key_mark
 from .placing import placements
+from .polling import compile_poll
 from .profiles import profiles_of
 from .reactions import policies_of
 from .reader import REFERENCES, WRONG, Reader
@@ -56,11 +58,9 @@ from .route import Route, SessionPlan
 from .signing import Signer, compile_signer
 from .sourcing import Reach, roster_of
 from .spec import (
-    HttpSpec,
     RequestSpec,
     RouteSpec,
     SessionSpec,
-    StepSpec,
     ValueSpec,
 )
 from .stages import Stage, context_of, make_transform
@@ -130,6 +130,9 @@ def compile_route(source: bytes, file: str, sources: Sources) -> Compiled:
     return _Compiler(source, file, tree, parents, sources, problems).compile(stem)
 
 
+_OWN = "; your own are files in the folder `transforms` beside that of the routes"
+
+
 class _Compiler:
     """One compilation; its methods each make one part of the Route."""
 
@@ -161,6 +164,7 @@ class _Compiler:
         check_nodes(nodes, self.problems)
         spec = self.reader.options(self.tree, RouteSpec, "")
         name = self._name(stem)
+        self.logins = Logins(name, self.file)
         if spec is WRONG:
             return self._result(name, None, None)
         check_spec(spec, self.tree, self.problems)
@@ -189,7 +193,6 @@ class _Compiler:
         dialect = DIALECTS[spec.dialect] if spec.dialect else None
         stages = tuple(self._stages(spec))
         check_stages(spec, self.tree, [stage.loaded for stage in stages], self.problems)
-        self.logins = Logins(name, self.file)
         roster = self._roster(spec)
         values = {key: self._value(key, value, spec, roster) for key, value in spec.values.items()}
         if self._failed():
@@ -208,6 +211,7 @@ class _Compiler:
             dialect=dialect,
             plan=_plan(spec, request),
             talk=self._talk(request, classifier, int(spec.limits.event)),
+            poll=compile_poll(request.poll, spec, self._finder("request.poll.extract")),
             patch=compile_patches(request.patch) if request.patch else None,
             placements=placed,
             fixed=self._fixed(spec, request, placed),
@@ -239,11 +243,8 @@ class _Compiler:
     def _talk(self, request: RequestSpec, classifier: Classifier, limit: int) -> TalkPlan | None:
         if request.websocket is None:
             return None
-
-        def step(spec: StepSpec) -> Any:
-            return compile_step(spec, self._extractor("request.websocket.take", spec))
-
-        return compile_talk(request.websocket, step, classifier, limit)
+        steps = self._finder("request.websocket.take")
+        return compile_talk(request.websocket, steps, classifier, limit)
 
     def _digest(self, roster: Roster) -> str:
         parts = [each.digest + each.id for each in roster.accounts]
@@ -330,7 +331,7 @@ class _Compiler:
         found = self.sources.transform(name) if NAME.fullmatch(name) else None
         if found is None:
             known = getattr(self.sources.transform, "known", ())
-            message = f"no transform `{name}`{did_you_mean(name, known)}"
+            message = f"no transform `{name}`{nearest(name, known) or _OWN}"
             self.problems.append(mark.problem("E421", message))
             return None
         source, path = found
@@ -392,8 +393,11 @@ class _Compiler:
         return fetch(name, plan, steps, compile_ttl(spec), login=login, judge=judge)
 
     def _steps(self, name: str, specs: list[StepSpec]) -> list[Any]:
-        place = f"values.{name}.extract"
-        return [compile_step(spec, self._extractor(place, spec)) for spec in specs]
+        return [*map(self._finder(f"values.{name}.extract"), specs)]
+
+    def _finder(self, place: str) -> Callable[[StepSpec], Any]:
+        """Compiles a step that stands there."""
+        return lambda spec: compile_step(spec, self._extractor(place, spec))
 
     def _extractor(self, place: str, spec: StepSpec) -> Callable[[Env], Any] | None:
         inner: StepSpec | None = spec

@@ -27,6 +27,7 @@ from engine.chat import (
 from engine.dialects.filetypes import right_type
 from engine.dialects.foreign import native, native_tools
 from engine.dialects.names import Limits
+from engine.dialects.pictures import handed_on
 from engine.dialects.profile import PROFILE, Profile
 from engine.dialects.provenance import unmarked
 from engine.errors import RequestError
@@ -47,7 +48,7 @@ _IDS = Limits().ids
 
 def messages(items: list[Message], profile: Profile = PROFILE) -> list[object]:
     """`messages` of a request. Raises RequestError(unsupported) for what has no form here."""
-    given = native(items, NAME)
+    given = handed_on(native(items, NAME), NAME)
     turns = [turn for turn in given if turn.role not in _SYSTEM]
     if not turns:
         return [block for turn in given for part in turn.parts for block in _blocks(part)]

@@ -12,11 +12,12 @@ from engine.errors import ExchangeError
 from engine.options import Path, Template
 from engine.wire import JsonError, loads
 
+from .http_spec import HttpSpec
 from .offers import offers_of
 from .profiles import ProfileOf
 from .render import Plan, compile_request
 from .route import Discovery, Offer
-from .spec import HttpSpec, ModelSpec, RouteSpec
+from .spec import ModelSpec, RouteSpec
 
 MOST_MODELS = 5000
 _LONGEST_ID = 512

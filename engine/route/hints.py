@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Iterator
 
 from engine.errors import Problem
@@ -37,6 +38,14 @@ def meant(word: str, known: Collection[str]) -> str | None:
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     near = near or [each for each in known if each.lower() == word.lower()]
     return near[0] if near else None
+
+
+def as_list(place: str, variants: Collection[str], word: str) -> str:
+    """How a list is written where only the map of one of its variants was given, or a word."""
+    key = place.rpartition(".")[2]
+    if key in variants:
+        return f" (here: `[{{ {key}: … }}]`)"
+    return f" (here: `[{word}]`)" if re.fullmatch(r"[\w./-]{1,40}", word) else ""
 
 
 _UNRESOLVED = ("E201", "E202", "E203")

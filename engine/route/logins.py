@@ -10,8 +10,8 @@ from engine.auth.oauth import ExchangeRequest, OAuth2
 from engine.options import Env
 from engine.wire import HttpRequest
 
+from .http_spec import HttpSpec
 from .render import compile_request
-from .spec import HttpSpec
 
 
 class Logins:

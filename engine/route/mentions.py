@@ -14,13 +14,14 @@ from engine.options import Condition, Template, Tree
 
 from .fields import fields_of
 from .hints import meant
+from .http_spec import HttpSpec
 from .nodes import Node
 from .pieces import NAMES
 from .places import Way, find, parts_of_kind
 from .sourcing import parts_of
-from .spec import HttpSpec, RouteSpec, ValueSpec
+from .spec import RouteSpec, ValueSpec
 from .stages import Stage
-from .template import Roots
+from .template import ONLY_HERE, Roots
 from .values import ValuePlan
 from .view import FIELDS
 
@@ -44,10 +45,13 @@ def roots_of(tree: Node) -> Roots:
     state = session.get("state") if session else None
     named = frozenset(state.value) if state is not None and state.kind == "map" else frozenset()
     media: Roots = {"media": NAMES} if _uploads(tree) else {}
-    constants, learned = keys("vars"), _set(tree, ("stream", "events"), ("response", "events"))
+    job: Roots = {"poll": found} if (found := finds_of(tree)) is not None else {}
+    rules: tuple[Way, Way] = (("stream", "events"), ("response", "events"))
+    constants, learned = keys("vars"), _set(tree, *rules)
     whole = None if constants is None else constants | _set(tree, ("models",), ("variants",))
     return {
         **media,
+        **job,
         "req": frozenset(FIELDS),
         "req.messages": _MESSAGE,
         "model": frozenset({"id", "upstream", "max_output"}),
@@ -56,6 +60,7 @@ def roots_of(tree: Node) -> Roots:
         "session": None if "session" in misspelt else named | learned | {"id"},
         "vars": whole,
         "let": keys("let"),
+        f"{ONLY_HERE}noted": _set(tree, *rules, key="note"),
         **_parts_of_values(tree),
     }
 
@@ -79,10 +84,21 @@ def _parts_of_values(tree: Node) -> Roots:
     return found
 
 
-def _set(tree: Node, *ways: Way) -> frozenset[str]:
+def finds_of(tree: Node) -> frozenset[str] | None:
+    """What is found in the answers of a job, by name; None if the request makes none."""
+    poll = find(tree, ("request", "poll"))
+    if "poll" not in find(tree, ("request",)).keys or poll.kind != "map":
+        return None
+    then = poll.get("then")
+    blocks = [block.get("extract") for block in (poll, then) if block is not None]
+    named = [block for block in blocks if block is not None and block.kind == "map"]
+    return frozenset(name for block in named for name in block.value)
+
+
+def _set(tree: Node, *ways: Way, key: str = "set") -> frozenset[str]:
     """The names that the items of some lists set: `set:` of a rule, a model, a variant."""
     lists = [node for node in (find(tree, way) for way in ways) if node.kind == "list"]
-    sets = [item.get("set") for node in lists for item in node.value]
+    sets = [item.get(key) for node in lists for item in node.value]
     return frozenset(name for node in sets if node and node.kind == "map" for name in node.value)
 
 

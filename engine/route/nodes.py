@@ -86,6 +86,14 @@ class Node:
             return [child.plain() for child in self.value]
         return self.value
 
+    def branches(self) -> Any:
+        """Plain dicts and lists whose leaves are the Nodes themselves."""
+        if self.kind == "map":
+            return {key: child.branches() for key, child in self.value.items()}
+        if self.kind == "list":
+            return [child.branches() for child in self.value]
+        return self
+
     def walk(self) -> Iterator[Node]:
         """The node and all below it, in the order of the text."""
         waiting = [self]
@@ -244,6 +252,8 @@ def _not_a_key(mark: Mark) -> str:
         return 'a value that starts with `{{` must be quoted: "{{ … }}"'
     if "[" in mark.excerpt and "$" in mark.excerpt:
         return 'a path with brackets must be quoted inside { }: "$.a[*]"'
+    if "[" in mark.excerpt:
+        return 'a key must be plain text; an index is quoted: "[0]"'
     return "a key must be plain text"
 
 
@@ -312,6 +322,7 @@ _HINTS: tuple[tuple[Callable[[str], bool], str], ...] = (
 )
 _UNCLEAR = {
     "mapping values": "; is the line indented like those beside it? Text with `: ` in it is quoted",
+    "did not find expected '-'": "; is the line indented like those beside it?",
     "did not find expected key": "; perhaps a quote or bracket further up is not closed",
     "did not find expected ','": "; a comma, quote or bracket is missing here or further up",
 }  # what the parser says -> what is behind it most often

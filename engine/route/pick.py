@@ -84,8 +84,13 @@ def _path(source: str, *, selector: bool) -> Path:
         try:
             first, every = _piped(every, compile_pipe(parsed.pipe))
         except TemplateError as error:
-            raise PathError(str(error), parsed.pipe_at + error.at) from None
+            message = _NO_WAY_ON if _ON.search(parsed.pipe) else str(error)
+            raise PathError(message, parsed.pipe_at + error.at) from None
     return Path(source, first, every)
+
+
+_ON = re.compile(r"\|\s*\$|^\s*\$|\w\s*(\([^()]*\)\s*)?\.\s*[^\W\d]")
+_NO_WAY_ON = "no path goes on behind a filter: look inside with `each`, or by `nested_json`"
 
 
 def _piped(every: All, pipe: Callable[[Any], object]) -> tuple[First, All]:
@@ -202,6 +207,8 @@ def _begin(source: str, *, selector: bool) -> int:
         return 1
     if selector and source:
         return 0
+    if "{{" in source:
+        raise PathError("a path is no template: it begins with `$` and has no braces")
     example = f": write `$.{source}`" if re.fullmatch(r"[\w.\[\]*]+", source) else ""
     raise PathError(f"a path begins with `$`{example}")
 

@@ -357,7 +357,7 @@ class Pipeline:
         if self._blocks.nameless and finish.reason != "length":
             return ErrorEvent("retryable", "the upstream called a tool without naming it")
         short = self.text_length < self.road.min_text and finish.reason != "content_filter"
-        if short and not self._blocks.calls:
+        if short and not (self._blocks.calls or self._blocks.shown):
             return ErrorEvent("empty_response", "the upstream's answer has no text")
         if self._blocks.calls and finish.reason in ("stop", "other"):
             return replace(finish, reason="tool_calls")

@@ -36,11 +36,19 @@ from engine.options import (
 )
 
 from .fields import Field, fields_of
-from .hints import did_you_mean, meant, nearest
+from .hints import as_list, did_you_mean, meant, nearest
 from .nodes import Mark, Node
 from .pick import PathError, compile_match, compile_path
 from .references import Resolver
-from .template import Roots, TemplateError, compile_condition, compile_template, tree_of
+from .template import (
+    ONLY_HERE,
+    Roots,
+    TemplateError,
+    braceless,
+    compile_condition,
+    compile_template,
+    tree_of,
+)
 
 REFERENCES = "_ref"  # root under which references stand in a template's environment
 
@@ -185,7 +193,8 @@ class Reader:
         build = builder(item)
         if node.kind != "list":
             if not (field and field.metadata.get("lone")):
-                return self._expected(node, f"a list{_alone(item, place)}", place)
+                hint = as_list(place, getattr(item, "ONE_OF", ()), node.text)
+                return self._expected(node, f"a list{hint}", place)
             value = build(self, node, place, field)
             return WRONG if value is WRONG else [value]
         values = [
@@ -304,7 +313,8 @@ class Reader:
         named: dict[str, frozenset[str] | None] = {}
         for root, _, name in (word.partition(".") for word in extra if word != "="):
             known = named.get(root) or frozenset[str]()
-            named[root] = known | {name} if name else self.roots.get(root)
+            own = self.roots.get(root, self.roots.get(ONLY_HERE + root))
+            named[root] = known | {name} if name else own
         return named if extra[0] == "=" else {**self.roots, **named}
 
     def _template(self, node: Node, place: str, field: Field | None) -> Any:
@@ -320,7 +330,10 @@ class Reader:
         if field is not None and field.metadata.get("secret") and "{{" not in node.value:
             self._secret(node, place, field)  # what it holds must be known
         source, roots = self._with_references(node, self.roots_for(field))
-        self.personal += "{" in source
+        self.personal += "{" in source or "." in source  # a mistake or not by what a route has
+        if braceless(source, roots):
+            message = f'{_in(place)} sends these very letters; the variable is "{{{{ {source} }}}}"'
+            self.problems.append(node.mark.problem("W511", message, "warning"))
         try:
             return compile_template(source, roots)
         except TemplateError as error:
@@ -410,20 +423,12 @@ class Reader:
 
     def _tree(self, node: Node, place: str, field: Field | None) -> Any:
         before = len(self.problems)
-        tree = tree_of(node_tree(node), lambda leaf: self.leaf(leaf, place, field))
-        return WRONG if len(self.problems) > before else tree
+        tree = tree_of(node.branches(), lambda leaf: self.leaf(leaf, place, field))
+        failed = any(problem.severity == "error" for problem in self.problems[before:])
+        return WRONG if failed else tree
 
     def _node(self, node: Node, place: str, field: Field | None) -> Any:
         return node
-
-
-def node_tree(node: Node) -> Any:
-    """Plain dicts and lists whose leaves are the Nodes themselves."""
-    if node.kind == "map":
-        return {key: node_tree(child) for key, child in node.value.items()}
-    if node.kind == "list":
-        return [node_tree(child) for child in node.value]
-    return node
 
 
 Build = Callable[[Reader, Node, str, Field | None], Any]
@@ -529,12 +534,6 @@ def _fits(node: Node, choice: Any) -> bool:
     if get_origin(choice) is dict or dataclasses.is_dataclass(choice):
         return node.kind == "map"
     return True
-
-
-def _alone(item: Any, place: str) -> str:
-    """How one variant is written where a list of them is due and only its map was given."""
-    key = place.rpartition(".")[2]
-    return f" (here: `[{{ {key}: … }}]`)" if key in getattr(item, "ONE_OF", ()) else ""
 
 
 def _keys_in(annotation: Any) -> set[str]:

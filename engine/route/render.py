@@ -1,4 +1,4 @@
-"""Requests to the upstream, compiled: an HttpSpec becomes a function from variables to HttpRequest.
+"""Requests to the upstream, compiled: a CallSpec becomes a function from variables to HttpRequest.
 
 URL, query, headers and body are checked for control characters on every rendering: what a client
 wrote can fill a value, never a line of the protocol. Scheme and host stand in the route.
@@ -16,7 +16,7 @@ from engine.errors import ExchangeError
 from engine.options import OMIT, Blob, Env, Secret, Template, Tree
 from engine.wire import HttpRequest, dumps, find_header
 
-from .spec import HttpSpec
+from .http_spec import CallSpec
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 Pairs = tuple[tuple[str, str], ...]
@@ -67,7 +67,7 @@ class Plan:
 
 
 def compile_request(
-    spec: HttpSpec,
+    spec: CallSpec,
     base_url: str,
     headers: Mapping[str, Template],
     default_method: str | None = None,
@@ -93,7 +93,7 @@ def without_case(
     return {**{n: t for n, t in lower.items() if n.lower() not in names}, **upper}
 
 
-def _url(spec: HttpSpec, base_url: str) -> Callable[[Env], str]:
+def _url(spec: CallSpec, base_url: str) -> Callable[[Env], str]:
     if spec.url is not None:
         url = spec.url
         return lambda env: url
@@ -151,7 +151,7 @@ def safe(value: object, what: str) -> str:
     return out
 
 
-def _body(spec: HttpSpec) -> Callable[[Env], tuple[bytes, str]] | None:
+def _body(spec: CallSpec) -> Callable[[Env], tuple[bytes, str]] | None:
     if spec.json is not None:
         return json_body(spec.json)
     if spec.form is not None:

@@ -13,7 +13,9 @@ from engine.dialects import Dialect
 from engine.dialects.profile import adapts
 from engine.parsers import PARSERS
 from engine.parsers.aws_eventstream import AwsEventstream
+from engine.parsers.json import JsonParser
 from engine.parsers.sse import Sse
+from engine.parsers.text import WholeTextParser
 from engine.parsers.websocket import Websocket
 
 from .answer_spec import ResponseSpec, StreamSpec
@@ -36,6 +38,8 @@ def stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
     if dialect is None and (stream is None or stream.events is None):
         return None
     stream = stream or StreamSpec()
+    if stream.events is None and stream.use != "always" and _polls(spec):
+        return None  # what is asked for until it is there is a document, unless the route says more
     word, options = _framing(stream, dialect)
     kind, limit = PARSERS[word], int(spec.limits.event)
     text = isinstance(options, Sse | Websocket) and options.text
@@ -96,16 +100,16 @@ def no_road(spec: RouteSpec) -> Road:
 
 
 def _whole(reader: MakeReader, response: ResponseSpec, limit: int, *, exact: bool = True) -> Road:
-    kind = PARSERS["json" if response.format == "json" else "text"]
+    json = response.format == "json"
     return Road(
-        parser=lambda: kind.make(None, limit),
+        parser=partial(JsonParser if json else WholeTextParser, limit),
         reader=reader,
-        json=kind.decodes == "json",
+        json=json,
         finishes=False,
         min_text=response.min_text,
         whole=True,
         exact=exact,
-        unlike="stream" if response.format == "json" else "",
+        unlike="stream" if json else "",
     )
 
 
@@ -125,6 +129,8 @@ def passes(spec: RouteSpec, dialect: Dialect | None, stages: tuple[Stage, ...]) 
         return False
     if spec.session or spec.continuation or spec.tools or spec.media.fetch == "always":
         return False
+    if _polls(spec):
+        return False
     if any(stage.has("shape", "feed_record", "feed", "finish") for stage in stages):
         return False
     request, stream, response = spec.request, spec.stream, spec.response
@@ -134,6 +140,10 @@ def passes(spec: RouteSpec, dialect: Dialect | None, stages: tuple[Stage, ...]) 
     if response and (response.events is not None or response.min_text):
         return False
     return not adapts(spec.profile) and (stream is None or _leaves(stream, dialect))
+
+
+def _polls(spec: RouteSpec) -> bool:
+    return spec.request is not None and spec.request.poll is not None
 
 
 def _leaves(stream: StreamSpec, dialect: Dialect) -> bool:

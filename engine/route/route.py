@@ -27,6 +27,7 @@ from engine.wire import HttpRequest, HttpResponse, dumps, loads
 
 from .classify import Classifier
 from .pipeline import Pipeline, Road
+from .polling import Follow, PollPlan
 from .render import Pairs, Plan
 from .signing import Signer
 from .spec import RouteSpec
@@ -46,7 +47,7 @@ from .stages import (
     sign,
 )
 from .talking import TalkPlan
-from .unseen import MediaPlan, name_unread, name_unseen
+from .unseen import MediaPlan, name_calls, name_unread, name_unseen
 from .values import ValuePlan
 from .view import FIELDS, Asked, fingerprint, view
 
@@ -170,6 +171,7 @@ class Route:
     hosts: tuple[str, ...]
     media: MediaPlan
     errands: Mapping[str, Plan] = field(default_factory=dict)
+    poll: PollPlan | None = None
     discovery: Discovery | None = None
     warnings: tuple[str, ...] = field(default=())
 
@@ -292,12 +294,19 @@ class Route:
         request = self._placed(plan.render(env, content), env)
         return self.signer.sign(request, env) if self.signer else sign(transforms, request)
 
+    def follow(self, env: Env, follow: Follow, transforms: Working) -> HttpRequest:
+        """A request about the job that the route's request has made. Raises ExchangeError."""
+        plan, own = follow.plan(env, self.plan)
+        return self.send(env, plan, None, transforms) if own else plan.render(env)
+
     def _body(
         self, env: dict[str, object], chat: ChatRequest | None, body: bytes | None
     ) -> tuple[bytes, str] | None:
         if self.dialect is None or self.plan.body is not None:
             if self.media.text_only and chat is not None:
                 name_unseen(chat, self.values, env["values"], _profile(env, self.spec))
+            if self.media.mute and chat is not None:
+                name_calls(chat, _profile(env, self.spec))
             if self.media.unread and chat is not None:
                 name_unread(chat, self.media.unread, _profile(env, self.spec))
             return self._patched(env)

@@ -10,13 +10,15 @@ from engine.options import Word
 from engine.parsers import PARSERS
 from engine.parsers.frames import framing
 
-from .answer_spec import RuleSpec
-from .classify import BY_STATUS, good_status, good_wait, header_pattern
+from .answer_spec import AnswerSelectors, RuleSpec
+from .classify import BY_STATUS, Classifier, good_status, header_pattern
 from .hints import did_you_mean
 from .nodes import Node
 from .places import Way, dotted, find, key_mark
+from .shadows import check_shadows
 from .spec import RouteSpec
 from .transforms import Loaded
+from .waits import bad_wait
 
 FINISHES = ("stop", "length", "tool_calls", "content_filter")
 
@@ -73,6 +75,15 @@ def _errors_told(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
                 yield from _words(
                     tree, place, "class", rule.error.class_, rule.error.map, tuple(OUTCOMES)
                 )
+                yield from _waits(tree, place, rule.error.retry_after, headers=False)
+
+
+def _waits(tree: Node, way: Way, sources: list[str], *, headers: bool = True) -> Iterator[Problem]:
+    for place, source in enumerate(sources):
+        wrong = bad_wait(source, headers=headers)
+        if wrong is not None:
+            message = f"`{dotted(way)}.retry_after`: `{source}`: {wrong}"
+            yield find(tree, (*way, "retry_after", place)).mark.problem("E510", message)
 
 
 def _words(
@@ -88,49 +99,35 @@ def _words(
             yield find(tree, place).mark.problem("E519", message)
 
 
-def _reachable(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
-    for way, rules in _event_rules(spec):
-        wide = next((at for at, rule in enumerate(rules[:-1]) if _takes_all(rule)), None)
-        if wide is not None:
-            above = find(tree, (*way, wide)).mark.line
-            message = (
-                f"never reached: the rule in line {above} takes every record; give it a selector "
-                "or `continue: true`"
-            )
-            yield find(tree, (*way, wide + 1)).mark.problem("W504", message, "warning")
-
-
-def _takes_all(rule: RuleSpec) -> bool:
-    selectors = (rule.event, rule.match, rule.not_, rule.has, rule.when, rule.each)
-    return not rule.continue_ and not any(selectors)
-
-
 def _error_rules(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
     socket = spec.request is not None and spec.request.websocket is not None
     for at, rule in enumerate(spec.errors.rules):
         way: Way = ("errors", "rules", at)
-        for place, code in enumerate(rule.status):
-            if not good_status(str(code), socket=socket):
-                message = f"`{code}` is neither a status code nor a family such as `5xx`"
-                yield find(tree, (*way, "status", place)).mark.problem("E509", message)
-        for place, source in enumerate(rule.retry_after):
-            wrong = good_wait(source)
-            if wrong is not None:
-                message = f"`retry_after`: `{source}`: {wrong}"
-                yield find(tree, (*way, "retry_after", place)).mark.problem("E510", message)
-        for name, pattern in rule.header.items():
-            try:
-                header_pattern(pattern)
-            except (re.error, ValueError) as error:
-                message = f"`header`: bad regular expression {pattern}: {error}"
-                yield find(tree, (*way, "header", name)).mark.problem("E304", message)
+        yield from check_selectors(tree, way, rule, socket=socket)
+        yield from _waits(tree, way, rule.retry_after)
         selectors = (rule.status, rule.match, rule.header, rule.body, rule.content_type, rule.when)
         if not any(selectors):
             message = "this rule has no selector: it would make an error of every answer"
             yield find(tree, way).mark.problem("E520", message)
 
 
-RULE_CHECKS = (_framing, _ending, _finishes, _errors_told, _reachable, _error_rules)
+def check_selectors(
+    tree: Node, way: Way, rule: AnswerSelectors, *, socket: bool = False
+) -> Iterator[Problem]:
+    """What is asked of an answer, checked as far as its type does not tell."""
+    for place, code in enumerate(rule.status):
+        if not good_status(str(code), socket=socket):
+            message = f"`{code}` is neither a status code nor a family such as `5xx`"
+            yield find(tree, (*way, "status", place)).mark.problem("E509", message)
+    for name, pattern in rule.header.items():
+        try:
+            header_pattern(pattern)
+        except (re.error, ValueError) as error:
+            message = f"`header`: bad regular expression {pattern}: {error}"
+            yield find(tree, (*way, "header", name)).mark.problem("E304", message)
+
+
+RULE_CHECKS = (_framing, _ending, _finishes, _errors_told, check_shadows, _error_rules)
 
 # Classes that come about without any rule: by status, and by the engine itself.
 _BY_ITSELF = {
@@ -144,8 +141,25 @@ def check_stages(
 ) -> None:
     """Checks that need the transforms of `transforms:`, loaded."""
     loaded = {stage.name: stage for stage in stages}
-    for check in (_never_renewed, _misplaced, _never_other, _signers):
+    for check in (_never_failing, _never_renewed, _misplaced, _never_other, _signers):
         problems += check(spec, tree, loaded)
+
+
+def _never_failing(spec: RouteSpec, tree: Node, loaded: Mapping[str, Loaded]) -> Iterator[Problem]:
+    """A job that fails says so in a good answer, as it says that it is done."""
+    poll = spec.request.poll if spec.request is not None else None
+    if poll is None or any("classify" in stage.methods for stage in loaded.values()):
+        return
+    until, response = poll.until, spec.response
+    told = response is not None and any(rule.error for rule in response.events or ())
+    by_body = any((until.match, until.not_, until.has, until.when))
+    if by_body and not told and not Classifier(spec.errors).good:
+        message = (
+            "nothing says what a job looks like that has failed, so it is asked for until time is "
+            "up: give `errors.rules` one such as `{ match: { status: failed }, as: fatal }`"
+        )
+        mark = key_mark(tree, ("request", "poll", "until"))
+        yield mark.problem("W510", message, "warning")
 
 
 def _never_renewed(spec: RouteSpec, tree: Node, loaded: Mapping[str, Loaded]) -> Iterator[Problem]:

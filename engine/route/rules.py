@@ -3,7 +3,7 @@
 Rules are compiled once, at load: paths are generated getters, and rules that tell records apart
 by the same path share a dispatch table. `RuleReader` holds what one attempt must remember (the
 text so far of snapshots, which tool call is being told). First match wins; `continue` goes on.
-Within one rule the order is reasoning, text, tool calls, usage, finish, error.
+Within one rule the order is reasoning, text, pictures, tool calls, usage, finish, error.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
+from engine.dialects.pictures import from_text
 from engine.errors import OUTCOMES
 from engine.events import (
     Annotation,
@@ -22,6 +23,7 @@ from engine.events import (
     ErrorEvent,
     Event,
     Finish,
+    Open,
     ReasoningDelta,
     SignatureDelta,
     StateSet,
@@ -34,6 +36,7 @@ from engine.wire import Record, dumps
 
 from .answer_spec import ErrorEmitter, FinishRule, RuleSpec, ToolCallsRule, UsageRule
 from .pick import compile_selector_path, parse
+from .waits import compile_waits
 
 Find = Callable[[object], object]
 Emit = Callable[["RuleReader", Any, list[Event]], None]
@@ -75,6 +78,7 @@ class RuleReader:
 
     unmatched   how many records no rule knew, by their discriminator
     finished    a record has told the finish: those after it add counts and state only
+    noted       what rules have kept of records before, for conditions
     """
 
     def __init__(self, rules: Rules, env: Env) -> None:
@@ -82,10 +86,12 @@ class RuleReader:
         self.env = env
         self.so_far: dict[tuple[int, int], str] = {}  # snapshots, by rule and item
         self.at = 0  # the item of `each` that is being read
+        self.shown: set[str] = set()  # pictures
         self.calls: list[str] = []  # ids of the calls, "" while unknown
         self.by_index: dict[object, int] = {}
         self._unmatched: Counter[str] | None = None
         self.finished = False
+        self.noted: dict[str, object] = {}
 
     def feed(self, record: Record) -> list[Event]:
         rules, late = self.rules, self.finished
@@ -126,8 +132,10 @@ class RuleReader:
         for test in rule.tests:
             if not test(item):
                 return False
-        if rule.when is not None and not rule.when({**self.env, "data": item, "event": event}):
-            return False
+        if rule.when is not None:
+            here = {"data": item, "event": event, "noted": self.noted}
+            if not rule.when({**self.env, **here}):
+                return False
         for emit in rule.emits:
             emit(self, item, out)
         return True
@@ -244,9 +252,11 @@ def _emits(at: int, spec: RuleSpec, reduce: str, *, whole: bool) -> list[Emit]:
         (spec.reasoning, lambda path: _text(path, ReasoningDelta, 2 * at, reduce)),
         (spec.reasoning_signature, _signature),
         (spec.text, lambda path: _text(path, TextDelta, 2 * at + 1, reduce)),
+        (spec.image, lambda path: _picture(path, reduce)),
         (spec.tool_calls, _calls),
         (spec.annotation, _annotation),
         (spec.set, _set),
+        (spec.note, _note),
         (spec.usage, _usage),
         (spec.finish, finish),
         (spec.error, _error),
@@ -309,6 +319,19 @@ def _signature(path: Path) -> Emit:
     return emit
 
 
+def _picture(path: Path, reduce: str) -> Emit:
+    """A picture is whole in itself; snapshots tell it again and again."""
+    again = reduce.startswith("snapshot")
+
+    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
+        found = path.first(item)
+        if isinstance(found, str) and found and not (again and found in reader.shown):
+            reader.shown.add(found)
+            out.append(Open(0, from_text(found)))
+
+    return emit
+
+
 def _annotation(path: Path) -> Emit:
     def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
         found = path.first(item)
@@ -324,6 +347,16 @@ def _set(paths: Mapping[str, Path]) -> Emit:
         known = {name: value for name, value in found.items() if value is not None}
         if known:
             out.append(StateSet(known))
+
+    return emit
+
+
+def _note(words: Mapping[str, Word]) -> Emit:
+    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
+        for name, word in words.items():
+            found = word.constant if word.path is None else word.path.first(item)
+            if found is not None:
+                reader.noted[name] = found
 
     return emit
 
@@ -416,7 +449,7 @@ def _takes_anything(spec: RuleSpec) -> bool:
     selects = any((spec.event, spec.match, spec.not_, spec.has, spec.when))
     constant = spec.finish is not None and spec.finish.path.path is None
     alone = constant and not selects and not spec.continue_ and spec.each is None
-    return alone and any((spec.text, spec.reasoning, spec.tool_calls))
+    return alone and any((spec.text, spec.reasoning, spec.image, spec.tool_calls))
 
 
 def _finish_of_content(rule: FinishRule) -> Emit:
@@ -432,15 +465,23 @@ def _finish_of_content(rule: FinishRule) -> Emit:
     return emit
 
 
-_FOUND = {TextDelta, ReasoningDelta, ArgsDelta}
+_FOUND = {TextDelta, ReasoningDelta, ArgsDelta, Open}
 
 
 def _error(rule: ErrorEmitter) -> Emit:
+    wait = compile_waits(rule.retry_after)
+
     def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
         cls, raw = word_of(rule.class_, rule.map, item)
         message = rule.message.first(item) if rule.message else None
         text = "the upstream reported an error" if message is None else _as_text(message)
         known = cls if cls in OUTCOMES else "retryable"
-        out.append(ErrorEvent(known, text, code="" if raw in OUTCOMES else raw))
+        now: Any = reader.env.get("_now", 0.0)
+        after = wait(item, _no_header, now)
+        out.append(ErrorEvent(known, text, code="" if raw in OUTCOMES else raw, retry_after=after))
 
     return emit
+
+
+def _no_header(name: str) -> None:
+    """The records of an answer have none."""

@@ -28,9 +28,10 @@ from engine.options import (
 from engine.transform import METHODS
 
 from .fields import Field, fields_of
+from .http_spec import StepSpec
 from .manual import default_of, reference, sentence
 from .nodes import Node, read
-from .spec import StepSpec, ValueSpec
+from .spec import ValueSpec
 from .transforms import Loaded
 
 Schema = dict[str, Any]

@@ -1,7 +1,8 @@
 """Every key of a route, as option dataclasses: the one table behind checking, schema and docs.
 
 A field's default is the language's default. `None` means "not written". Kinds bring their own
-dataclasses (`auth`, `dialects.profile`), `answer_spec.py` those for reading; this file unites them.
+dataclasses (`auth`, `dialects.profile`), `answer_spec.py` those for reading, `http_spec.py` those
+of any request; this file unites them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from engine.options import (
     Condition,
     Duration,
     Path,
-    Regex,
     Selector,
     Size,
     Template,
@@ -30,8 +30,10 @@ from engine.options import (
 from engine.parsers.frames import Frames
 
 from .answer_spec import CLASSES, ErrorsSpec, ResponseSpec, StreamSpec
+from .http_spec import HttpSpec, Method, StepSpec
 from .media_spec import MediaSpec
 from .nodes import Node
+from .poll_spec import PollSpec
 
 _LET = ("=", "req", "model", "vars", "let")
 
@@ -55,26 +57,6 @@ class VariantSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepSpec:
-    """One way to find a value in an answer; `then` goes on with what was found."""
-
-    ONE_OF: ClassVar[tuple[str, ...]] = (
-        "json", "regex", "header", "cookie", "jwt_claim", "body", "transform",
-    )  # fmt: skip
-
-    json: Path | None = option(None, "a path into the JSON body", example="$.data.token")
-    regex: Regex | None = option(None, "a pattern on the body; its first group, else the whole")
-    header: str | None = option(None, "a header of the answer")
-    cookie: str | None = option(None, "a cookie the answer sets")
-    jwt_claim: str | None = option(
-        None, "a claim of the JWT found so far (no signature is checked)"
-    )
-    body: bool | None = option(None, "the whole body as text")
-    transform: Node | None = option(None, "a transform with `extract`")
-    then: StepSpec | None = option(None, "the next step, on what this one found")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TtlSpec:
     ONE_OF: ClassVar[tuple[str, ...]] = ("json", "jwt")
 
@@ -84,32 +66,6 @@ class TtlSpec:
     )
     minus: Duration = option(Duration(0.0), "taken off what was found")
     max: Duration | None = option(None, "never longer than this")
-
-
-Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpSpec:
-    """A request to the upstream. At most one body."""
-
-    AT_MOST_ONE: ClassVar[tuple[str, ...]] = ("json", "form", "multipart", "raw")
-
-    method: Method | None = option(None, "default: POST with a body, else GET")
-    path: Template | None = option(None, "appended to `base_url`", example="/chat/completions")
-    url: str | None = option(None, "a whole URL instead; scheme and host are literal")
-    query: dict[str, Template] = option({}, "query parameters")
-    headers: dict[str, Template] = option({}, "headers; they win over what a client sent")
-    json: Tree | None = option(None, "a JSON body: a tree with templates in it")
-    form: dict[str, Template] | None = option(None, "an urlencoded form")
-    multipart: dict[str, Template] | None = option(
-        None, "a multipart form of text fields and files (`media.content`)"
-    )
-    raw: Template | None = option(None, "a body of text, as it is")
-    timeout: Duration | None = option(None, "limit for this request alone")
-    proxy: Template | None = option(
-        None, "an HTTP proxy for this request alone, instead of `upstream.proxy`", secret=True
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +147,9 @@ class RequestSpec(HttpSpec):
     )
     websocket: WebsocketSpec | None = option(
         None, "the call is a conversation over a websocket, opened at `path` or `url`"
+    )
+    poll: PollSpec | None = option(
+        None, "the request makes a job, and its answer is asked for until it is there"
     )
     unknown: Literal["forward", "drop"] = option(
         "forward", "client fields the dialect does not know, towards an upstream of that dialect"

@@ -11,19 +11,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from engine.errors import ExchangeError
-from engine.options import OMIT, Env, Path, Selector, Template, Tree
-from engine.transform import Value
+from engine.options import OMIT, Env, Selector, Template, Tree
 from engine.wire import HttpResponse, JsonError, SocketMessage, dumps, loads
 
 from .classify import Classifier
+from .http_spec import StepSpec
 from .mentions import mentioned
 from .render import Plan, text
-from .spec import AnswerSpec, SendSpec, StepSpec, WebsocketSpec
+from .spec import AnswerSpec, SendSpec, WebsocketSpec
+from .taking import Takes, compile_takes, taken
 from .values import Step
 
 UPGRADED = 101
-
-Take = Callable[[HttpResponse, Env], object]  # what is found in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Part:
     """A message of ours. fits: what it waits for or answers; None: it is said without."""
 
     fits: Callable[[object], bool] | None
-    take: tuple[tuple[str, Take], ...]
+    take: Takes
     make: Callable[[Env], bytes | None]
     text: bool
 
@@ -103,8 +102,8 @@ class Talking:
 
     def _answered(self, part: Part, message: SocketMessage, value: object) -> list[SocketMessage]:
         heard = HttpResponse(UPGRADED, (), message.data)
-        taken = {name: _taken(name, step(heard, self._env)) for name, step in part.take}
-        return part.made({**self._env, "data": value, "take": taken})
+        found = taken(part.take, heard, self._env, "take", "the upstream's message")
+        return part.made({**self._env, "data": value, "take": found})
 
     def closed(self, code: int, reason: str) -> ExchangeError | None:
         now = self._env.get("_now")
@@ -115,13 +114,6 @@ class Talking:
 
 def _fits(part: Part, value: object) -> bool:
     return part.fits is not None and part.fits(value)
-
-
-def _taken(name: str, found: object) -> object:
-    content = found.content if isinstance(found, Value) else found
-    if content is None or content == "":
-        raise ExchangeError("retryable", f"`take.{name}` was not found in the upstream's message")
-    return content
 
 
 def compile_talk(
@@ -136,7 +128,7 @@ def compile_talk(
         heard = each.after if isinstance(each, SendSpec) else each.match
         return Part(
             fits=heard.test if heard is not None else None,
-            take=tuple((name, _step(step, steps)) for name, step in each.take.items()),
+            take=compile_takes(each.take, steps),
             make=_maker(each.json, each.text),
             text=not each.binary,
         )
@@ -149,20 +141,6 @@ def compile_talk(
         ping=float(spec.ping) if spec.ping is not None else None,
         classifier=classifier,
     )
-
-
-def _step(step: Path | StepSpec, steps: Callable[[StepSpec], Step]) -> Take:
-    if isinstance(step, StepSpec):
-        return steps(step)
-    find = step.first
-
-    def take(heard: HttpResponse, env: Env) -> object:
-        try:
-            return find(loads(heard.body))
-        except JsonError:
-            return None
-
-    return take
 
 
 def _maker(tree: Tree | None, words: Template | None) -> Callable[[Env], bytes | None]:

@@ -30,6 +30,7 @@ from .survey import Read, Survey, TemplateError, line_start, near, tag
 from .writer import Grower, NotCovered, Render, Writer, function, guard
 
 Roots = Mapping[str, frozenset[str] | None]
+ONLY_HERE = "="  # before the name of a root that only those places have that ask for it
 Parsed = TypeVar("Parsed")
 
 
@@ -127,6 +128,16 @@ def tree_of(value: object, leaf: Callable[[Any], object]) -> Tree:
     return Tree(render, frozenset(grower.mentions), value)
 
 
+_BARE = re.compile(r"(account|let|media|model|req|session|values|vars)\.([a-z_]\w*)(\.\w+)*")
+
+
+def braceless(source: str, roots: Roots) -> bool:
+    """Whether a text is a variable of this place, by its whole name, and would be sent as that."""
+    hit = _BARE.fullmatch(source)
+    known = roots.get(hit[1], ()) if hit else ()
+    return hit is not None and (known is None or hit[2] in known)
+
+
 # --- one source, whatever the roots are -----------------------------------------------------------
 
 
@@ -143,13 +154,13 @@ class _Made:
             raise TemplateError(f"`{name}` is a variable of the route and cannot be set")
         for read in self.reads:
             if read.root not in roots:
-                hint = near(read.root, roots) or _ELSEWHERE.get(read.root, "")
+                hint = _ELSEWHERE.get(read.root) or near(read.root, filter(str.isidentifier, roots))
                 raise TemplateError(
                     f"`{read.root}` does not exist here{hint}", read.at_root, "E302"
                 )
             known = roots[read.root]
             if known is not None and read.name is not None and read.name not in known:
-                hint = near(read.name, known, f"{read.root}.")
+                hint = near(read.name, known, f"{read.root}.") or _few(known)
                 if not known and read.root == "account":
                     hint = "; `auth.from` says where an account comes from"
                 message = f"`{read.root}.{read.name}` does not exist{hint}"
@@ -163,13 +174,20 @@ def _check_part(read: Read, parts: Collection[str] | None) -> None:
     if parts is not None and not parts:
         raise TemplateError(f"`{whole}` is one text: it has no `{read.part}`", read.at_name, "E302")
     if parts is not None and read.part not in parts:
-        few = f"; there are {', '.join(sorted(parts))}" if len(parts) < 7 else ""
-        hint = near(str(read.part), parts, f"{whole}.") or few
+        hint = near(str(read.part), parts, f"{whole}.") or _few(parts)
         message = f"`{whole}.{read.part}` does not exist{hint}"
         raise TemplateError(message, read.at_name, "E302")
 
 
-_ELSEWHERE = {"env": "; an environment variable is written `${env:NAME}`"}
+def _few(known: Collection[str]) -> str:
+    few = f"; there {'is' if len(known) == 1 else 'are'} {', '.join(sorted(known))}"
+    return few if 0 < len(known) < 7 else ""
+
+
+_ELSEWHERE = {
+    "env": "; an environment variable is written `${env:NAME}`",
+    "noted": "; it is known in `when` of rules that read an answer",
+}
 
 
 @lru_cache(maxsize=8192)
@@ -350,11 +368,13 @@ def fault(error: Exception, reads: str) -> PenstockError:
     if isinstance(error, RenderError | Refuse):
         return error
     if isinstance(error, UndefinedError):
-        return RenderError(str(error))
+        told = str(error)  # of a variable of a loop the name alone says little
+        known = any(f"`{name}" in told for name in reads.split(", "))
+        return RenderError(told if known else f"{told} in an expression of {reads}")
     return RenderError(f"{type(error).__name__} in an expression of {reads}")
 
 
 __all__ = [
-    "RenderError", "Roots", "TemplateError", "compile_condition", "compile_pipe",
+    "RenderError", "Roots", "TemplateError", "braceless", "compile_condition", "compile_pipe",
     "compile_template", "compile_tree", "tree_of",
 ]  # fmt: skip

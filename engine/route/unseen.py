@@ -3,7 +3,8 @@
 What writes media into a body are the filters of dialects (`as_openai` and its kin), a value that
 uploads them, and transforms that see the final request. Where a route has none of these, what a
 client sends of media is lost, and is named like any other loss. So is a field that no template,
-condition or option of the route reads.
+condition or option of the route reads, and so are calls of tools in earlier turns where a route
+that offers tools writes those turns as text.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.chat import ChatRequest, media_parts
+from engine.chat import ChatRequest, ToolCall, media_parts
 from engine.dialects.losses import Lost, settle
 from engine.dialects.profile import Profile
 from engine.options import Template, Tree
 
+from .http_spec import HttpSpec
 from .nodes import Node
 from .reach import FetchPlan, fetch_of
-from .spec import HttpSpec, RouteSpec
+from .spec import RouteSpec
 from .stages import Stage
 from .values import ValuePlan
 from .view import Asked, view
@@ -34,11 +36,13 @@ _MESSAGES = re.compile(r"\b(?:messages|let)\b")
 class MediaPlan:
     """What a route does with media: what it fetches (None: nothing), and whether it sends none.
 
+    mute     whether it offers tools and tells earlier turns, but not what they called
     unread   fields beside the conversation that it does not read
     """
 
     fetch: FetchPlan | None
     text_only: bool
+    mute: bool
     unread: tuple[str, ...]
 
 
@@ -46,9 +50,11 @@ def media_of(
     spec: RouteSpec, request: HttpSpec, stages: Collection[Stage], names: Collection[str]
 ) -> MediaPlan:
     """names: the fields of requests that templates read."""
+    only = text_only(spec, request, stages)
     return MediaPlan(
         fetch_of(spec.media, int(spec.limits.request)),
-        text_only(spec, request, stages),
+        only,
+        only and {"tools", "messages"} <= set(names),
         unread(spec, request, stages, names),
     )
 
@@ -80,6 +86,17 @@ def name_unread(chat: ChatRequest, fields: tuple[str, ...], profile: Profile) ->
     lost = [name for name in view(asked, fields) if name not in chat.dropped]
     if lost:
         chat.dropped += lost
+        settle(chat.dropped, profile.on_unsupported)
+
+
+def name_calls(chat: ChatRequest, profile: Profile) -> None:
+    """Name calls of tools that no transform has made text of.
+
+    Raises RequestError(unsupported) where the route wants that.
+    """
+    calls = any(isinstance(part, ToolCall) for turn in chat.messages for part in turn.parts)
+    if calls and "tool_calls" not in chat.dropped:
+        chat.dropped.append("tool_calls")
         settle(chat.dropped, profile.on_unsupported)
 
 

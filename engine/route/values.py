@@ -22,8 +22,9 @@ from engine.options import Condition, Env, Secret, Template, Tree
 from engine.transform import Extracted, Value
 from engine.wire import HttpRequest, HttpResponse, JsonError, loads
 
+from .http_spec import StepSpec
 from .render import Plan
-from .spec import StepSpec, TtlSpec, ValueSpec
+from .spec import TtlSpec, ValueSpec
 
 MAX_BODY = 2 * 1024**2
 MAX_REQUESTS = 10

@@ -117,6 +117,10 @@ class Chats:
     ) -> Coroutine[Any, Any, web.StreamResponse]:
         """Raises RequestError for what cannot be served."""
         route, call, name = self._read(dialect, target, body, caller)
+        if dialect.idle is not None and route.dialect is not dialect:
+            said = dialect.idle(call.asked.chat, name, int(self.ports.clock.now()))
+            if said is not None:
+                return _answered(said, dialect, route, call)
         return self._serve(request, target, route, call, name)
 
     async def bring(
@@ -458,6 +462,13 @@ class Chats:
                 while self.under_way:
                     self._idle.clear()
                     await self._idle.wait()
+
+
+async def _answered(body: bytes, dialect: Dialect, route: Route, call: Call) -> web.StreamResponse:
+    """An answer for which nobody had to be asked."""
+    ids = id_headers(call.asked.id, call.asked.headers)
+    headers = {**ids, "x-penstock-route": route.name}
+    return web.Response(body=body, content_type=dialect.content_type, headers=headers)
 
 
 def _passes(route: Route, call: Call) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from math import inf
 from time import monotonic
 from types import TracebackType
@@ -154,37 +154,3 @@ class SystemClock:
 
     def deadline(self, seconds: float) -> AbstractAsyncContextManager[object]:
         return asyncio.timeout(None if seconds == inf else seconds)
-
-
-class Still:
-    """The watch of a clock that stands: it never fires."""
-
-    paused = False
-
-    def beat(self) -> None:
-        """Nothing to push back."""
-
-    def allow(self, seconds: float) -> None:
-        """Silence may last for ever anyway."""
-
-
-class FrozenClock:
-    """Stands at `now` (epoch seconds) but for sleeps, which return at once and move it on."""
-
-    def __init__(self, now: float = 0.0) -> None:
-        self._now = now
-
-    def now(self) -> float:
-        return self._now
-
-    def monotonic(self) -> float:
-        return self._now
-
-    async def sleep(self, seconds: float) -> None:
-        self._now += max(0.0, seconds)
-
-    def watch(self, seconds: float) -> AbstractContextManager[Watch]:
-        return nullcontext(Still())
-
-    def deadline(self, seconds: float) -> AbstractAsyncContextManager[object]:
-        return nullcontext()

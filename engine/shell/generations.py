@@ -6,6 +6,7 @@ told once, never forced out.
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -64,20 +65,24 @@ class Generations:
     def tell(self, now: float) -> Iterator[Notice]:
         """Counts that have changed, and a warning, once, of what piles up."""
         for name in self._held:
+            if self.live(name) > 1 and _unwarned(self._held[name], now):
+                gc.collect()  # what an ended request leaves holds its route until it is collected
             count = self.live(name)
             if count != self._told.get(name, 0):
                 self._told[name] = count
                 yield Notice("generations", {"route": name, "count": count})
-            if count > 1 and (age := self._piled(self._held[name], now)) is not None:
+            held = self._held[name]
+            causes = _unwarned(held, now)
+            if causes and count > 1:
+                age = max(now - each.replaced for each in held if each.replaced is not None)
                 fields = {"route": name, "count": count, "oldest": round(age), "level": "warning"}
                 yield Notice("generations_piled", fields)
+            for each in causes:
+                each.warned = True
 
-    def _piled(self, held: list[_Generation], now: float) -> float | None:
-        """Seconds since the oldest was replaced, if there is something to warn of."""
-        late = [each for each in held if each.replaced is not None and now - each.replaced > LONG]
-        cause = [*late, held[-1]] if len(held) > MANY else late
-        if all(each.warned for each in cause):
-            return None
-        for each in cause:
-            each.warned = True
-        return max(now - each.replaced for each in held if each.replaced is not None)
+
+def _unwarned(held: list[_Generation], now: float) -> list[_Generation]:
+    """Those that make a pile and were not told: old ones, and the newest one of too many."""
+    late = [each for each in held if each.replaced is not None and now - each.replaced > LONG]
+    causes = [*late, held[-1]] if len(held) > MANY else late
+    return [each for each in causes if not each.warned]

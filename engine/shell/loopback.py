@@ -1,8 +1,8 @@
 """A fixture through real sockets: a raw client, the real server, the real upstream port, a stub.
 
-The clock of the exchange stands, so that ids and times come out as recorded; pauses of the recorded
-answer are left out. Every upstream's origin becomes the stub's; the one that was meant travels in a
-header, which the stub takes off before it looks.
+The clock of the exchange stands but for its own waits, so that ids and times come out as recorded;
+pauses of the recorded answer are left out. Every upstream's origin becomes the stub's; the one that
+was meant travels in a header, which the stub takes off before it looks.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from engine.ports import Answer, Line, Observer, Ports, Talk
 from engine.replay.fixtures import ClientSpec, Fixture
 from engine.replay.play import PlayedAws, Seen, played_tokens, read_answer
 from engine.replay.recorded import PlayedWeb, Recorded
+from engine.replay.staged import StagedClock
 from engine.route.book import make_book
 from engine.route.route import Route
 from engine.wire import Headers, HttpRequest, HttpResponse, JsonError, loads
 
 from .chats import Chats
-from .clock import FrozenClock
 from .server import Server
 from .settings import Clients, Settings
 from .store_memory import MemoryStore
@@ -101,7 +101,7 @@ async def through_sockets(route: Route, fixture: Fixture, observer: Observer) ->
     """Ask as the fixture's client does; one Seen for each time it asks."""
     client = fixture.spec.client
     assert client is not None
-    stage, clock = Stage(fixture), FrozenClock(fixture.spec.clock)
+    stage, clock = Stage(fixture), StagedClock(fixture.spec.clock)
     out: list[Seen] = []
     async with AsyncExitStack() as stack:
         stub = await stack.enter_async_context(listening(stage.handle))

@@ -72,7 +72,7 @@ METRICS: dict[str, Declared] = {
     "penstock_cleanups_total": Declared(
         "counter",
         ("route", "value", "result"),
-        "Clean-ups of a route's values, `ok`, `failed` or `skipped`.",
+        "Clean-ups of a route's values and of jobs given up, `ok`, `failed` or `skipped`.",
     ),
     "penstock_tool_calls_total": Declared(
         "counter",

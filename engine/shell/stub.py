@@ -1,7 +1,9 @@
 """A server that plays the upstream of recorded fixtures, with their timing: `penstock mock`.
 
-Any exchange may happen any number of times; the first whose expectations fit a request answers it.
-A request that fits none gets a 404 that says what was nearest.
+A request is answered by the first fixture with an exchange whose expectations it fits. Of several
+that fit each has its turn, as often as its `repeat` says, and the last one from then on; with the
+first exchange of a fixture all begins anew. A request that fits none gets a 404 that says what was
+nearest.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -59,6 +62,7 @@ class Stub:
         self._paths = paths
         self._fixtures = load_fixtures(paths)
         self._stamp = self._stamps()
+        self._played: dict[str, Counter[int]] = {}
         self.requests: list[HttpRequest] = []
 
     def _stamps(self) -> list[int]:
@@ -73,6 +77,7 @@ class Stub:
         if stamp != self._stamp:
             with contextlib.suppress(ConfigError, OSError):
                 self._fixtures, self._stamp = load_fixtures(self._paths), stamp
+                self._played.clear()
         return self._fixtures
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -81,17 +86,30 @@ class Stub:
         nearest: list[str] = ["there is no fixture"]
         spoken: list[ReplySpec] = []  # a websocket: what is said on it decides among these
         for fixture in self._fresh():
-            for spec, whole in zip(fixture.spec.exchanges, fixture.bodies, strict=True):
+            fits: list[int] = []
+            for at, spec in enumerate(fixture.spec.exchanges):
                 differences = Matcher().differences(_pathwise(spec), seen)
                 if not differences and spec.reply.frames is not None:
                     spoken.append(spec.reply)
                 elif not differences and not spoken:
-                    return await reply(request, spec.reply, whole)
+                    fits.append(at)
                 if len(differences) <= len(nearest):
                     nearest = differences
+            if fits:
+                at = self._turn(fixture, fits)
+                return await reply(request, fixture.spec.exchanges[at].reply, fixture.bodies[at])
         if spoken:
             return await SocketStub(spoken, Matcher(), timed=True).play(request)
         return web.json_response({"error": {"message": "; ".join(nearest)}}, status=404)
+
+    def _turn(self, fixture: Fixture, fits: list[int]) -> int:
+        """Which of its exchanges is played now."""
+        played, exchanges = self._played.setdefault(fixture.file, Counter()), fixture.spec.exchanges
+        at = next((at for at in fits if played[at] < exchanges[at].repeat), fits[-1])
+        if at == 0:
+            played.clear()
+        played[at] += 1
+        return at
 
 
 def _pathwise(spec: ExchangeSpec) -> ExpectRequest:

@@ -80,7 +80,7 @@ def test_fixtures_beside_the_routes_are_found(home: Path) -> None:
 def test_without_any_fixture_the_use_is_wrong(home: Path) -> None:
     (home / "empty").mkdir()
     result = run("empty")
-    assert (result.exit_code, result.output) == (2, "penstock test: there is no fixture\n")
+    assert (result.exit_code, result.output) == (2, "penstock test: there is no fixture in empty\n")
 
 
 @pytest.mark.parametrize("args", [["nowhere"], ["--fuzz", "wild"], ["--frobnicate"]])

@@ -113,6 +113,13 @@ def lines(body: Fields) -> Iterator[Fields]:
     yield {**head, **last, **COUNTS}
 
 
+def loaded(body: Fields) -> Fields:
+    said = {"message": {"role": "assistant", "content": ""}, "done": True}
+    reason = "unload" if body.get("keep_alive") == 0 else "load"
+    return {"model": body["model"], "created_at": "2026-01-01T00:00:00Z", **said,
+            "done_reason": reason}  # fmt: skip
+
+
 def whole(body: Fields) -> Fields:
     *said, last = lines(body)
     message: Fields = {"role": "assistant", "content": ""}
@@ -150,6 +157,8 @@ class Stub:
             return web.json_response(said, status=status, headers=headers)
         if model not in MODELS:
             return web.json_response({"error": f"model '{model}' not found"}, status=404)
+        if not body["messages"]:  # one object, whatever was asked for
+            return web.json_response(loaded(body))
         if body.get("stream") is False:
             return web.json_response(whole(body))
         return await counted(self, self._stream(request, body))

@@ -290,3 +290,27 @@ async def test_anthropic_clients(served: World, route: str) -> None:
         answer = await made.get_final_message()
     assert [block.type for block in answer.content] == ["thinking", "text"]
     assert (answer.stop_reason, answer.usage.input_tokens) == ("end_turn", 19)
+
+
+@EVERYWHERE
+@STREAMS
+@pytest.mark.parametrize(("kept", "word"), [(None, "load"), (0, "unload")])
+async def test_a_model_is_loaded_and_unloaded_by_asking_nothing(
+    served: World, route: str, stream: bool, kept: int | None, word: str
+) -> None:
+    """As `ollama stop` and programs that warm a model up do. An Ollama upstream is told."""
+    before = len(served.stub.requests)
+    (chat,) = await ask(served, f"{route}.talk", stream, messages=[], keep_alive=kept)
+    assert (True, word, "") == (chat.done, chat.done_reason, chat.message.content)
+    generate: Any = served.client.generate
+    made = await generate(model=f"{route}.talk", stream=stream, keep_alive=kept)
+    (said,) = [part async for part in made] if stream else [made]
+    assert (True, word, "") == (said.done, said.done_reason, said.response)
+    told = [(body["messages"], body.get("keep_alive")) for body in served.stub.requests[before:]]
+    assert told == ([([], kept)] * 2 if route.startswith("ollama") else [])
+
+
+async def test_a_model_that_nobody_has_is_not_loaded(served: World) -> None:
+    with pytest.raises(ollama.ResponseError) as caught:
+        await served.client.generate(model="nobody", keep_alive=0)
+    assert caught.value.status_code == 404

@@ -28,7 +28,7 @@ models: [{models}]
 """
 
 
-def _route(way: str, url: str) -> str:
+def route(way: str, url: str) -> str:
     models = ", ".join(f'{{ id: "{way}.{name}", upstream: "{name}" }}' for name in MODELS)
     lines = "transforms: [think_tags]" if way == "translated" else ""
     return _ROUTE.format(url=url, key=UPSTREAM_KEY, lines=lines, models=models)
@@ -53,7 +53,7 @@ class Way:
 @asynccontextmanager
 async def ways(home: Path) -> AsyncIterator[dict[str, Way]]:
     async with openai_stub() as stub:
-        routes = {way: _route(way, stub.url) for way in WAYS[1:]}
+        routes = {way: route(way, stub.url) for way in WAYS[1:]}
         async with gateway(home, routes) as running:
             url = f"http://127.0.0.1:{running.port}/v1"
             found = {way: Way(way, url, CLIENT_KEY, stub) for way in WAYS[1:]}

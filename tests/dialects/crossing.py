@@ -14,7 +14,7 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from engine.chat import ChatRequest, Message, Text, ToolCall
+from engine.chat import ChatRequest, Media, Message, Text, ToolCall
 from engine.dialects import DIALECTS, Target
 from engine.dialects.profile import PROFILE, Profile
 from engine.dialects.written import Written, write
@@ -90,6 +90,7 @@ _RULES = """\
 stream: { format: sse, events: &rules [
   { has: $.error, error: { class: overloaded, message: $.error } },
   { continue: true, reasoning: $.think, reasoning_signature: $.sign, text: $.text,
+    image: $.image,
     tool_calls: { each: "$.calls[*]", index: $.at, id: $.id, name: $.name, arguments: $.args } },
   { continue: true, usage: { input: $.usage.input, output: $.usage.output,
       cached: $.usage.cached, reasoning: $.usage.reasoning } },
@@ -264,6 +265,8 @@ def whole(dialect: str, events: list[Event]) -> bytes:
         {"at": at, "id": c.id, "name": c.name, "args": c.args} for at, c in enumerate(reply.calls)
     ]
     told = _told(UsageEvent(reply.usage)) if reply.usage else {}
+    for part in reply.parts:
+        told |= {"image": part.data} if isinstance(part, Media) else {}
     return dumps(
         {"think": reply.reasoning, "text": reply.text, "calls": calls, "end": reply.finish, **told}
     )
@@ -278,6 +281,8 @@ def _told(event: Event) -> dict[str, Any]:
             return {"think": text}
         case SignatureDelta(_, signature):
             return {"sign": signature}
+        case Open(_, Media(data=data)):
+            return {"image": data}
         case Open(at, ToolCall(ident, name, args)):
             return {"calls": [{"at": at, "id": ident, "name": name, "args": args}]}
         case ArgsDelta(at, args):

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from engine.events import TextDelta
 from engine.exchange.reading import pour
 from engine.ports import Answer, pumped
-from engine.shell.clock import Still
 from engine.wire import HttpResponse
 from tests.kit import FakeSink
 
@@ -51,7 +50,7 @@ class Slow(FakeSink):
         self.waits.append((self.answer.asked, self.watch.paused))
 
 
-class Noted(Still):
+class Noted:
     """A watch that shows whether it stands, and how often it was pushed back."""
 
     paused = False
@@ -59,6 +58,9 @@ class Noted(Still):
 
     def beat(self) -> None:
         self.beats += 1
+
+    def allow(self, seconds: float) -> None:
+        """It never fires."""
 
 
 class Taken:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.chat import Media, Message, Part, Text, ToolResult
+from engine.chat import Media, Part, Text, ToolResult
 from engine.dialects import DIALECTS
 from engine.exchange.tooling import named, read_arguments, sayable
 from engine.ports import ServerTool
@@ -58,12 +58,11 @@ PICTURE = Media("image", mime="image/png", data="iVBORw0KGgo=")
 def test_media_that_the_upstream_cannot_be_told_are_told_in_words(
     dialect: str, wanted: Part
 ) -> None:
-    result = Message("tool", [ToolResult("c", [Text("So."), AUDIO])])
-    told = Message("tool", [ToolResult("c", [Text("So."), wanted])])
-    assert told == sayable(result, DIALECTS[dialect])
+    result = ToolResult("c", [Text("So."), AUDIO])
+    assert ToolResult("c", [Text("So."), wanted]) == sayable(result, DIALECTS[dialect])
 
 
 @pytest.mark.parametrize("dialect", [*DIALECTS, None])
 def test_what_can_be_told_stays(dialect: str | None) -> None:
-    result = Message("tool", [ToolResult("c", [Text("So."), PICTURE])])
+    result = ToolResult("c", [Text("So."), PICTURE])
     assert result == sayable(result, DIALECTS[dialect] if dialect else None)

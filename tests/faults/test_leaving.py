@@ -8,6 +8,7 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -21,6 +22,8 @@ from .upstream import Call
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SOON = 1.0  # seconds in which an upstream must be rid of a call whose client has gone
 FLOOD = 128 * 1024**2
+MOST = int(Path("/proc/sys/net/ipv4/tcp_wmem").read_text().split()[2])  # bytes that a socket takes
+HALT = MOST // 2**16 + 16  # frames of 64 KiB
 STREAMING = tuple(name for name, kind in KINDS.items() if kind.stream != "whole")
 
 
@@ -55,9 +58,16 @@ async def long(peer: Peer, say: Speech) -> None:
     await peer.end()
 
 
+async def halts(peer: Peer, say: Speech) -> None:
+    """More than the system takes for a client that does not read, then silence."""
+    await peer.head()
+    await peer.send(say.opening, *([say.word("x" * 2**16)] * HALT))
+    await peer.hold()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    scripts = {script.__name__: script for script in (silence, drip, flood, long)}
+    scripts = {script.__name__: script for script in (silence, drip, flood, long, halts)}
     async with stage(tmp_path_factory.mktemp("gateway"), scripts) as made:
         yield made
 
@@ -179,6 +189,28 @@ async def test_a_reader_that_pauses_gets_the_whole_answer(here: Stage, kind: str
     found = CLIENTS["openai_chat"].read_stream(reply.body)
     assert ([], None, ["stop"]) == (found.wrong, found.error, found.finishes)
     assert text_of(marker) == found.text.replace("x" * 64 * 1024, "")
+
+
+@pytest.mark.parametrize("kind", ["passed", "rules"])
+async def test_an_upstream_that_falls_silent_meanwhile_is_given_up_afterwards(
+    here: Stage, kind: str
+) -> None:
+    """Nobody can tell whose silence it is while the client does not read."""
+    marker = new_marker()
+    async with wire(here.gateway.port) as line:
+        made = await stall(here, line, kind, "halts", marker)
+        while made.sent < HALT * 2**16:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1.5 * IDLE)
+        assert made.gone is None, "it was given up for its client's slowness"
+        line.reader._transport.resume_reading()  # type: ignore[attr-defined] # no public way
+        reply = await line.reply()
+    found = CLIENTS["openai_chat"].read_stream(reply.body)
+    assert ([], []) == (found.wrong, found.finishes)
+    assert found.error is not None
+    assert "the upstream did not answer in time" == found.error["message"]  # not: in all
+    assert HALT * 2**16 == found.text.count("x")
+    assert await gone(here, marker)
 
 
 async def test_twenty_stalled_readers_cost_little_and_slow_nobody(here: Stage) -> None:

@@ -15,7 +15,7 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from .client import CLIENT_KEY, Reply, call
+from .client import CLIENT_KEY, Reply, call, wire
 from .stage import Gateway, gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -49,6 +49,9 @@ ROUTES = {
     "merged": CHAT + "transforms: [think_tags]\nfallback: [onwards]\n"
     "models: [{ id: m, upstream: first-good }]\n",
     "onwards": RESPONSES + "models: [{ id: o, upstream: answer }]\n",
+    "patient": CHAT + "fallback: [keeps]\nmodels: [{ id: wait, upstream: held-busy }]\n",
+    "keeps": CHAT + "transforms: [think_tags]\nsession: { key: [req.user], history: server }\n"
+    "models: [{ id: k, upstream: talk }]\n",
 }
 
 
@@ -71,9 +74,10 @@ def streamed(*chunks: dict[str, Any]) -> web.Response:
 
 @dataclass
 class Behind:
-    """The upstream. asked: what it was sent, the newest last."""
+    """The upstream. asked: what it was sent, the newest last. go: `held-busy` answers."""
 
     asked: list[dict[str, Any]] = field(default_factory=list)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
     once: set[str] = field(default_factory=set)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -82,6 +86,8 @@ class Behind:
         model, stream = body["model"], bool(body.get("stream"))
         if model == "late-busy":
             await asyncio.sleep(LATE)
+        if model == "held-busy":
+            await self.go.wait()
         if model == "slow":
             await asyncio.sleep(0.5)
         if "busy" in model or (model == "first-good" and model in self.once):
@@ -187,6 +193,23 @@ async def test_after_the_headers_the_answer_is_still_about_the_request(here: Her
     assert ("be", tools) == (last["instructions"], last["tools"])
     kept = await call(here.gate.port, "GET", f"/v1/responses/{last['id']}", HEADERS)
     assert (200, last["output"]) == (kept.status, json.loads(kept.body)["output"])
+
+
+async def test_after_the_headers_a_stand_in_remembers_what_it_answered(here: Here) -> None:
+    turns = []
+    for number in range(3):
+        here.behind.go.clear()
+        said = [{"role": "user", "content": f"turn {number}"}]
+        body = {"model": "wait", "messages": said, "user": "ann", "stream": True}
+        async with wire(here.gate.port) as line:
+            await line.ask("POST", "/v1/chat/completions", HEADERS, json.dumps(body).encode())
+            head = await line.head()
+            assert (200, "patient") == (head.status, head.headers["x-penstock-route"])
+            here.behind.go.set()
+            assert b"fine" in b"".join([piece async for piece in line.rest(head)])
+        turns.append([each["content"] for each in here.behind.asked[-1]["messages"]])
+    assert [["turn 0"], ["turn 0", "fine", "turn 1"]] == turns[:2]
+    assert ["turn 0", "fine", "turn 1", "fine", "turn 2"] == turns[2]
 
 
 async def test_what_only_the_first_upstream_has_is_not_asked_of_another(here: Here) -> None:

@@ -104,3 +104,17 @@ TEXT = [
     ),
     Case("nothing", _text, b"", [line("")], frames=0, fold=_joined),
 ]
+
+
+def _whole_text(module: Any) -> Any:
+    return module.WholeTextParser(limit=20)
+
+
+WHOLE_TEXT = [
+    Case(
+        "a page", _whole_text, BOM + "<a>\né好</a>\n".encode(), [line("<a>\né好</a>\n")], frames=1
+    ),
+    Case("a character cut off", _whole_text, b"a\xe5\xa5", [Record("", b"a\xe5\xa5", "a\ufffd")]),
+    Case("blank", _whole_text, b" \n", [], frames=0),
+    Case("too large", _whole_text, b"x" * 21, [], fault=TOO_LARGE.format(20)),
+]

@@ -16,7 +16,7 @@ import engine.parsers
 from tests.parsers.case import Case
 from tests.parsers.cases_binary import AWS, DECIMAL, FRAMES, SOCKET
 from tests.parsers.cases_json import JSON, JSON_ARRAY
-from tests.parsers.cases_lines import LINES, NDJSON, TEXT
+from tests.parsers.cases_lines import LINES, NDJSON, TEXT, WHOLE_TEXT
 from tests.parsers.cases_sse import SSE
 
 FOLDER = Path(engine.parsers.__file__).parent
@@ -24,7 +24,7 @@ CASES: dict[str, list[Case]] = {
     "sse": SSE,
     "lines": LINES,
     "ndjson": NDJSON,
-    "text": TEXT,
+    "text": TEXT + WHOLE_TEXT,
     "json": JSON,
     "json_array": JSON_ARRAY,
     "frames": FRAMES + DECIMAL,

@@ -5,7 +5,17 @@ from __future__ import annotations
 from random import Random
 from typing import get_args
 
-from engine.policies import Attempt, Call, Continue, Decision, Deliver, Fail, Retry, decide
+from engine.policies import (
+    Attempt,
+    Beside,
+    Call,
+    Continue,
+    Decision,
+    Deliver,
+    Fail,
+    Retry,
+    decide,
+)
 
 
 def test_decisions_are_values() -> None:
@@ -20,5 +30,5 @@ def test_the_first_answer_that_is_not_deliver_wins() -> None:
     assert Fail() == decide((lambda a: Deliver(), lambda a: Fail(), lambda a: Retry()), seen)
 
 
-def test_there_are_five_decisions() -> None:
-    assert set(get_args(Decision)) == {Deliver, Retry, Continue, Call, Fail}
+def test_there_are_six_decisions() -> None:
+    assert set(get_args(Decision)) == {Deliver, Retry, Continue, Call, Beside, Fail}

@@ -6,7 +6,7 @@ import pytest
 
 from engine.chat import ToolCall
 from engine.events import ErrorEvent, Finish
-from engine.policies import Attempt, Call, Called, Deliver, Fail
+from engine.policies import Attempt, Beside, Call, Called, Deliver, Fail
 from engine.policies.tools import ToolsPolicy
 
 OWN = (ToolCall("c1", "echo", "{}"),)
@@ -22,7 +22,11 @@ def test_the_engines_calls_are_run() -> None:
     assert Call(OWN) == decided(Called(OWN, rounds=1))
 
 
-@pytest.mark.parametrize("called", [None, Called(), Called(OWN, others=True)])
+def test_beside_the_clients_calls_they_are_run_for_its_next_request() -> None:
+    assert Beside(OWN) == decided(Called(OWN, others=True, rounds=1))
+
+
+@pytest.mark.parametrize("called", [None, Called(), Called(OWN, others=True, rounds=2)])
 def test_what_is_the_clients_is_delivered(called: Called | None) -> None:
     assert Deliver() == decided(called)
 

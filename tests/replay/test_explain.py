@@ -400,3 +400,54 @@ def test_what_begins_with_a_greeting_says_nothing_by_itself() -> None:
     shell = as_curl(explained(route_of(text, env=ENV)))
     assert "websocat -n" in shell
     assert "printf" not in shell
+
+
+# ---- jobs ----
+
+JOBS = """
+version: 1
+base_url: https://a.example
+models: [m]
+auth: { bearer: "${env:KEY}" }
+request:
+  path: /jobs
+  json: { q: "{{ req.prompt }}" }
+  poll:
+    extract: { id: $.id, stop: { header: location } }
+    path: "/jobs/{{ poll.id | urlpath }}"
+    until: { match: { state: done } }
+    every: { initial: 500ms, factor: 2, max: 4s }
+    hosts: [files.example, more.example]
+    then: { extract: { file: $.file }, url: "{{ poll.file }}" }
+    cancel: { method: POST, url: "{{ poll.stop }}", json: { why: "{{ req.prompt }}" } }
+response: { events: [ { text: $.a, finish: stop } ] }
+errors: { rules: [ { match: { state: failed }, as: fatal } ] }
+"""
+
+
+def test_what_asks_for_a_job_is_shown_with_names_for_what_answers_give() -> None:
+    found = explained(route_of(JOBS, env=ENV))
+    prompt = BODY["messages"][0]["content"]
+    shown = [
+        (step.what, f"{step.request.method} {step.request.url}", step.request.body)
+        for step in found.steps
+    ]
+    assert [
+        ("main", "POST https://a.example/jobs", dumps({"q": prompt})),
+        ("request.poll", "GET https://a.example/jobs/«urlpath(poll.id)»", b""),
+        ("request.poll.then", "GET «poll.file»", b""),
+        ("request.poll.cancel", "POST «poll.stop»", dumps({"why": prompt})),
+    ] == shown
+    assert ["Bearer «env:KEY»"] * 4 == [
+        step.request.header("Authorization") for step in found.steps
+    ]
+    assert "its job is asked for after 0.5 s, then ever later, up to every 4 s" in found.notes[5]
+    assert "to files.example, more.example go no credentials" in found.notes[6]
+
+
+def test_how_often_a_job_is_asked_for_is_told() -> None:
+    text = JOBS.replace("{ initial: 500ms, factor: 2, max: 4s }", "2s")
+    assert (
+        "its job is asked for every 2 s, until it is done"
+        in explained(route_of(text, env=ENV)).notes
+    )

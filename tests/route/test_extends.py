@@ -166,6 +166,15 @@ def test_an_inherited_expression_is_held_against_the_variables_of_each_route() -
     assert [problem.code for problem in bad.problems] == ["E302"]
 
 
+def test_an_inherited_text_is_held_against_the_names_of_each_route() -> None:
+    parent = "version: 1\nabstract: true\nrequest: { headers: { X: vars.tier } }\n"
+    told = [
+        [problem.code for problem in child(parent, name, own).problems]
+        for name, own in (("without", ""), ("with", "vars: { tier: a }"))
+    ]
+    assert told == [[], ["W511"]]
+
+
 def test_an_inherited_condition_is_held_against_the_variables_of_each_route() -> None:
     parent = "version: 1\nabstract: true\nerrors: { rules: [{ when: vars.a == 1, as: fatal }] }\n"
     good, bad = child(parent, "good", "vars: { a: 1 }"), child(parent, "bad", "vars: { b: 1 }")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import Problem
-from engine.route.hints import did_you_mean, meant, nearest, without_echoes
+from engine.route.hints import as_list, did_you_mean, meant, nearest, without_echoes
 
 
 def test_a_near_word_is_offered_and_else_the_few_there_are() -> None:
@@ -42,3 +42,16 @@ def test_a_reference_without_its_text_is_one_mistake() -> None:
     unset = Problem("f", 1, 2, "E201", "not set")
     echo = Problem("f", 1, 2, "E102", "must be a number")
     assert [unset] == list(without_echoes([echo, unset]))
+
+
+@pytest.mark.parametrize(
+    ("place", "word", "written"),
+    [
+        ("models", "m1", " (here: `[m1]`)"),
+        ("models", "a b", ""),
+        ("models", "", ""),
+        ("extract.header", "X-Token", " (here: `[{ header: … }]`)"),
+    ],
+)
+def test_a_list_of_one_is_shown(place: str, word: str, written: str) -> None:
+    assert written == as_list(place, ("header", "json"), word)

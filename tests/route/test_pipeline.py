@@ -184,6 +184,8 @@ def test_too_little_text_is_an_empty_response() -> None:
     assert read(text, sse(TEXT, TEXT, STOP)).verdict == Finish("stop", "end")
     call = {"k": "c", "i": 0, "id": "a", "n": "f", "a": "{}"}
     assert read(text, sse(call, STOP)).verdict == Finish("tool_calls", "end")
+    text = text.replace("text: $.x,", "text: $.x, image: $.p,")
+    assert read(text, sse({"k": "t", "p": "iVBORw0KGgo="}, STOP)).verdict == Finish("stop", "end")
 
 
 def test_a_refusal_for_its_content_needs_no_text() -> None:

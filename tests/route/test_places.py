@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from engine.errors import Problem
 from engine.options import Condition, Template
+from engine.route.http_spec import HttpSpec
 from engine.route.nodes import Node, read
 from engine.route.places import dotted, expressions, find, key_mark, mention_mark
-from engine.route.spec import HttpSpec, PatchSpec
+from engine.route.spec import PatchSpec
 
 TEXT = "a:\n  b: [ { c: x }, y ]\n  d: |\n    {{ values.n }}\ne: 1\n"
 

@@ -103,6 +103,12 @@ def test_a_whole_answer_is_json_or_text() -> None:
     assert (text.json, text.unlike, text.min_text, text.whole) == (False, "", 2, True)
 
 
+def test_a_whole_text_is_one_record_however_it_arrives() -> None:
+    parser = whole(HEAD + f"response: {{ format: text, {RULES} }}").parser()
+    assert (parser.feed(b"<a>1"), parser.feed(b"2</a>")) == ([], [])
+    assert [record.value for record in parser.finish()] == ["<a>12</a>"]
+
+
 @pytest.mark.parametrize(
     ("text", "asked", "streams"),
     [

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.chat import Media
 from engine.events import (
     Annotation,
     ArgsDelta,
@@ -16,6 +17,7 @@ from engine.events import (
     ErrorEvent,
     Event,
     Finish,
+    Open,
     ReasoningDelta,
     SignatureDelta,
     StateSet,
@@ -30,6 +32,7 @@ from engine.route.rules import RuleReader, Rules, compile_rules
 from engine.wire import Record, dumps
 from tests.kit import compiled
 
+PNG = "iVBORw0KGgo="
 HEAD = """
 version: 1
 base_url: https://a.example
@@ -43,7 +46,7 @@ stream:
 """
 
 
-def rules_of(events: str, reduce: str = "delta") -> Rules:
+def rules_of(events: str, reduce: str = "delta", *, whole: bool = False) -> Rules:
     """Rules from YAML: a list, one rule per line."""
     lines = "".join(f"    - {line}\n" for line in events.strip().splitlines())
     text = f"{HEAD}  reduce: {reduce}\n  events:\n{lines}"
@@ -53,7 +56,7 @@ def rules_of(events: str, reduce: str = "delta") -> Rules:
     assert found.spec is not None
     assert found.spec.stream is not None
     assert found.spec.stream.events is not None
-    return compile_rules(found.spec.stream.events, reduce)
+    return compile_rules(found.spec.stream.events, reduce, whole=whole)
 
 
 def reader(rules: Rules) -> RuleReader:
@@ -169,21 +172,47 @@ def test_within_a_record_the_order_is_fixed_whatever_the_file_says() -> None:
     rules = (
         "{ error: { message: $.e }, finish: stop, usage: { input: $.u }, annotation: $.n, "
         "tool_calls: { name: $.f }, text: $.t, reasoning_signature: $.s, reasoning: $.r, "
-        "set: { id: $.i }, end: true }"
+        "set: { id: $.i }, image: $.p, end: true }"
     )
-    value = {"e": "x", "u": 1, "n": "n", "f": "f", "t": "t", "s": "s", "r": "r", "i": "i"}
+    value = {"e": "x", "u": 1, "n": "n", "f": "f", "t": "t", "s": "s", "r": "r", "i": "i", "p": PNG}
     assert [type(event) for event in read(rules, value)] == [
-        ReasoningDelta, SignatureDelta, TextDelta, ArgsDelta, Annotation, StateSet, UsageEvent,
-        Finish, ErrorEvent, End,
+        ReasoningDelta, SignatureDelta, TextDelta, Open, ArgsDelta, Annotation, StateSet,
+        UsageEvent, Finish, ErrorEvent, End,
     ]  # fmt: skip
 
 
 def test_an_emitter_that_finds_nothing_says_nothing() -> None:
     rules = (
         "{ text: $.t, reasoning: $.r, tool_calls: { name: $.f, arguments: $.a }, annotation: $.n, "
-        "usage: { input: $.u }, finish: $.end, set: { id: $.i }, reasoning_signature: $.s }"
+        "usage: { input: $.u }, finish: $.end, set: { id: $.i }, reasoning_signature: $.s, "
+        "image: $.p }"
     )
-    assert read(rules, {"t": "", "r": None}) == []
+    assert read(rules, {"t": "", "r": None, "p": ""}) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "picture"),
+    [
+        (PNG, Media("image", "image/png", PNG)),
+        (f"data:image/webp;base64,{PNG}", Media("image", "image/webp", PNG)),
+        ("https://a.example/b.png", Media("image", url="https://a.example/b.png")),
+    ],
+)
+def test_a_picture_is_base64_a_data_uri_or_a_url(found: str, picture: Media) -> None:
+    assert [Open(0, picture)] == read("{ image: $.p }", {"p": found})
+
+
+def test_a_picture_that_snapshots_repeat_comes_once() -> None:
+    made = reader(rules_of("{ text: $.t, image: $.p }", "snapshot"))
+    found = [made.feed(Record("", b"", {"t": text, "p": PNG})) for text in ("a", "ab")]
+    picture = Open(0, Media("image", "image/png", PNG))
+    assert [[TextDelta(0, "a"), picture], [TextDelta(0, "b")]] == found
+
+
+def test_an_answer_of_pictures_alone_is_no_empty_one() -> None:
+    made = reader(rules_of("{ image: $.p, finish: stop }", whole=True))
+    picture = Open(0, Media("image", "image/png", PNG))
+    assert [picture, Finish("stop", "stop")] == made.feed(Record("", b"", {"p": PNG}))
 
 
 @pytest.mark.parametrize(
@@ -379,10 +408,59 @@ UNSAID = "the upstream reported an error"
         ("{ class: $.c }", {"c": "odd"}, ErrorEvent("retryable", UNSAID, code="odd")),
         ("{ class: $.c }", {"c": "stale"}, ErrorEvent("stale", UNSAID)),
         ("{ class: $.c, map: { '*': fatal } }", {}, ErrorEvent("retryable", UNSAID)),
+        (
+            "{ class: overloaded, retry_after: [$.w, 9s] }",
+            {"w": "1 min"},
+            ErrorEvent("overloaded", UNSAID, retry_after=60.0),
+        ),
+        (
+            "{ class: overloaded, retry_after: [$.w, 9s] }",
+            {},
+            ErrorEvent("overloaded", UNSAID, retry_after=9.0),
+        ),
     ],
 )
 def test_errors_are_classed(rule: str, value: object, event: ErrorEvent) -> None:
     assert read(f"{{ error: {rule} }}", value) == [event]
+
+
+# ---- what is kept of records before ----
+
+
+def test_of_messages_that_are_mixed_the_one_that_was_announced_is_read() -> None:
+    rules = "{ has: $.all, each: '$.all[*]', match: { by: bot }, note: { bot: $.id } }\n"
+    rules += "{ when: data.id == noted.bot, text: $.t }"
+    begin = {"all": [{"id": 1, "by": "me"}, {"id": 2, "by": "bot"}]}
+    pieces = [
+        {"id": 1, "t": "x"},
+        {"id": 2, "t": "Good "},
+        {"id": 1, "t": "y"},
+        {"id": 2, "t": "day"},
+    ]
+    assert texts(read(rules.replace("has: $.all, ", ""), begin, *pieces)) == ["Good ", "day"]
+    assert texts(read(rules, *pieces)) == []
+
+
+def test_a_mode_is_kept_until_the_next_one() -> None:
+    rules = "{ match: { k: on }, note: { mode: thinking } }\n"
+    rules += "{ match: { k: off }, note: { mode: $.mode } }\n"
+    rules += "{ when: noted.mode == 'thinking', reasoning: $.t }\n{ text: $.t }"
+    values = [{"t": "a"}, {"k": "on"}, {"t": "b"}, {"k": "off"}, {"t": "c"}]
+    values += [{"k": "off", "mode": "said"}, {"t": "d"}]
+    assert read(rules, *values) == [
+        TextDelta(0, "a"),
+        ReasoningDelta(0, "b"),
+        ReasoningDelta(0, "c"),
+        TextDelta(0, "d"),
+    ]
+
+
+def test_each_answer_begins_without_notes() -> None:
+    rules = rules_of("{ match: { k: on }, note: { on: yes_ } }\n{ when: noted.on, text: $.t }")
+    first, second = reader(rules), reader(rules)
+    first.feed(Record("", b"{}", {"k": "on"}))
+    assert texts(first.feed(Record("", b"{}", {"t": "a"}))) == ["a"]
+    assert texts(second.feed(Record("", b"{}", {"t": "a"}))) == []
 
 
 # ---- snapshots ----

@@ -33,7 +33,11 @@ def refused(source: str, *, condition: bool = False) -> TemplateError:
             "`req.temprature` does not exist; did you mean `req.temperature`?",
             "temprature",
         ),
-        ("{{ req.user }} {{ req.zzz }}", "`req.zzz` does not exist", "zzz"),
+        (
+            "{{ req.user }} {{ req.zzz }}",
+            "`req.zzz` does not exist; there are messages, prompt, temperature, top_p, user",
+            "zzz",
+        ),
         ("{{ modle.id }}", "`modle` does not exist here; did you mean `model`?", "modle"),
         (
             "{{ 'modle' ~ modle.id }}",

@@ -168,6 +168,12 @@ def test_what_is_not_there_is_an_error_inside_text_and_in_sums(source: str, name
         render(source, req={})
 
 
+def test_what_a_loop_lacks_is_told_with_what_the_loop_reads() -> None:
+    source = "{% for x in req.messages %}{{ x.body }}{% endfor %}"
+    with pytest.raises(RenderError, match=r"`body` is not set in an expression of req\.messages"):
+        render(source, req={"messages": [{}]})
+
+
 def test_default_cures() -> None:
     assert render("x{{ req.user | default('y') }}", req={}) == "xy"
     assert render("{% for x in req.stop | default([]) %}{% endfor %}", req={}) == ""

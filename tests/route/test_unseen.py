@@ -143,3 +143,41 @@ def test_a_system_text_that_nothing_reads_is_named() -> None:
     assert [] == lost("{{ req.system_text }}{{ req.prompt }}")
     assert [] == lost("{{ req.messages | as_text_messages }}")
     assert [] == lost("{{ req.prompt }}", "transforms: [ flatten_history ]")
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+ROUND = [
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "One moment.", "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "c1", "content": "42"},
+]
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+
+
+@pytest.mark.parametrize(
+    ("question", "head", "lost"),
+    [
+        (
+            "{{ req.messages | as_text_messages }}",
+            "",
+            ["tool_calls (the upstream has no field for it)"],
+        ),
+        ("{{ req.messages | as_openai }}", "", []),
+        ("{{ req.prompt }}", "", []),  # a conversation that the upstream keeps
+        ("{{ req.messages | as_text_messages }}", "transforms: [ prompted_tools ]", []),
+    ],
+)
+def test_calls_of_earlier_turns_that_are_told_without_them_are_named(
+    question: str, head: str, lost: list[str]
+) -> None:
+    route = route_of(ROUTE.replace("HEAD", head).replace("Q,", f'"{question}",'))
+    body = dumps({"model": "m", "messages": ROUND, "tools": [TOOL]})
+    notes = explain(route, body, now=0.0).notes
+    assert lost == [n.removeprefix("dropped: ") for n in notes if n.startswith("dropped")]
+
+
+def test_a_route_that_refuses_losses_refuses_calls_that_it_cannot_tell() -> None:
+    text = ROUTE.replace("HEAD", "on_unsupported: refuse")
+    route = route_of(text.replace("Q,", '"{{ req.messages | as_text_messages }}",'))
+    with pytest.raises(RequestError, match="tool_calls"):
+        explain(route, dumps({"model": "m", "messages": ROUND, "tools": [TOOL]}), now=0.0)

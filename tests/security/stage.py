@@ -29,6 +29,7 @@ from engine.shell.shelf import Shelf
 
 KEY = "sk-stage-client-Q7vX2mN9"
 CHAT = "/v1/chat/completions"
+HELD = 60.0  # seconds of an upstream's silence, longer than anybody waits for it
 
 
 @dataclass
@@ -124,7 +125,7 @@ async def answer_as(mode: str, request: web.BaseRequest, got: Received) -> web.S
         request.transport.abort()
         await asyncio.sleep(1)
     if mode == "slow":
-        await asyncio.sleep(3)
+        await asyncio.sleep(HELD)
     if b'"stream":true' in got.body.replace(b" ", b""):
         return await _stream(mode, request, echo)
     if mode in ("first", "within", "garbage"):

@@ -7,7 +7,8 @@ import hashlib
 import json
 import traceback
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -34,12 +35,15 @@ class Canaries(dict[str, str]):
         return made
 
 
+# Until an answer begins or goes on, and until there is a connection: so long that a busy machine is
+# not taken for a silent upstream; so short that a silent one need not be waited for.
+PATIENT, HASTY = ("60s", "60s"), ("200ms", "3s")
 TAIL = """
 version: 1
 base_url: %URL%/v1
 models: [{model}]
 retry: {{ attempts: 1 }}
-timeouts: {{ first_byte: 400ms, idle: 400ms, total: 2s, connect: 1s }}
+timeouts: {{ first_byte: %WAIT%, idle: %WAIT%, total: 60s, connect: %CONNECT% }}
 """
 DIALECT = "dialect: openai_chat\n"
 RULES = """
@@ -96,7 +100,7 @@ def routes(canaries: Canaries, folder: Path) -> tuple[dict[str, str], dict[str, 
         f"{{ X-Sig: '{{{{ sig.value }}}}', X-Part: '{from_env('sign_header')}' }} }} }} }}\n",
         "oauth": "auth: { from: { oauth2: { flow: refresh_token, token_url: '%URL%/token', "
         f"client_id: '{from_env('oauth_id')}', client_secret: '{from_env('oauth_secret')}', "
-        f"refresh_token: '{from_env('oauth_refresh')}', timeout: 400ms, "
+        f"refresh_token: '{from_env('oauth_refresh')}', timeout: %WAIT%, "
         "client_auth: [basic, form] } }, "
         "bearer: '{{ account.access_token }}' }\n",
         "common": f"upstream: {{ headers: {{ X-Common: '{from_env('common_header')}' }} }}\n",
@@ -252,6 +256,12 @@ class Stage:
     def __init__(self, canaries: Canaries, on: Staged) -> None:
         self.canaries, self.on = canaries, on
         self.said: list[tuple[str, str]] = []
+        on.echo.answer = self.answer
+
+    async def answer(self, request: web.BaseRequest, got: Received) -> web.StreamResponse:
+        where = got.target.partition("/login/")[2].partition("?")[0]
+        known = logins(self.canaries)
+        return known[where] if where in known else await self.on.echo.respond(request, got)
 
     async def drive(self, model: str, mode: str, stream: bool) -> None:
         _, text = await self.on.ask(
@@ -260,11 +270,20 @@ class Stage:
         self.said.append((f"{model} {mode} {stream}", text))
 
 
-async def drive(stage: Stage, names: list[str]) -> None:
-    """Every route meets every kind of answer, streamed and whole."""
-    cases = [(n, mode, stream) for n in names for mode in MODES for stream in (False, True)]
-    for at in range(0, len(cases), 320):
-        await asyncio.gather(*(stage.drive(*case) for case in cases[at : at + 320]))
+async def drive(stage: Stage, names: Iterable[str], modes: Iterable[str]) -> None:
+    """Every route meets every one of these answers, streamed and whole."""
+    cases = list(product(names, modes, (False, True)))
+    for at in range(0, len(cases), 100):
+        await asyncio.gather(*(stage.drive(*case) for case in cases[at : at + 100]))
+
+
+def timed(texts: Mapping[str, str], patience: tuple[str, str]) -> dict[str, str]:
+    """The routes with so much patience."""
+    wait, connect = patience
+    return {
+        name: text.replace("%WAIT%", wait).replace("%CONNECT%", connect)
+        for name, text in texts.items()
+    }
 
 
 async def add(stage: Stage) -> None:
@@ -319,50 +338,83 @@ def objects(stage: Stage) -> Iterator[tuple[str, object]]:
         yield f"its references {name}", route.references
 
 
-@pytest.mark.timeout(90)
+async def held(on: Staged, count: int) -> None:
+    """Wait until so many requests are with an upstream that is silent."""
+    while sum("mode:slow" in got.whole for got in on.echo.asked) < count:
+        await asyncio.sleep(0.01)
+
+
+def setting(
+    canaries: Canaries, home: Path
+) -> tuple[dict[str, str], dict[str, str], dict[str, object]]:
+    """Routes, the environment, and settings of the server, with secrets everywhere."""
+    folder = home / "routes"
+    folder.mkdir()
+    texts, env = routes(canaries, folder)
+    (home / "keys").write_text(canaries["client_key_of_a_file"] + "\n")
+    overrides: dict[str, object] = {
+        "clients.keys": [canaries["client_key"], canaries["second_client_key"]],
+        "clients.file": str(home / "keys"),
+        "admin.key": canaries["admin_key"],
+    }
+    return texts, env, overrides
+
+
+@pytest.mark.timeout(180)
 async def test_nothing_that_is_written_or_answered_holds_a_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     canaries = Canaries()
+    texts, env, overrides = setting(canaries, tmp_path)
     folder = tmp_path / "routes"
-    folder.mkdir()
-    texts, env = routes(canaries, folder)
-    (tmp_path / "keys").write_text(canaries["client_key_of_a_file"] + "\n")
-    overrides = {
-        "clients.keys": [canaries["client_key"], canaries["second_client_key"]],
-        "clients.file": str(tmp_path / "keys"),
-        "admin.key": canaries["admin_key"],
-    }
-    async with staged(tmp_path, monkeypatch, texts, env=env, overrides=overrides) as on:
+    async with staged(
+        tmp_path, monkeypatch, timed(texts, PATIENT), env=env, overrides=overrides
+    ) as on:
         stage = Stage(canaries, on)
-
-        async def answer(request: web.BaseRequest, got: Received) -> web.StreamResponse:
-            where = got.target.partition("/login/")[2].partition("?")[0]
-            known = logins(canaries)
-            if where in known:
-                return known[where]
-            return await on.echo.respond(request, got)
-
-        on.echo.answer = answer
         await add(stage)
-        await drive(stage, list(texts))
-        waiting = [
-            asyncio.ensure_future(stage.drive(m, "slow", True)) for m in ("header_d", "inline_r")
-        ]
-        await asyncio.sleep(0.1)
-        stage.said += [(what, repr(value)) for what, value in objects(stage)]
-        assert any(what == "call" for what, _ in stage.said)
-        await asyncio.gather(*waiting)
+        await drive(stage, texts, set(MODES) - {"slow"})
+        async with asyncio.TaskGroup() as group:
+            waiting = [
+                group.create_task(stage.drive(name, "slow", True))
+                for name in ("header_d", "inline_r")
+            ]
+            await held(on, len(waiting))
+            stage.said += [(what, repr(value)) for what, value in objects(stage)]
+            for task in waiting:
+                task.cancel()
+        assert len(waiting) == sum(what == "call" for what, _ in stage.said)
         await pages(stage)
         seen = "\n".join(got.whole for got in on.echo.asked)
     assert len(canaries) >= 40
     sent = leaks(canaries, seen.encode())
     assert {slot for slot in canaries if "admin" not in slot} - set(sent) <= NEVER_SENT
     stage.said += printed(canaries, folder, env, list(texts))
-    found = {what: hit for what, text in stage.said if (hit := leaks(canaries, text.encode()))}
-    assert found == {}
     log = on.written.getvalue()
     assert log.count(b"\n") > 800
+    quiet(stage, log)
+
+
+@pytest.mark.timeout(180)
+async def test_an_upstream_that_is_silent_brings_no_secret_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canaries = Canaries()
+    texts, env, overrides = setting(canaries, tmp_path)
+    async with staged(
+        tmp_path, monkeypatch, timed(texts, HASTY), env=env, overrides=overrides
+    ) as on:
+        stage = Stage(canaries, on)
+        await drive(stage, texts, ["slow"])
+    log = on.written.getvalue()
+    assert log.count(b'"outcome":"timeout"') > len(texts)
+    quiet(stage, log)
+
+
+def quiet(stage: Stage, log: bytes) -> None:
+    """Nothing that was said or logged holds a secret."""
+    canaries = stage.canaries
+    found = {what: hit for what, text in stage.said if (hit := leaks(canaries, text.encode()))}
+    assert found == {}
     assert [line for line in log.splitlines() if leaks(canaries, line)] == []
 
 
@@ -413,6 +465,7 @@ async def test_a_value_kept_over_a_restart_is_known_as_a_secret(
     canaries = Canaries()
     canary = canaries["fetched_by_json"]
     echo = Echo()
+    kept = timed({"one": PERSISTENT}, PATIENT)
 
     async def answer(request: web.BaseRequest, got: Received) -> web.StreamResponse:
         if "/login/" in got.target:
@@ -422,7 +475,7 @@ async def test_a_value_kept_over_a_restart_is_known_as_a_secret(
     echo.answer = answer
     said = []
     for _ in range(2):
-        async with staged(tmp_path, monkeypatch, {"one": PERSISTENT}, echo=echo) as on:
+        async with staged(tmp_path, monkeypatch, kept, echo=echo) as on:
             said += [await on.ask("m", f"mode:{mode}") for mode in ("status403", "status400")]
         said.append((0, on.written.getvalue().decode()))
     assert sum("/login/" in got.target for got in echo.asked) == 1

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from engine.shell import clock
-from engine.shell.clock import FrozenClock, SystemClock
+from engine.shell.clock import SystemClock
 
 CLOCK = SystemClock()
 
@@ -279,21 +279,3 @@ async def test_the_system_clock_tells_the_time() -> None:
     await CLOCK.sleep(0.01)
     assert CLOCK.monotonic() - before >= 0.009
     assert abs(CLOCK.now() - time.time()) < 1
-
-
-async def test_a_frozen_clock_moves_by_sleeps_alone() -> None:
-    clock = FrozenClock(1000.0)
-    begun = time.monotonic()
-    await clock.sleep(3600)
-    await clock.sleep(-1)
-    assert (clock.now(), clock.monotonic()) == (4600.0, 4600.0)
-    assert time.monotonic() - begun < 1
-
-
-async def test_the_timers_of_a_frozen_clock_never_fire() -> None:
-    clock = FrozenClock()
-    async with clock.deadline(0.001):
-        with clock.watch(0.001) as watch:
-            watch.allow(0)
-            watch.beat()
-            await asyncio.sleep(0.01)

@@ -1,4 +1,7 @@
-"""Pages of other origins, as a browser asks for them (Fetch standard, CORS protocol)."""
+"""Pages of other origins, as a browser asks for them (Fetch standard, CORS protocol).
+
+A real browser's: tests/clients/browser/.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +50,7 @@ async def test_a_browser_that_asks_before_is_told_what_a_page_may_send(on: Front
         headers["Access-Control-Allow-Headers"],
     )
     assert "POST" in headers["Access-Control-Allow-Methods"]
+    assert "86400" == headers["Access-Control-Max-Age"]
     assert "Access-Control-Allow-Credentials" not in headers
 
 
@@ -60,7 +64,7 @@ async def test_a_page_may_read_whatever_it_is_answered(
     asked = {"model": model, "messages": HELLO, "stream": stream}
     status, headers, body = await on.raw(asked, Origin=PAGE)
     assert (expected, PAGE) == (status, headers["Access-Control-Allow-Origin"])
-    assert "Origin" == headers["Vary"]
+    assert ("Origin", "*") == (headers["Vary"], headers["Access-Control-Expose-Headers"])
     assert model != "talk" or stream or TEXT in body
     _, headers, _ = await on.raw(None, "/v1/models", "GET", Origin=PAGE)
     assert PAGE == headers["Access-Control-Allow-Origin"]

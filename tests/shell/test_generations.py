@@ -1,3 +1,4 @@
+import gc
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,20 @@ def test_a_route_held_for_long_is_told_once(routes: list[Route]) -> None:
     fields = {"route": "a", "count": 2, "oldest": round(LONG) + 1, "level": "warning"}
     assert (notice.name, notice.fields) == ("generations_piled", fields)
     assert told(generations, 102 + LONG) == []
+
+
+def test_what_only_garbage_holds_is_no_pile(routes: list[Route]) -> None:
+    generations = Generations()
+    for route in routes[:2]:
+        generations.begin(route, [], 100)
+    ring: list[object] = [routes[0]]
+    ring.append(ring)  # as what an ended request leaves
+    served = routes[1]
+    del route, ring, routes[:]
+    gc.disable()
+    try:
+        assert told(generations, 100) == [("generations", 2)]
+        assert told(generations, 101 + LONG) == [("generations", 1)]
+    finally:
+        gc.enable()
+    assert served.name == "a"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from engine.replay.play import Seen, complaints, visible
 from engine.shell.loopback import through_sockets
+from engine.shell.stub import Stub, stub_server
 from engine.shell.testing import Silent
 from tests.replaying import ASKS, HI, fixture, route, seen, sse
 
@@ -91,3 +94,23 @@ async def test_an_answer_of_another_content_type_is_told(monkeypatch: pytest.Mon
     monkeypatch.setattr("aiohttp.ClientResponse.content_type", "text/plain")
     (got,) = await played(fixture(GOOD))
     assert got.complaints == ["content type should be 'text/event-stream', is 'text/plain'"]
+
+
+JOB = """
+fixture: 1
+route: jobs
+exchanges:
+  - { expect: { method: POST }, reply: { body: made } }
+  - { expect: { method: GET }, repeat: 2, reply: { body: running } }
+  - { expect: { method: GET }, reply: { body: done } }
+"""
+
+
+async def test_a_job_that_is_mocked_comes_to_its_end_and_the_next_one_too(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(JOB)
+    said: list[str] = []
+    async with stub_server(Stub([tmp_path])) as url, aiohttp.ClientSession() as session:
+        for method in ("POST", *["GET"] * 4, "POST", "GET"):
+            async with session.request(method, f"{url}/jobs/1") as answer:
+                said.append(await answer.text())
+    assert ["made", "running", "running", "done", "done", "made", "running"] == said

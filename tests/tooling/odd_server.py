@@ -34,6 +34,14 @@ async def sleep(seconds: float) -> str:
 
 
 @server.tool()
+async def wait(name: str) -> str:
+    """Answer once there is a file of this name."""
+    while not (folder / name).exists():
+        await asyncio.sleep(0.01)
+    return "there"
+
+
+@server.tool()
 def die() -> str:
     """Be killed in the middle of a call."""
     os.kill(os.getpid(), signal.SIGKILL)

@@ -90,13 +90,14 @@ async def test_parallel_calls_and_a_further_round(
 
 @PAIRS
 @STREAMS
-async def test_of_a_mixed_answer_the_client_gets_its_own_call(
+async def test_of_a_mixed_answer_the_client_gets_its_own_call_and_the_upstream_all_results(
     on: Stage, who: str, model: str, stream: bool
 ) -> None:
     def script(heard: Heard) -> Say:
         if heard.results:
-            return Say(f"It says: {heard.results[-1]}")
-        return Say("", (*echo("one"), ("own", "{}")), thought=thought(model, "Hm."))
+            return Say(f"It says: {' / '.join(heard.results)}")
+        calls = (*echo("one"), ("own", "{}"), *echo("two"))
+        return Say("", calls, thought=thought(model, "Hm."))
 
     on.upstream.script = script
     told = await ask(on, who, model, stream, tools=True)
@@ -105,7 +106,7 @@ async def test_of_a_mixed_answer_the_client_gets_its_own_call(
     turns = then(who, CLIENTS[who].first("Go."), told, "forty")
     after = await ask(on, who, model, stream, turns, tools=True)
     assert ([], "") == (on.upstream.refused, after.error)
-    assert ("It says: forty", "stop") == (after.text, after.finish)
+    assert ("It says: echo one / forty / echo two", "stop") == (after.text, after.finish)
 
 
 @PAIRS

@@ -138,19 +138,45 @@ async def test_arguments_that_are_no_object_are_told_to_the_model(on: Stage) -> 
 
 async def test_a_clients_tool_keeps_its_name_and_its_calls(on: Stage) -> None:
     def script(heard: Heard) -> Say:
+        if heard.results:
+            return Say(" / ".join(heard.results))
         return Say(calls=(("echo", "{}"), ("odd__echo", '{"text": "x"}')))
 
     on.upstream.script = script
-    answer = await on.openai().chat.completions.create(model="m", messages=ASK, tools=[ECHO, OWN])
+    chats = on.openai().chat.completions
+    answer = await chats.create(model="m", messages=ASK, tools=[ECHO, OWN])
     choice = answer.choices[0]
     assert ["echo", "own"] == on.upstream.offered(0)[:2]
     assert "odd__echo" in on.upstream.offered(0)
     assert "tool_calls" == choice.finish_reason
     names = [call.function.name for call in choice.message.tool_calls or []]  # type: ignore[union-attr]
-    assert ["echo"] == names  # the engine's own call of that answer is not run
-    left = (await on.lines("tools_left"))[0]
-    assert ("m", 1, True) == (left["route"], left["calls"], left["others"])
+    assert ["echo"] == names
     assert 1 == len(on.upstream.asked)
+    (call,) = choice.message.tool_calls or []
+    result: Any = {"role": "tool", "tool_call_id": call.id, "content": "mine"}
+    turns: list[Any] = [*ASK, choice.message, result]
+    after = await chats.create(model="m", messages=turns, tools=[ECHO, OWN])
+    assert "mine / echo x" == after.choices[0].message.content
+
+
+async def test_what_is_kept_beside_a_call_is_one_client_s_and_one_conversation_s(
+    on: Stage,
+) -> None:
+    def script(heard: Heard) -> Say:
+        if heard.results:
+            return Say(" / ".join(heard.results))
+        return Say(calls=(("own", "{}"), ("echo", '{"text": "x"}')))
+
+    on.upstream.script = script
+    chats = on.openai().chat.completions
+    answer = await chats.create(model="m", messages=ASK, tools=[OWN])
+    (call,) = answer.choices[0].message.tool_calls or []
+    result: Any = {"role": "tool", "tool_call_id": call.id, "content": "mine"}
+    other: list[Any] = [{"role": "user", "content": "Another one."}]
+    for asked, told in ((ASK, "mine / echo x"), (other, "mine")):
+        turns: list[Any] = [*asked, answer.choices[0].message, result]
+        after = await chats.create(model="m", messages=turns, tools=[OWN])
+        assert told == after.choices[0].message.content
 
 
 async def test_a_clients_tool_may_be_called_after_ours(on: Stage) -> None:

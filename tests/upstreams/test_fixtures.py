@@ -9,7 +9,7 @@ import pytest
 from engine.shell.testing import Bench, find_fixtures
 from tests.upstreams.front import EXAMPLES
 
-ROUTES = ("k2think", "k2think-guest", "zenmux-kimi", "iflow", "flowith")
+ROUTES = ("k2think", "k2think-guest", "zenmux-kimi", "iflow", "flowith", "replicate")
 FIXTURES = [file for name in ROUTES for file in sorted(Path("tests/fixtures", name).glob("*.yaml"))]
 WORDS = ("documented", "quoted", "derived", "shape that parsers accept")
 
@@ -31,7 +31,7 @@ async def test_a_fixture_of_the_first_example_holds(file: Path) -> None:
     assert (await Bench([], depth="quick", http=False).attempt(file)).complaints == []
 
 
-@pytest.mark.parametrize("name", ["flowith", "kimi-ai"])
+@pytest.mark.parametrize("name", ["flowith", "kimi-ai", "replicate"])
 async def test_every_rule_of_a_route_is_reached(name: str) -> None:
     bench = Bench([], depth="off", http=False)
     for file in find_fixtures([Path("tests/fixtures", name)]):

@@ -29,6 +29,7 @@ from engine.chat import (
 )
 from engine.dialects.arguments import object_of, unsaid
 from engine.dialects.outcomes import answer_for, message_for
+from engine.dialects.pictures import in_words
 from engine.dialects.provenance import seal
 from engine.dialects.tokens import FACTOR, estimate
 from engine.errors import ExchangeError, RequestError
@@ -172,6 +173,9 @@ class Encoder:
         else:
             self._begin(raw, out)
 
+    def _open_media(self, part: Media, out: list[bytes]) -> None:
+        self._say(in_words(part), out)
+
     def _open_nothing(self, part: Part, out: list[bytes]) -> None:
         """What an answer of this API cannot hold has no block."""
 
@@ -270,7 +274,7 @@ _OPENERS: dict[type, _Write] = {
     Reasoning: Encoder._open_reasoning,
     ToolCall: Encoder._open_call,
     Opaque: Encoder._open_opaque,
-    Media: Encoder._open_nothing,
+    Media: Encoder._open_media,
     ToolResult: Encoder._open_nothing,
 }
 
@@ -341,6 +345,8 @@ def reply(answer: Reply, request_id: str, model: str) -> bytes:
 def _block(part: Part, finish: str) -> Fields | None:
     if isinstance(part, Text | Refusal):
         return _text_block(part) if part.text else None
+    if isinstance(part, Media):
+        return _text_block(Text(in_words(part)))
     if isinstance(part, Reasoning):
         if _is_redacted(part):
             return {"type": "redacted_thinking", "data": _opaque(part, part.encrypted)}

@@ -23,6 +23,7 @@ from engine.chat import (
     ToolResult,
 )
 from engine.dialects.foreign import native, settle_system
+from engine.dialects.pictures import handed_on
 from engine.dialects.profile import PROFILE, Profile
 
 from .blocks import blocks, content_of
@@ -50,7 +51,7 @@ def split(items: list[Message], profile: Profile) -> tuple[list[Message], list[M
     """The system messages at the front, and the turns."""
     own = all(message.dialect == NAME for message in items)
     later = profile.later_system
-    found = native(items, NAME)
+    found = handed_on(native(items, NAME), NAME)
     found = settle_system(found, ("keep" if own else "user") if later == "as_sent" else later)
     count = next((at for at, m in enumerate(found) if m.role not in _SYSTEM), len(found))
     return found[:count], found[count:]

@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.chat import Citation, Media, Opaque, Part, Reasoning, Text, ToolCall
 from engine.dialects.outcomes import classify_text, error_event, read_error, unless_empty
+from engine.dialects.pictures import in_words
 from engine.events import (
     ArgsDelta,
     CitationDelta,
@@ -196,7 +197,8 @@ class StreamDecoder:
         text = part.get("text")
         signature = _text(part.get("thoughtSignature"))
         if part.get("thought") is True:
-            self._think(_text(text), signature, out)
+            drawn = _fields(part.get("inlineData"))  # a draft; a thought is words everywhere else
+            self._think(in_words(_media(drawn)) if drawn else _text(text), signature, out)
             return
         if signature:
             self._sign(signature, text == "", out)

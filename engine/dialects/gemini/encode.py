@@ -30,6 +30,7 @@ from engine.chat import (
     ToolResult,
 )
 from engine.dialects.arguments import object_of
+from engine.dialects.filetypes import right_type
 from engine.dialects.outcomes import answer_for, message_for
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
@@ -271,9 +272,11 @@ def part_of(part: Part) -> Fields | None:
 
 def _media(part: Media) -> Fields | None:
     if part.data is not None:
-        return {"inlineData": {"mimeType": part.mime or "image/png", "data": part.data}}
+        mime = right_type(part.data, part.mime) or "image/png"
+        return {"inlineData": {"mimeType": mime, "data": part.data}}
     uri = part.file_id or part.url
-    return {"fileData": {"mimeType": part.mime, "fileUri": uri}} if uri else None
+    told = {"mimeType": part.mime} if part.mime else {}
+    return {"fileData": {**told, "fileUri": uri}} if uri else None
 
 
 def _no_object(name: str) -> str:

@@ -15,7 +15,7 @@ from engine.dialects.splice import Scan, scan, splice
 from engine.events import Reply
 from engine.wire import Headers
 
-from . import decode, embed, encode, generate, parse, render, tap
+from . import decode, embed, encode, generate, idle, parse, render, tap
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,5 +98,7 @@ DIALECT = Dialect(
     splice=splice,
     tap=tap.Tap,
     check_whole=tap.check_whole,
+    idle=idle.idle,
+    call_ids=False,
     embed=lambda body, target: embed.read_request(body, older=_at(target, "embeddings")),
 )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.chat import Reasoning, Text, ToolCall
+from engine.chat import Media, Reasoning, Text, ToolCall
+from engine.dialects.filetypes import right_type
 from engine.dialects.outcomes import classify_text, error_event, read_error
 from engine.events import (
     ArgsDelta,
@@ -112,6 +113,9 @@ class StreamDecoder:
         if text:
             notes = {"content": logprobs} if logprobs and isinstance(logprobs, list) else None
             out.append(TextDelta(self._prose(Text, out), text, notes))
+        pictures = message.get("images")
+        for data in pictures if isinstance(pictures, list) else ():
+            self._show(data, out)
         calls = message.get("tool_calls")
         for call in calls if isinstance(calls, list) else ():
             if isinstance(call, dict):
@@ -124,6 +128,12 @@ class StreamDecoder:
             self._kind, self._at = kind, self._take()
             out.append(Open(self._at, kind("")))
         return self._at
+
+    def _show(self, data: object, out: list[Event]) -> None:
+        if isinstance(data, str) and data:
+            self._close(out)
+            block, mime = self._take(), right_type(data, "image/png")
+            out += [Open(block, Media("image", mime, data)), Close(block)]
 
     def _call(self, call: Fields, out: list[Event]) -> None:
         function = call.get("function")

@@ -9,14 +9,15 @@ Durations are the upstream's own where it told them, else what was measured here
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from engine.chat import ChatRequest, Reasoning, Refusal, Text, ToolCall
+from engine.chat import ChatRequest, Media, Part, Reasoning, Refusal, Text, ToolCall
 from engine.dialects.arguments import object_of
 from engine.dialects.outcomes import answer_for, message_for
+from engine.dialects.pictures import in_words
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
     ArgsDelta,
@@ -45,11 +46,16 @@ _HOLE: Fields = {"": 0}  # cut out of an encoded line to get the bytes around it
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How an answer says things: as a message, or as the response to a prompt."""
+    """How an answer says things: as a message, or as the response to a prompt.
+
+    show  the fields of pictures, which stand beside the text; room: how many there is a place for
+    """
 
     say: Callable[[object], Fields]
     think: Callable[[object], Fields]
     calls: Callable[[list[object]], Fields]
+    show: Callable[[list[str]], Fields]
+    room: int
 
 
 def _message(**more: object) -> Fields:
@@ -60,11 +66,15 @@ CHAT = Form(
     say=lambda text: _message(content=text),
     think=lambda text: _message(thinking=text),
     calls=lambda calls: _message(tool_calls=calls),
+    show=lambda pictures: {},
+    room=0,  # Ollama's Python client cannot read a message with `images` in an answer
 )
 GENERATE = Form(
     say=lambda text: {"response": text},
     think=lambda text: {"response": "", "thinking": text},
     calls=lambda calls: {"response": "", "tool_calls": calls},
+    show=lambda pictures: {"image": pictures[0]} if pictures else {},
+    room=1,
 )
 
 
@@ -76,7 +86,7 @@ class Encoder:
     """Lines of one answer; the model is the one the client shall see."""
 
     def __init__(self, model: str, created: int, form: Form = CHAT) -> None:
-        self._head = _head(model, created)
+        self._head = head(model, created)
         self._form = form
         self._usage: Usage | None = None
         self._calls: dict[int, tuple[ToolCall, list[str]]] = {}
@@ -137,7 +147,11 @@ class Encoder:
             return self._line(self._form.say(part.text))
         elif isinstance(part, Reasoning) and part.text:
             return self._line(self._form.think(part.text))
-        return b""
+        return self._show(part) if isinstance(part, Media) else b""
+
+    def _show(self, part: Media) -> bytes:
+        held, left = _pictures([part], self._form.room)
+        return self._line({**self._form.say(left), **self._form.show(held)})
 
     def _args(self, event: ArgsDelta) -> bytes:
         self._calls[event.block][1].append(event.json)
@@ -161,7 +175,7 @@ class Encoder:
         self._over = True
         if self._broken and event.reason != "length":
             return stream_failure(ErrorEvent("retryable", _NO_OBJECT))
-        end = {"done": True, **ending(event.reason, self._usage, event.seconds, event.waited)}
+        end = {"done": True, **ending(event, self._usage)}
         return self._line(self._form.say(""), **end)
 
     def _fail(self, event: ErrorEvent) -> bytes:
@@ -187,7 +201,7 @@ def stamp(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _head(model: str, created: int) -> Fields:
+def head(model: str, created: int) -> Fields:
     return {"model": model, "created_at": stamp(created)}
 
 
@@ -205,12 +219,21 @@ def _notes(found: list[object]) -> list[object]:
     return [token for tokens in lists if isinstance(tokens, list) for token in tokens]
 
 
+def _pictures(parts: Sequence[Part], room: int) -> tuple[list[str], str]:
+    """The pictures there is room for, in base64, and what is said of all others."""
+    media = [part for part in parts if isinstance(part, Media)]
+    held = [part for part in media if part.kind == "image" and part.data is not None][:room]
+    left = [in_words(part) for part in media if part not in held]
+    return [part.data or "" for part in held], "\n".join(left)
+
+
 _NANO = 1e9
 
 
-def ending(reason: str, counts: Usage | None, seconds: float, waited: float) -> Fields:
+def ending(finish: Finish, counts: Usage | None) -> Fields:
     """`done_reason`, durations in nanoseconds and counts. Without any counts they are estimated."""
-    counts = counts or Usage(estimated=True)
+    counts, seconds, waited = counts or Usage(estimated=True), finish.seconds, finish.waited
+    word = finish.raw if finish.raw in ("load", "unload") else "stop"
     told = counts.raw if isinstance(counts.raw, dict) else {}
     measured = {
         "total_duration": round(seconds * _NANO),
@@ -220,7 +243,7 @@ def ending(reason: str, counts: Usage | None, seconds: float, waited: float) -> 
     }
     times = {name: told.get(name, measured[name]) for name in DURATIONS}
     out: Fields = {
-        "done_reason": "length" if reason == "length" else "stop",
+        "done_reason": "length" if finish.reason == "length" else word,
         "total_duration": times["total_duration"],
         "load_duration": times["load_duration"],
         "prompt_eval_count": counts.input or 0,
@@ -238,7 +261,8 @@ def reply(answer: Reply, model: str, created: int, form: Form = CHAT) -> bytes:
     for one whose arguments are no object although it is whole.
     """
     refused = "".join(part.text for part in answer.parts if isinstance(part, Refusal))
-    said = form.say(answer.text + refused)
+    pictures, left = _pictures(answer.parts, form.room)
+    said = form.say("\n".join(filter(None, [answer.text + refused, left])))
     calls = [found for call in answer.calls if (found := _call(call, call.args)) is not None]
     holder = said.get("message", said)
     assert isinstance(holder, dict)
@@ -249,13 +273,15 @@ def reply(answer: Reply, model: str, created: int, form: Form = CHAT) -> bytes:
     if calls:
         holder["tool_calls"] = calls
     notes = _notes(answer.logprobs)
+    finish = Finish(answer.finish, answer.raw_finish, None, None, answer.seconds, answer.waited)
     return dumps(
         {
-            **_head(model, created),
+            **head(model, created),
             **said,
+            **form.show(pictures),
             **({"logprobs": notes} if notes else {}),
             "done": True,
-            **ending(answer.finish, answer.usage, answer.seconds, answer.waited),
+            **ending(finish, answer.usage),
         }
     )
 

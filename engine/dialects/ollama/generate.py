@@ -1,7 +1,8 @@
 """Generate request body -> ChatRequest: a prompt, perhaps with a system text and pictures.
 
-`extras` keep `generate` to tell the encoder. What bypasses the model's own template (`raw`,
-`template`, `suffix`), and tokens of an earlier answer (`context`), no chat request can say.
+Without prompt and pictures nothing is asked, see idle.py. `extras` keep `generate` to tell the
+encoder. What bypasses the model's own template (`raw`, `template`, `suffix`), and tokens of an
+earlier answer (`context`), no chat request can say.
 """
 
 from __future__ import annotations
@@ -26,10 +27,8 @@ def parse(body: bytes) -> ChatRequest:
     system, prompt = take(rest, "system", str), take(rest, "prompt", str)
     parts: list[Part] = [Text(prompt)] if prompt else []
     parts += images(rest, "")
-    if not parts:
-        raise RequestError("bad_request", "prompt: must not be empty", param="prompt")
-    messages = [Message("system", [Text(system)], dialect=NAME)] if system else []
-    messages.append(Message("user", parts, dialect=NAME))
+    messages = [Message("system", [Text(system)], dialect=NAME)] if system and parts else []
+    messages += [Message("user", parts, dialect=NAME)] if parts else []
     request = settings(ChatRequest(NAME, model, messages), rest)
     request.extras[MARK] = True
     return request

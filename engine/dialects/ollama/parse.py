@@ -40,7 +40,6 @@ from engine.dialects.reading import (
     words,
     wrong,
 )
-from engine.errors import RequestError
 from engine.wire import dumps
 
 NAME = "ollama"
@@ -171,10 +170,8 @@ def _tool(raw: object, where: str) -> Tool:
 
 
 def _messages(rest: Extras) -> list[Message]:
-    items = need(rest, "messages", list)
-    if not items:
-        raise RequestError("bad_request", "messages: must not be empty", param="messages")
-    calls = _Calls()
+    """None at all: the model is to be loaded or unloaded, see idle.py."""
+    calls, items = _Calls(), take(rest, "messages", list) or []
     return [_message(raw, f"messages[{at}]", calls) for at, raw in enumerate(items)]
 
 

@@ -53,7 +53,7 @@ class Tap(Tapping):
         message = value.get("message")
         if isinstance(message, dict):
             self._called = self._called or bool(message.get("tool_calls"))
-            says = ("content", "thinking", "tool_calls")
+            says = ("content", "thinking", "tool_calls", "images")
             self.content = self.content or any(message.get(name) for name in says)
         if value.get("done") is True:
             self._over = self.done = True

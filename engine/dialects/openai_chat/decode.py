@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from engine.chat import Citation, Part, Reasoning, Refusal, Text, ToolCall
+from engine.chat import Citation, Media, Part, Reasoning, Refusal, Text, ToolCall
 from engine.dialects.outcomes import (
     bare_error,
     classify_text,
@@ -43,6 +43,7 @@ from engine.events import (
 )
 from engine.wire import Record, dumps
 
+from .images import IMAGES, read_images
 from .sealed import DETAILS, GOOGLE, NAME, beside, gathered, secret
 
 MakeId = Callable[[], str]
@@ -249,6 +250,7 @@ class StreamDecoder:
             self._say(content, logprobs, out)
         elif isinstance(content, list):
             self._parts(content, out)
+        self._show(read_images(delta.get(IMAGES)), out)
         refusal = delta.get("refusal")
         if refusal and isinstance(refusal, str):
             block = self._open(Refusal, out)
@@ -264,11 +266,13 @@ class StreamDecoder:
             self._annotate(note, out)
 
     def _parts(self, content: list[object], out: list[Event]) -> None:
-        """Content as a list: text parts, and thinking parts as some vendors send them."""
+        """Content as a list: text, and thinking and pictures as some vendors send them."""
         for part in content:
             fields = _fields(part)
             if fields.get("type") == "thinking":
                 self._reason(_joined(fields.get("thinking")), out)
+            elif "image_url" in fields:
+                self._show(read_images([part]), out)
             else:
                 self._say(_text(fields.get("text")), None, out)
 
@@ -279,6 +283,12 @@ class StreamDecoder:
     def _say(self, text: str, logprobs: object, out: list[Event]) -> None:
         if text:
             out.append(TextDelta(self._open(Text, out), text, logprobs))
+
+    def _show(self, pictures: list[Media], out: list[Event]) -> None:
+        for picture in pictures:
+            self._close(out)
+            block = self._take()
+            out += [Open(block, picture), Close(block)]
 
     def _annotate(self, note: object, out: list[Event]) -> None:
         if self._prose is Text:

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from engine.chat import Citation, Part, Reasoning, Refusal, Text, ToolCall
+from engine.chat import Citation, Media, Part, Reasoning, Refusal, Text, ToolCall
 from engine.dialects.cited import placed
 from engine.dialects.outcomes import Answer, answer_for, message_for
+from engine.dialects.pictures import in_words
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
     Annotation,
@@ -41,6 +42,7 @@ from engine.events import (
 )
 from engine.wire import dumps
 
+from .images import IMAGES, holds, image_items
 from .sealed import DETAILS, GOOGLE, NAME, details, told
 
 Fields = dict[str, object]
@@ -84,6 +86,7 @@ class Encoder:
         self._usage: Usage | None = None
         self._calls: dict[int, _Outgoing] = {}
         self._sealed: Fields = {}  # what carries the signature of the call that comes next
+        self._shown = 0  # pictures
         self._bound: set[int] = set()  # thoughts of this API's own
         self._over = False
         self._text = self._around({"content": _HOLE})
@@ -159,7 +162,13 @@ class Encoder:
             return self._chunk({"content": part.text})
         if isinstance(part, Refusal) and part.text:
             return self._refuse(RefusalDelta(event.block, part.text))
-        return b""
+        return self._show(part) if isinstance(part, Media) else b""
+
+    def _show(self, part: Media) -> bytes:
+        if not holds(part):
+            return self._chunk({"content": in_words(part)})
+        self._shown += 1
+        return self._chunk({IMAGES: image_items([part], self._shown - 1)})
 
     def _think(self, block: int, part: Reasoning) -> bytes:
         if part.signature:
@@ -295,7 +304,8 @@ def _message(answer: Reply, legacy: bool) -> Fields:
     only = answer.parts[0] if len(answer.parts) == 1 else None
     if type(only) is Text and not only.citations:  # as most answers are
         return {"role": "assistant", "content": only.text, "refusal": None}
-    calls, text, reasoning = answer.calls, answer.text, answer.reasoning
+    calls, text, reasoning = answer.calls, _text(answer.parts), answer.reasoning
+    pictures = [part for part in answer.parts if isinstance(part, Media) and holds(part)]
     refusal = "".join(part.text for part in answer.parts if isinstance(part, Refusal))
     message: Fields = {
         "role": "assistant",
@@ -310,11 +320,22 @@ def _message(answer: Reply, legacy: bool) -> Fields:
     links = [citation(note) for note in _notes(answer.parts) if _is_link(note)]
     if links:
         message["annotations"] = links
+    if pictures:
+        message[IMAGES] = image_items(pictures)
     if calls and legacy:
         message["function_call"] = {"name": calls[0].name, "arguments": calls[0].args or "{}"}
     elif calls:
         message["tool_calls"] = _called(answer.parts)
     return message
+
+
+def _text(parts: list[Part]) -> str:
+    """The text, with what has no place elsewhere."""
+    return "".join(
+        part.text if isinstance(part, Text) else in_words(part)
+        for part in parts
+        if isinstance(part, Text) or (isinstance(part, Media) and not holds(part))
+    )
 
 
 def _notes(parts: list[Part]) -> list[Citation]:

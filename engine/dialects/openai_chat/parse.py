@@ -47,6 +47,7 @@ from engine.dialects.reading import (
 from engine.errors import RequestError
 from engine.wire import Headers
 
+from .images import take_images
 from .sealed import GOOGLE, beside
 
 # Top-level extras that only repeat what the model says already: other dialects leave them out
@@ -330,7 +331,7 @@ _CONTENT = "a string or a list of parts"
 
 def _assistant(turn: _Turn) -> list[Part]:
     rest, where = turn.rest, turn.where
-    parts = _reasoning(rest) + _content(turn)
+    parts = [*_reasoning(rest), *_content(turn), *take_images(rest)]
     if "content" not in rest:  # beside a list, a refusal stays where it is
         refusal = take(rest, "refusal", str, where)
         if refusal is not None:

@@ -35,10 +35,12 @@ from engine.dialects.foreign import (
     settle_system,
 )
 from engine.dialects.json_mode import named, wish
+from engine.dialects.pictures import handed_on
 from engine.dialects.profile import PROFILE, Profile
 from engine.dialects.searching import OPTIONS
 from engine.errors import RequestError
 
+from .images import IMAGES, image_items, stood_there
 from .parse import SPELLINGS, read_format
 from .sealed import DETAILS, details
 
@@ -238,7 +240,7 @@ def messages(
     pictures: list[Part] = []  # of tool results: they follow when the last result is out
     lost = [] if dropped is None else dropped
     later = "keep" if profile.later_system == "as_sent" else profile.later_system
-    for message in settle_system(native(items, _NAME), later):
+    for message in settle_system(handed_on(native(items, _NAME), _NAME), later):
         text = None if pictures else _sole_text(message)
         if text is not None:
             out.append({"role": message.role, "content": text})
@@ -304,6 +306,8 @@ def _message(message: Message, profile: Profile, dropped: list[str]) -> Extras:
     out: Extras = {**message.extras, "role": role}
     _set(out, "name", message.name)
     parts = [part for part in message.parts if _sayable(part, dropped)]
+    pictures = [part for part in parts if isinstance(part, Media) and stood_there(part)]
+    parts = [part for part in parts if not stood_there(part)]
     content = [part for part in parts if not isinstance(part, Reasoning | Refusal | ToolCall)]
     if content and profile.join_text is not None and _bare(content):
         out["content"] = profile.join_text.join(text_of([part]) for part in content)
@@ -316,6 +320,7 @@ def _message(message: Message, profile: Profile, dropped: list[str]) -> Extras:
         out["content"] = _NULLS[profile.null_content]
     if role == "assistant":
         _assistant(out, parts, profile)
+        _set(out, IMAGES, image_items(pictures) or None)
         if message.dialect == _NAME or profile.reasoning_field == "reasoning":
             _set(out, DETAILS, details(parts) or None)
     return out

@@ -11,6 +11,7 @@ from math import ceil
 from engine.chat import (
     ChatRequest,
     Citation,
+    Media,
     Opaque,
     Part,
     Reasoning,
@@ -28,6 +29,7 @@ from engine.wire import dumps
 from .items import NAME
 from .parse import CONTINUED, INSTRUCTIONS
 from .render import text_config, tools
+from .shown import ident_of, item_of, sayable
 
 Fields = dict[str, object]
 
@@ -155,6 +157,8 @@ class Maker:
     def ident(self, part: Part, index: int) -> str:
         if isinstance(part, Reasoning) and part.id and part.origin == NAME:
             return part.id
+        if isinstance(part, Media):
+            return ident_of(part) or f"ig_{self._id}{index:02x}"
         prefix = "msg"
         if isinstance(part, Reasoning):
             prefix = "rs"
@@ -168,6 +172,8 @@ class Maker:
             ours = part.dialect == NAME and isinstance(part.raw, dict)
             return part.raw if ours else None  # type: ignore[return-value]
         out: Fields = {"id": self.ident(part, index)}
+        if isinstance(part, Media):
+            return item_of(part, self.ident(part, index), status)
         if isinstance(part, Text | Refusal):
             out |= {"type": "message", "status": status, "role": "assistant"}
             out["content"] = [content(part)] if part.text else []
@@ -283,7 +289,7 @@ def reply(
         if isinstance(part, Text) and told:
             part.extras, told = {**part.extras, "logprobs": told}, []
         last = part is answer.parts[-1]
-        made = maker.item(part, len(output), status if last else "completed")
+        made = maker.item(sayable(part), len(output), status if last else "completed")
         if made is not None:
             output.append(made)
     finish = Finish(answer.finish, answer.raw_finish, seconds=answer.seconds)

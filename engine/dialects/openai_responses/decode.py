@@ -41,6 +41,7 @@ from engine.events import (
 from engine.wire import Record
 
 from .items import NAME, flat_name
+from .shown import KIND, picture_of
 
 MakeId = Callable[[], str]
 Fields = dict[str, object]
@@ -252,8 +253,11 @@ class StreamDecoder:
         return [Open(item.blocks[at], part)]
 
     def _whole(self, item: _Item, raw: Fields) -> list[Event]:
-        """An item that only this API knows."""
-        return self._open(item, 0, Opaque(NAME, item.kind, raw)) if item.kind else []
+        """A picture, or an item that only this API knows."""
+        if not item.kind:
+            return []
+        picture = picture_of(raw) if item.kind == KIND else None
+        return self._open(item, 0, picture or Opaque(NAME, item.kind, raw))
 
     def _rest(self, item: _Item, what: str, at: int, text: object) -> str:
         """What of a whole text was not given out yet."""

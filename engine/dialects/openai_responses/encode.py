@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from engine.chat import ChatRequest, Part, Reasoning, Refusal, Text, ToolCall
+from engine.chat import ChatRequest, Media, Part, Reasoning, Refusal, Text, ToolCall
 from engine.events import (
     ArgsDelta,
     CitationDelta,
@@ -38,6 +38,7 @@ from engine.wire import dumps
 
 from . import answer
 from .answer import Fields, Maker
+from .shown import KIND, sayable
 
 PING = b": keepalive\n\n"
 
@@ -120,7 +121,7 @@ class Encoder:
     # ---- items ----
 
     def _begin(self, event: Open, out: list[bytes]) -> None:
-        index, part = len(self._output), event.part
+        index, part = len(self._output), sayable(event.part)
         item = self._open[event.block] = _Item(_empty(part), index)
         found = self._maker.item(item.part, index, "in_progress")
         if found is None:
@@ -302,6 +303,10 @@ class Encoder:
             name=self._maker.named(part.name)["name"], arguments=part.args,
         )  # fmt: skip
 
+    def _end_picture(self, item: _Item, out: list[bytes]) -> None:
+        for step in ("in_progress", "generating", "completed"):
+            self._event(f"response.{KIND}.{step}", out, **item.head)
+
     # ---- the end ----
 
     def _count(self, event: UsageEvent, out: list[bytes]) -> None:
@@ -379,6 +384,7 @@ _ENDS: dict[type, Callable[[Encoder, _Item, list[bytes]], None]] = {
     Refusal: Encoder._end_text,
     Reasoning: Encoder._end_thinking,
     ToolCall: Encoder._end_call,
+    Media: Encoder._end_picture,
 }
 
 __all__ = ["PING", "Encoder", "stream_failure"]

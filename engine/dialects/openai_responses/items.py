@@ -27,6 +27,8 @@ from engine.dialects.filetypes import split_data
 from engine.dialects.provenance import unseal
 from engine.dialects.reading import NAMES, fields, mismatch, need, take
 
+from .shown import KIND, picture_of
+
 NAME = "openai_responses"
 _ROLES: dict[object, Role] = {
     "user": "user", "assistant": "assistant", "system": "system", "developer": "developer",
@@ -64,7 +66,8 @@ def _item(rest: Extras, where: str, raw: object) -> Message:
     if kind == "message":
         return _message(rest, where)
     role, read = _ITEMS.get(kind, _UNKNOWN)
-    part = Opaque(NAME, kind, raw) if read is None else read(rest, where)
+    part = picture_of(rest) if kind == KIND else read(rest, where) if read is not None else None
+    part = part or Opaque(NAME, kind, raw)
     return Message(role, [part], dialect=NAME)
 
 

@@ -26,11 +26,13 @@ from engine.chat import (
 from engine.dialects.filetypes import right_type, sound_format
 from engine.dialects.foreign import native, settle_system
 from engine.dialects.json_mode import named, wish
+from engine.dialects.pictures import handed_on
 from engine.dialects.profile import PROFILE, Profile
 from engine.errors import RequestError
 
 from .items import NAME
 from .parse import INSTRUCTIONS
+from .shown import sent_back
 
 _SYSTEM = ("system", "developer")
 
@@ -55,7 +57,7 @@ def messages(
     """Items of an input."""
     lost = [] if dropped is None else dropped
     later = "keep" if profile.later_system == "as_sent" else profile.later_system
-    turns = settle_system(native(items, NAME), later)
+    turns = settle_system(handed_on(native(items, NAME), NAME), later)
     customs = {part.id for turn in turns for part in turn.parts
                if isinstance(part, ToolCall) and part.kind == "custom"}  # fmt: skip
     out: list[object] = []
@@ -233,4 +235,5 @@ _ITEMS: dict[type, Callable[[Any], object]] = {
     Reasoning: _reasoning,
     ToolCall: _call,
     Opaque: _opaque,
+    Media: sent_back,
 }

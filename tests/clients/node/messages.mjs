@@ -1,11 +1,13 @@
-// The official Anthropic SDK for Node.
+// The official Anthropic SDK, in Node and in a browser.
 import assert from "node:assert/strict";
 import Anthropic from "@anthropic-ai/sdk";
 import {
   API_KEY, BASE_URL, CITIES, ERRORS, PNG, TEXT, closedUpstream, run, sawImage, shown, thought,
 } from "./suite.mjs";
 
-const client = new Anthropic({ baseURL: BASE_URL, apiKey: API_KEY, maxRetries: 0 });
+const client = new Anthropic({
+  baseURL: BASE_URL, apiKey: API_KEY, maxRetries: 0, dangerouslyAllowBrowser: true,
+});
 const ask = (content) => ({ max_tokens: 2000, messages: [{ role: "user", content }] });
 const textOf = (message) =>
   message.content.filter((block) => block.type === "text").map((block) => block.text).join("");
@@ -42,7 +44,7 @@ async function toolLoop(model, send) {
   for (const city of CITIES) assert.ok(textOf(second).includes(`21° in ${city}`), textOf(second));
 }
 
-run({
+await run({
   async plain(route, model) {
     const message = await client.messages.create({ model: model("talk"), ...ask("hello") });
     assert.equal(textOf(message), TEXT);

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 
 export const { BASE_URL, API_KEY } = process.env;
+const OPEN_STREAMS = process.env.OPEN_STREAMS ?? `${BASE_URL}/open-streams`;
 export const TEXT = JSON.parse(process.env.TEXT);
 export const PNG = "iVBORw0KGgo=";
 export const CITIES = ["Paris", "Zürich"];
@@ -20,7 +21,7 @@ export function sawImage(route, text) {
 export async function closedUpstream() {
   const until = Date.now() + 1000;
   while (Date.now() < until) {
-    if ((await (await fetch(`${BASE_URL}/open-streams`)).text()) === "0") return;
+    if ((await (await fetch(OPEN_STREAMS)).text()) === "0") return;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   assert.fail("the upstream's stream is still open after a second");

@@ -241,7 +241,7 @@ def test_row_10_blocks_are_numbered_without_gaps() -> None:
         *text("a", block=2), Open(3, Opaque("openai_responses", "x", {})), Close(3),
         *call(4, "{}"), Finish("tool_calls"),
     )  # fmt: skip
-    assert [0, 1] == [e["index"] for e in events if e["type"] == "content_block_start"]
+    assert [0, 1, 2] == [e["index"] for e in events if e["type"] == "content_block_start"]
 
 
 def test_blocks_of_the_providers_tools_go_out_as_they_came() -> None:

@@ -294,3 +294,11 @@ def test_a_page_is_no_answer() -> None:
     (found,) = WholeDecoder(str).feed(Record("", b"<html>", None))
     assert isinstance(found, ErrorEvent)
     assert WholeDecoder(str).finish() == []
+
+
+def test_a_picture_among_the_thoughts_is_told_in_words() -> None:
+    part = {"thought": True, "inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}
+    answer = {"candidates": [{"content": {"parts": [part, {"text": "a"}]}, "finishReason": "STOP"}]}
+    reply = fold(decode_whole(answer, lambda: "c"))
+    words = "[image (image/png) of 8 bytes left out: this API's answers cannot hold it]"
+    assert (words, "a") == (reply.reasoning, reply.text)

@@ -39,6 +39,5 @@ def test_what_no_conversation_can_say_is_refused(name: str, value: object) -> No
     assert refused(**{name: value}) == ("unsupported", name)
 
 
-def test_a_prompt_is_needed() -> None:
-    assert refused(prompt="") == ("bad_request", "prompt")
+def test_a_prompt_is_a_text() -> None:
     assert refused(prompt=1) == ("bad_request", "prompt")

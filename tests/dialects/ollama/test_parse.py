@@ -158,7 +158,7 @@ def test_thinking_of_earlier_turns() -> None:
 @pytest.mark.parametrize(
     ("fields", "where"),
     [
-        ({"messages": []}, "messages"),
+        ({"messages": {}}, "messages"),
         ({"messages": ["a"]}, "messages[0]"),
         ({"messages": [{"role": "bot"}]}, "messages[0].role"),
         ({"messages": [{**HI, "content": []}]}, "messages[0].content"),

@@ -99,8 +99,10 @@ class Upstream:
 
     def _wanted(self, turn: Turn) -> Iterator[str]:
         """Seals that have to come back with a turn that never was the client's."""
-        for ident, name in turn.calls:
-            if name not in self.clients and ident in self._seals:
+        if any(name in self.clients for _, name in turn.calls):
+            return
+        for ident, _ in turn.calls:
+            if ident in self._seals:
                 yield self._seals[ident]
 
     async def _say(
