@@ -38,6 +38,7 @@ from engine.options import (
 from .fields import Field, fields_of
 from .hints import as_list, did_you_mean, meant, nearest
 from .nodes import Mark, Node
+from .patterns import compile_regex
 from .pick import PathError, compile_match, compile_path
 from .references import Resolver
 from .template import (
@@ -496,23 +497,7 @@ def _optional(choices: tuple[Any, ...], of: int) -> Build:
     return build
 
 
-_FLAGS = {"i": re.I, "s": re.S, "m": re.M}
-_NESTED = re.compile(r"\((?:[^()\\]|\\.)*[+*](?:[^()\\]|\\.)*\)[+*{]")
-
-
 _PASSWORD = re.compile(r"://[^/@:]*:([^/@]+)@")
-
-
-def compile_regex(text: str) -> re.Pattern[str]:
-    """`/pattern/flags` or a bare pattern. Nested quantifiers may run for ever: refused."""
-    flags = 0
-    hit = re.fullmatch(r"/(.*)/([ism]*)", text, re.S)
-    if hit:
-        text = hit.group(1)
-        flags = sum(_FLAGS[flag] for flag in set(hit.group(2)))
-    if _NESTED.search(text):
-        raise ValueError("a repeated group that repeats inside may take for ever")
-    return re.compile(text, flags | re.S)
 
 
 def _literal_words(choice: Any) -> tuple[Any, ...]:
