@@ -35,7 +35,7 @@ from engine.options import (
     Word,
 )
 
-from .fields import Field, fields_of
+from .fields import Field, fields_of, keys_in
 from .hints import as_list, did_you_mean, meant, nearest
 from .nodes import Mark, Node
 from .patterns import compile_regex
@@ -82,7 +82,6 @@ class Reader:
         self.references: dict[str, object] = {}
         self.personal = 0
         self.top: Mapping[str, Field] = {}
-        self.build_transform: Callable[[Node, Mark, str], Any] | None = None
 
     def note(self, mark: Mark, code: str, message: str) -> Any:
         self.problems.append(mark.problem(code, message))
@@ -163,7 +162,7 @@ class Reader:
         if place in self.top and key in self.top:
             return f"; `{key}` stands at the top of the file: is it indented too far?"
         if place == "" and meant(key, known) is None:
-            homes = [name for name, item in known.items() if key in _keys_in(item.annotation)]
+            homes = [name for name, item in known.items() if key in keys_in(item.annotation)]
             if len(homes) == 1:
                 return f"; it is a key of `{homes[0]}`"
         return did_you_mean(key, known)
@@ -519,12 +518,6 @@ def _fits(node: Node, choice: Any) -> bool:
     if get_origin(choice) is dict or dataclasses.is_dataclass(choice):
         return node.kind == "map"
     return True
-
-
-def _keys_in(annotation: Any) -> set[str]:
-    """The keys of a map that option dataclasses describe."""
-    kinds = (kind for kind in get_args(annotation) or (annotation,) if isinstance(kind, type))
-    return {key for kind in kinds if dataclasses.is_dataclass(kind) for key in fields_of(kind)}
 
 
 def _in(place: str) -> str:
