@@ -345,7 +345,9 @@ class StreamSink:
 
     def _put(self, data: bytes, last: bool = False) -> bool:
         """Write without waiting. True if the client should be waited for."""
-        reply, form = self._reply or self._start(), self.client.reframe
+        reply, form = self._reply, self.client.reframe
+        if reply is None:
+            reply = self._start()
         if form is not None:
             data = form.feed(data) + (form.end() if last else b"")
         if data:
