@@ -187,7 +187,8 @@ class Open:
 
     async def read(self, limit: int) -> bytes:
         assert self._response is not None
-        content, parts, size = self._response.content, list[bytes](), 0
+        content, size = self._response.content, 0
+        parts: list[bytes] = []
         async for chunk in self:
             size += len(chunk)
             if size > limit:
