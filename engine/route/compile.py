@@ -198,7 +198,8 @@ class _Compiler:
         if self._failed():
             return None
         request = whole_request(spec.request, dialect)
-        mentions, classifier = asked_for(spec, request, stages), Classifier(spec.errors)
+        mentions = asked_for(spec, request, stages)
+        classifier = Classifier(spec.errors, own=spec.dialect is None)
         placed, profile_of = placements(spec.auth), profiles_of(spec, self.tree, self.reader)
         return Route(
             name=name,
