@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from .errors import ExchangeError
 from .options import Env, Template
-from .ports import Answer, Line, Upstream
+from .ports import Answer, Line, Sent, Upstream
 from .route.reader import REFERENCES
 from .route.render import text
 from .route.route import Route
@@ -42,12 +42,17 @@ def line_of_request(route: Route, line: Line, env: Env) -> Line:
 
 
 def called(
-    upstream: Upstream, request: HttpRequest, line: Line, talk: TalkPlan | None, env: Env
+    upstream: Upstream,
+    request: HttpRequest,
+    line: Line,
+    talk: TalkPlan | None,
+    env: Env,
+    sent: Sent = None,
 ) -> AbstractAsyncContextManager[Answer]:
     """The call: over HTTP, or by a conversation over a websocket."""
     if talk is None:
-        return upstream.stream(request, line)
-    return upstream.converse(request, talk(env), line)
+        return upstream.stream(request, line, sent)
+    return upstream.converse(request, talk(env), line, sent)
 
 
 def _varies(proxy: Template) -> bool:

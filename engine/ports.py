@@ -94,14 +94,18 @@ class Talk(Protocol):
         ...
 
 
+Sent = Callable[[], None] | None
+
+
 class Upstream(Protocol):
     """Calls services. Never follows a redirect.
 
-    Raises ExchangeError of the classes connect, truncated, retryable, fatal.
+    Raises ExchangeError of the classes connect, truncated, retryable, fatal. `sent` is called when
+    there is a connection, and the request leaves; it may be called again, for another connection.
     """
 
     def converse(
-        self, request: HttpRequest, talk: Talk, line: Line
+        self, request: HttpRequest, talk: Talk, line: Line, sent: Sent = None
     ) -> AbstractAsyncContextManager[Answer]:
         """Open a websocket (RFC 6455) at the request's URL, `ws` or `wss`, with its headers.
 
@@ -111,7 +115,9 @@ class Upstream(Protocol):
         """
         ...
 
-    def stream(self, request: HttpRequest, line: Line) -> AbstractAsyncContextManager[Answer]: ...
+    def stream(
+        self, request: HttpRequest, line: Line, sent: Sent = None
+    ) -> AbstractAsyncContextManager[Answer]: ...
     async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse: ...
 
 

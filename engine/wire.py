@@ -82,6 +82,17 @@ class SocketMessage:
     text: bool = True
 
 
+_CONTROLS = bytes((*range(0x09), *range(0x0A, 0x20), 0x7F))  # HTAB may stand in a value
+
+
+def unbroken(head: bytes, lines: int) -> bool:
+    """Whether a head of so many lines, joined by CRLF, holds no other control character.
+
+    RFC 9110 §5.5. What a client or an upstream wrote can fill a value, never a line.
+    """
+    return len(head) - len(head.translate(None, _CONTROLS)) == 2 * (lines - 1)
+
+
 def find_header(headers: Sequence[tuple[str, str]], name: str) -> str | None:
     """The first header of that name, without regard to case, or None."""
     wanted = name.lower()

@@ -77,16 +77,18 @@ class Job:
 
 @dataclass(slots=True)
 class JobStub:
-    """jobs: in the order in which they were made."""
+    """jobs: in the order in which they were made, which takes `slow` seconds."""
 
     url: str = ""
     script: Callable[[Turns], list[Tell]] = lambda turns: [done("nothing")]
+    slow: float = 0.0
     jobs: list[Job] = field(default_factory=list)
 
     async def make(self, request: web.Request) -> web.StreamResponse:
         self._known(request)
         turns: Turns = (await request.json())["messages"]
         self.jobs.append(Job(turns, self.script(turns)))
+        await asyncio.sleep(self.slow)
         return web.json_response({"id": f"j/{len(self.jobs)}", "state": "new"}, status=202)
 
     async def tell(self, request: web.Request) -> web.StreamResponse:

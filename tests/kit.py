@@ -24,7 +24,7 @@ from engine.exchange.loop import Exchange
 from engine.kept.recall import Recall
 from engine.kept.sessions import Sessions
 from engine.options import Secret
-from engine.ports import Line, Ports, Talk, pumped
+from engine.ports import Line, Ports, Sent, Talk, pumped
 from engine.replay.recorded import PlayedWeb
 from engine.replay.staged import StagedClock
 from engine.route.compile import Compiled, Sources, compile_route
@@ -199,10 +199,14 @@ class FakeUpstream:
         say = self.script[len(self.requests) - 1]
         return Say(say) if isinstance(say, bytes) else say
 
-    def stream(self, request: HttpRequest, line: Line) -> FakeAnswer:
+    def stream(self, request: HttpRequest, line: Line, sent: Sent = None) -> FakeAnswer:
+        if sent is not None:
+            sent()
         return FakeAnswer(self, request, line)
 
-    def converse(self, request: HttpRequest, talk: Talk, line: Line) -> FakeAnswer:
+    def converse(
+        self, request: HttpRequest, talk: Talk, line: Line, sent: Sent = None
+    ) -> FakeAnswer:
         raise AssertionError("no websocket is played here")
 
     async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse:

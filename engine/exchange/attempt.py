@@ -198,12 +198,8 @@ class Attempt:
             transforms = route.transforms(env, context, budget)
         await self._fresh()
         streams = route.streams(self.call.wants_stream)
-        watch.allow(float(route.spec.timeouts.first_byte) + line.connect)
-        # No name for the request: its body should not be held while an answer lasts.
         line = line_of_request(route, line, env)
-        talk = route.talk if self.call.errand is None else None
-        upstream = self.ports.upstream
-        made = called(upstream, self._render(transforms, streams), line, talk, env)
+        made = self._called(transforms, streams, line, watch)
         async with self._awaited(made, line, transforms, watch) as answer:
             self._heard(answer.head)
             if not streams and route.spec.timeouts.body is not None:
@@ -220,6 +216,19 @@ class Attempt:
                 await relay(answer, transforms, watch)
             else:
                 await self._read(answer, transforms, streams, watch)
+
+    def _called(
+        self, transforms: list[tuple[Stage, Any]], streams: bool, line: Line, watch: Watch
+    ) -> AbstractAsyncContextManager[Answer]:
+        """The call; from when it leaves the upstream has `first_byte`."""
+        route, patience = self.route, float(self.route.spec.timeouts.first_byte)
+        watch.allow(patience + line.connect)  # dialling, and waiting for a place in the pool
+        talk = route.talk if self.call.errand is None else None
+        sent = partial(watch.allow, patience)
+        # No name for the request: its body should not be held while an answer lasts.
+        return called(
+            self.ports.upstream, self._render(transforms, streams), line, talk, self.env, sent
+        )
 
     def _awaited(
         self,

@@ -7,10 +7,12 @@ upstream so, if the route says how.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 
 from engine.accounts.keyring import Keyring, parts_of
@@ -83,6 +85,7 @@ class _Job:
         self._asked: float | None = None  # seconds that the last answer wants us to wait
         self._said = HttpResponse(0)
         self._refused = False
+        self._hears: Callable[[HttpResponse], None] | None = asker.heard
         self._renewals: set[str] = set()
         self._found: dict[str, object] = {}
         self._env["poll"] = self._found
@@ -92,7 +95,7 @@ class _Job:
     ) -> Answer:
         """What is to be read. It is open as long as the stack is."""
         plan, first_byte = self._plan, float(self._route.spec.timeouts.first_byte)
-        read = await self._opened(stack, made, self._begun, self._watch)
+        read = await self._made(stack, made)
         if read is not None and (plan.then is None or self._refused):
             return read
         self._take(plan.finds)
@@ -110,9 +113,46 @@ class _Job:
 
     def end(self) -> None:
         """The job is done, or is given up."""
-        cancel = self._plan.cancel
-        if cancel is not None and not self.over:
-            self._asker.keyring.cleanups.undo(self._route, CLEANUP, lambda: self._request(cancel))
+        if self._plan.cancel is not None and not self.over:
+            self._asker.keyring.cleanups.undo(self._route, CLEANUP, self._cancel)
+
+    async def _cancel(self) -> tuple[HttpRequest, Line]:
+        assert self._plan.cancel is not None
+        return self._request(self._plan.cancel)
+
+    # ---- making ----
+
+    async def _made(
+        self, stack: AsyncExitStack, made: AbstractAsyncContextManager[Answer]
+    ) -> Answer | None:
+        """The first answer. A job that is still being made when its client leaves is waited for:
+        before its name is known it cannot be cancelled.
+        """
+        opening = self._opened(stack, made, self._begun, self._watch)
+        if self._plan.cancel is None:
+            return await opening
+        making = self._asker.keyring.cleanups.outlasting(opening)
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            self._hears = None
+            belated = partial(self._belated, stack, making)
+            self._asker.keyring.cleanups.undo(self._route, CLEANUP, belated)
+            raise
+
+    async def _belated(
+        self, stack: AsyncExitStack, making: asyncio.Future[Answer | None]
+    ) -> tuple[HttpRequest, Line] | None:
+        """What gives up a job that was made for nobody; None if none is under way."""
+        try:
+            read = await making
+        except ExchangeError:
+            return None
+        await stack.aclose()
+        if read is not None:
+            return None
+        self._take(self._plan.finds)
+        return await self._cancel()
 
     def _take(self, takes: Takes) -> None:
         self._found |= taken(takes, self._said, self._env, "poll", "the upstream's answer")
@@ -146,12 +186,12 @@ class _Job:
     async def _once(self, stack: AsyncExitStack, follow: Follow, look: Look) -> Answer | None:
         await self._asker.fresh()
         request, line = self._request(follow)
-        seconds = float(self._route.spec.timeouts.first_byte) + line.connect
-        if request.timeout is not None:
-            seconds = min(seconds, request.timeout)
+        patience = float(self._route.spec.timeouts.first_byte)
+        limit = inf if request.timeout is None else request.timeout
         try:
-            with self._clock.watch(seconds) as watch:
-                asked = self._asker.ports.upstream.stream(request, line)
+            with self._clock.watch(min(patience + line.connect, limit)) as watch:
+                sent = partial(watch.allow, min(patience, limit))
+                asked = self._asker.ports.upstream.stream(request, line, sent)
                 return await self._opened(stack, asked, look, watch)
         except TimeoutError:
             raise ExchangeError("timeout", "the upstream did not answer in time") from None
@@ -174,7 +214,8 @@ class _Job:
         body = self._route.spec.timeouts.body
         async with AsyncExitStack() as own:
             answer = await own.enter_async_context(asked)
-            self._asker.heard(answer.head)
+            if self._hears is not None:
+                self._hears(answer.head)
             if body is not None:
                 watch.allow(float(body))
             read = await look(answer)

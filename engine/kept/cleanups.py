@@ -17,7 +17,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.auth.accounts import NOBODY, Account
 from engine.errors import ExchangeError
@@ -35,6 +35,9 @@ LONGEST = 10.0  # seconds one clean-up may take
 LAST = 3.0  # seconds for those under way when the engine stops
 GONE = (404, 410)  # what was to be deleted is not there: as good
 MOST_ACCOUNTS = 4096  # clients' own keys that are remembered for the end of their sessions
+
+T = TypeVar("T")
+Told = tuple[HttpRequest, Line]  # what an upstream is told, and how it is reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +107,32 @@ class Cleanups:
         """A value of a session has a successor."""
         self._begin(_job(route, plan, attempt, {**_values(attempt.env), plan.name: old}))
 
-    def undo(self, route: Route, name: str, make: Callable[[], tuple[HttpRequest, Line]]) -> None:
-        """Something is given up; make: what the upstream is told of it, and how it is reached."""
+    def undo(self, route: Route, name: str, make: Callable[[], Awaitable[Told | None]]) -> None:
+        """Something is given up; make: what the upstream is told, None where there was nothing."""
+        self._start(self._clean(route, name, make))
 
-        async def told() -> tuple[HttpRequest, Line]:
-            return make()
+    def outlasting(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+        """The outcome of work that goes on when whoever waits for it is gone.
 
-        self._start(self._clean(route, name, told))
+        Wait for it by `asyncio.shield`; to cancel it ends the work.
+        """
+        outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        async def run() -> None:
+            try:
+                result = await work
+            except Exception as error:
+                if not outcome.done():
+                    outcome.set_exception(error)
+            else:
+                if not outcome.done():
+                    outcome.set_result(result)
+            finally:
+                outcome.cancel()
+
+        task = self._go(run())
+        outcome.add_done_callback(lambda done: task.cancel() if done.cancelled() else None)
+        return outcome
 
     async def settle(self, seconds: float = LAST) -> None:
         """Wait for those under way, at most so long."""
@@ -195,22 +217,24 @@ class Cleanups:
         task.add_done_callback(self._running.discard)
 
     async def _clean(
-        self, route: Route, name: str, make: Callable[[], Awaitable[tuple[HttpRequest, Line]]]
+        self, route: Route, name: str, make: Callable[[], Awaitable[Told | None]]
     ) -> None:
         """Never raises: it would take what else the keyring does down with it."""
         result = "failed"
         try:
             async with self.ports.clock.deadline(LONGEST):
-                request, line = await make()
-                answer = await self.ports.upstream.fetch(request, line, MAX_BODY)
-                done = answer.status < 400 or answer.status in GONE
-                result = "ok" if done else "failed"
+                told = await make()
+                result = "skipped" if told is None else await self._send(*told)
         except (TimeoutError, ExchangeError, RenderError):
             result = "failed"
         finally:
             self._tell(route, name, result)
 
-    async def _request(self, job: Job) -> tuple[HttpRequest, Line]:
+    async def _send(self, request: HttpRequest, line: Line) -> str:
+        answer = await self.ports.upstream.fetch(request, line, MAX_BODY)
+        return "ok" if answer.status < 400 or answer.status in GONE else "failed"
+
+    async def _request(self, job: Job) -> Told:
         await self._fill(job)
         assert job.plan.cleanup is not None
         request = job.plan.cleanup.render({**job.env, "_now": self.ports.clock.now()})

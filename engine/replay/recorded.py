@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.errors import ExchangeError
 from engine.parsers.websocket import encoded
-from engine.ports import Line, Page, Talk, Unfetched, Upstream, pumped
+from engine.ports import Line, Page, Sent, Talk, Unfetched, Upstream, pumped
 from engine.route.reach import Reach
 from engine.wire import PACKED, HttpRequest, HttpResponse, SocketMessage
 
@@ -64,12 +64,18 @@ class Recorded:
         self.answered: list[bytes] = []
         self._complaints: list[str] = []
 
-    def stream(self, request: HttpRequest, line: Line) -> AbstractAsyncContextManager[Any]:
+    def stream(
+        self, request: HttpRequest, line: Line, sent: Sent = None
+    ) -> AbstractAsyncContextManager[Any]:
+        if sent is not None:
+            sent()
         return Playing(self, request, called=True, sniff=line.sniff)
 
     def converse(
-        self, request: HttpRequest, talk: Talk, line: Line
+        self, request: HttpRequest, talk: Talk, line: Line, sent: Sent = None
     ) -> AbstractAsyncContextManager[Any]:
+        if sent is not None:
+            sent()
         return Conversing(self, request, talk, sniff=line.sniff)
 
     async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse:

@@ -426,6 +426,8 @@ def _bearer(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
 
 
 def _fallback(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
+    if not spec.fallback:
+        return
     known = {spec.name or PurePosixPath(tree.mark.file).stem}
     for at, fallback in enumerate(spec.fallback):
         if fallback.to in known:

@@ -17,7 +17,7 @@ from engine.options import Env
 from engine.wire import HttpResponse, JsonError, loads
 
 from .answer_spec import AnswerSelectors, ErrorRuleSpec, ErrorsSpec
-from .reader import compile_regex
+from .patterns import compile_regex
 from .waits import Wait, compile_waits, header_wait
 
 _STATUS = re.compile(r"[1-5]xx|[1-5]\d\d")

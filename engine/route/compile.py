@@ -312,7 +312,7 @@ class _Compiler:
             return loaded, None
         empty = Node("map", {}, mark)
         written = options_node if options_node and options_node.kind != "null" else empty
-        options = self.reader.options(written, loaded.options, f"{place}.{name}")
+        options = self.reader.anew(written, loaded.options, f"{place}.{name}")
         return None if options is WRONG else (loaded, options)
 
     def _named_transform(self, node: Node, place: str) -> tuple[str, Mark, Node | None] | None:

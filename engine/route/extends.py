@@ -87,7 +87,19 @@ def _parsed(text: bytes, name: str) -> tuple[Node, str] | None:
     lists = (node for node in tree.walk() if node.kind == "list")
     if any(any(map(_is_inherit, node.value)) for node in lists):
         return None
+    _share(tree)
     return tree, _digest(tree)
+
+
+def _share(node: Node) -> bool:
+    """Let each map without a reference be read once; whether there is none in the node."""
+    alike = node.kind != "str" or "${" not in node.value
+    below = node.value.values() if node.kind == "map" else node.value if node.kind == "list" else ()
+    for child in below:
+        alike = _share(child) and alike
+    if node.kind == "map" and alike:
+        node.made = {}
+    return alike
 
 
 def _digest(tree: Node) -> str:

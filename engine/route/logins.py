@@ -19,7 +19,7 @@ class Logins:
 
     def __init__(self, route: str, file: str) -> None:
         self._route = route
-        self._folder = PurePosixPath(file).parent
+        self._file = file
         self.found: list[Login] = []
 
     def add(self, options: OAuth2, name: str) -> Login:
@@ -29,7 +29,7 @@ class Logins:
         return login
 
     def _place(self, path: str) -> str:
-        return path if path.startswith("~") else str(self._folder / path)
+        return path if path.startswith("~") else str(PurePosixPath(self._file).parent / path)
 
 
 def exchanger(spec: ExchangeRequest) -> Callable[[Env], HttpRequest]:

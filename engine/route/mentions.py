@@ -140,8 +140,9 @@ def without_cleanups(values: Mapping[str, ValueSpec]) -> dict[str, ValueSpec]:
 def asked_for(spec: RouteSpec, request: HttpSpec, stages: Iterable[Stage]) -> frozenset[str]:
     """Every dotted name that the templates of a request read."""
     staged = [(stage.options, stage.when) for stage in stages]
-    asked = dataclasses.replace(spec, values=without_cleanups(spec.values))
-    return frozenset(mentioned((asked, request, staged)))
+    if spec.values:
+        spec = dataclasses.replace(spec, values=without_cleanups(spec.values))
+    return frozenset(mentioned((spec, request, staged)))
 
 
 def mentioned_templates(spec: Any) -> Iterator[Template]:

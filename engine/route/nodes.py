@@ -33,6 +33,7 @@ _CONSTANTS: dict[str, tuple[Kind, object]] = {
     **dict.fromkeys(("true", "True", "TRUE"), ("bool", True)),
     **dict.fromkeys(("false", "False", "FALSE"), ("bool", False)),
 }
+_NO_KEYS: dict[str, Mark] = {}  # of what is no map, never filled
 _YAML11_BOOLEANS = {w for b in ("yes", "no", "on", "off") for w in (b, b.capitalize(), b.upper())}
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -61,6 +62,7 @@ class Node:
     text  the scalar as written (quotes and escapes undone)
     keys  where each key of a map stands
     size  how many nodes hang here, aliases counted in full; depth: how many levels
+    made  what a map is read as, once for all routes that inherit it; None: it is one route's own
     """
 
     kind: Kind
@@ -71,6 +73,7 @@ class Node:
     keys: dict[str, Mark] = field(default_factory=dict)
     size: int = 1
     depth: int = 1
+    made: dict[type, object] | None = field(default=None, init=False, repr=False, compare=False)
 
     def get(self, key: str) -> Node | None:
         return self.value.get(key) if self.kind == "map" else None
@@ -198,18 +201,18 @@ class Composer:
         text = event.value
         quoted = bool(event.style) or not event.implicit[0]
         if quoted:
-            return Node("str", text, mark, text, True)
+            return Node("str", text, mark, text, True, _NO_KEYS)
         kind, value = resolve(text)
         if kind == "str" and text in _YAML11_BOOLEANS:
             message = f"`{text}` is text here; other YAML tools read a boolean: quote it"
             self.problems.append(mark.problem("W004", message, "warning"))
-        return Node(kind, value, mark, text)
+        return Node(kind, value, mark, text, False, _NO_KEYS)
 
     def sequence(self, stream: Iterator[Any], depth: int, mark: Mark) -> Node:
         items: list[Node] = []
         while not isinstance(event := next(stream), yaml.SequenceEndEvent):
             items.append(self.node(event, stream, depth + 1))
-        return Node("list", items, mark, "", False, {}, *_extent(items))
+        return Node("list", items, mark, "", False, _NO_KEYS, *_extent(items))
 
     def mapping(self, stream: Iterator[Any], depth: int, mark: Mark) -> Node:
         values: dict[str, Node] = {}

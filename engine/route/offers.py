@@ -19,12 +19,13 @@ def offers_of(
     offers: dict[str, Offer] = {}
     for model in spec.models:
         profile = profile_of(model)
-        offer = _offer(name, spec, model, model.id, {}, profile)
+        passes = not adapts(replace(profile, max_output=spec.profile.max_output))
+        offer = _offer(name, spec, model, model.id, {}, profile, passes)
         for alias in (model.id, *model.aliases):
             offers[alias] = offer
         for variant in spec.variants:
             ident = model.id + variant.suffix
-            offers[ident] = _offer(name, spec, model, ident, variant.set, profile)
+            offers[ident] = _offer(name, spec, model, ident, variant.set, profile, passes)
     return offers
 
 
@@ -35,6 +36,7 @@ def _offer(
     ident: str,
     overrides: Mapping[str, Any],
     profile: Profile,
+    passes: bool,
 ) -> Offer:
     upstream = model.upstream or model.id
     known: dict[str, object] = {"id": ident, "upstream": upstream}
@@ -47,5 +49,5 @@ def _offer(
         model.owned_by or route,
         known,
         profile,
-        passes=not adapts(replace(profile, max_output=spec.profile.max_output)),
+        passes=passes,
     )

@@ -177,6 +177,7 @@ _MISTAKES = [
 ]
 
 
+@lru_cache(maxsize=8192)
 def parse(source: str, *, selector: bool) -> Parsed:
     """The steps and filters of a path. Raises PathError."""
     if not isinstance(source, str):

@@ -35,9 +35,10 @@ from engine.options import (
     Word,
 )
 
-from .fields import Field, fields_of
+from .fields import Field, fields_of, keys_in
 from .hints import as_list, did_you_mean, meant, nearest
 from .nodes import Mark, Node
+from .patterns import compile_regex
 from .pick import PathError, compile_match, compile_path
 from .references import Resolver
 from .template import (
@@ -70,6 +71,7 @@ class Reader:
 
     roots       template variables of this route: root -> known attributes (None: any)
     references  what `${…}` gave, by name: the constants of templates that mention them
+    personal    counts what holds for this route alone: expressions that read, secrets
     top         the keys at the top of the file
     """
 
@@ -78,8 +80,8 @@ class Reader:
         self.roots = roots
         self.problems = problems
         self.references: dict[str, object] = {}
+        self.personal = 0
         self.top: Mapping[str, Field] = {}
-        self.build_transform: Callable[[Node, Mark, str], Any] | None = None
 
     def note(self, mark: Mark, code: str, message: str) -> Any:
         self.problems.append(mark.problem(code, message))
@@ -101,7 +103,19 @@ class Reader:
     # ---- containers ----
 
     def options(self, node: Node, kind: type, place: str) -> Any:
-        """An instance of an option dataclass."""
+        """An instance of an option dataclass; the same one for all routes that inherit its map."""
+        if node.made is None:
+            return self.anew(node, kind, place)
+        if kind not in node.made:
+            before = len(self.problems), self.personal
+            value = self.anew(node, kind, place)
+            if before != (len(self.problems), self.personal):
+                return value
+            node.made[kind] = value
+        return node.made[kind]
+
+    def anew(self, node: Node, kind: type, place: str) -> Any:
+        """An instance that no other route has."""
         shorthand = getattr(kind, "SHORTHAND", None)
         known, builds = fields_of(kind), _builds(kind)
         if place == "":
@@ -148,7 +162,7 @@ class Reader:
         if place in self.top and key in self.top:
             return f"; `{key}` stands at the top of the file: is it indented too far?"
         if place == "" and meant(key, known) is None:
-            homes = [name for name, item in known.items() if key in _keys_in(item.annotation)]
+            homes = [name for name, item in known.items() if key in keys_in(item.annotation)]
             if len(homes) == 1:
                 return f"; it is a key of `{homes[0]}`"
         return did_you_mean(key, known)
@@ -316,6 +330,7 @@ class Reader:
         if field is not None and field.metadata.get("secret") and "{{" not in node.value:
             self._secret(node, place, field)  # what it holds must be known
         source, roots = self._with_references(node, self.roots_for(field))
+        self.personal += "{" in source or "." in source  # a mistake or not by what a route has
         if braceless(source, roots):
             message = f'{_in(place)} sends these very letters; the variable is "{{{{ {source} }}}}"'
             self.problems.append(node.mark.problem("W511", message, "warning"))
@@ -339,6 +354,7 @@ class Reader:
 
     def _refer(self, value: object) -> str:
         """Keep what a reference gave; its name under the root of references."""
+        self.personal += 1
         slot = f"r{len(self.references)}"
         self.references[slot] = value
         return slot
@@ -369,6 +385,7 @@ class Reader:
         if self.resolver.of(node):
             message = "a reference cannot stand in an expression: name it in `vars`"
             return self.note(node.mark, "E206", f"{_in(place)}: {message}")
+        self.personal += 1
         try:
             return compile_condition(text, self.roots_for(field))
         except TemplateError as error:
@@ -395,14 +412,14 @@ class Reader:
     def _selector(self, node: Node, place: str, field: Field | None) -> Any:
         if node.kind != "map":
             return self._expected(node, "a map of paths to values", place)
-        source = self.plain(node)
-        for key in node.value:
-            try:
-                compile_match({key: source[key]})
-            except PathError as error:
-                self.note(node.keys[key], "E303", f"{_in(place)}: {error}")
-                return WRONG
-        return Selector(source, compile_match(source))
+        source, at, test = self.plain(node), node.mark, compile_match({})
+        try:
+            for key in source:
+                at = node.keys[key]
+                test = compile_match({key: source[key]})
+            return Selector(source, compile_match(source) if len(source) > 1 else test)
+        except PathError as error:
+            return self.note(at, "E303", f"{_in(place)}: {error}")
 
     def _tree(self, node: Node, place: str, field: Field | None) -> Any:
         before = len(self.problems)
@@ -479,23 +496,7 @@ def _optional(choices: tuple[Any, ...], of: int) -> Build:
     return build
 
 
-_FLAGS = {"i": re.I, "s": re.S, "m": re.M}
-_NESTED = re.compile(r"\((?:[^()\\]|\\.)*[+*](?:[^()\\]|\\.)*\)[+*{]")
-
-
 _PASSWORD = re.compile(r"://[^/@:]*:([^/@]+)@")
-
-
-def compile_regex(text: str) -> re.Pattern[str]:
-    """`/pattern/flags` or a bare pattern. Nested quantifiers may run for ever: refused."""
-    flags = 0
-    hit = re.fullmatch(r"/(.*)/([ism]*)", text, re.S)
-    if hit:
-        text = hit.group(1)
-        flags = sum(_FLAGS[flag] for flag in set(hit.group(2)))
-    if _NESTED.search(text):
-        raise ValueError("a repeated group that repeats inside may take for ever")
-    return re.compile(text, flags | re.S)
 
 
 def _literal_words(choice: Any) -> tuple[Any, ...]:
@@ -517,12 +518,6 @@ def _fits(node: Node, choice: Any) -> bool:
     if get_origin(choice) is dict or dataclasses.is_dataclass(choice):
         return node.kind == "map"
     return True
-
-
-def _keys_in(annotation: Any) -> set[str]:
-    """The keys of a map that option dataclasses describe."""
-    kinds = (kind for kind in get_args(annotation) or (annotation,) if isinstance(kind, type))
-    return {key for kind in kinds if dataclasses.is_dataclass(kind) for key in fields_of(kind)}
 
 
 def _in(place: str) -> str:

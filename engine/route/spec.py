@@ -364,7 +364,9 @@ class FallbackSpec:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeoutsSpec:
     connect: Duration = option(Duration(10.0), "dial to connected, TLS included")
-    first_byte: Duration = option(Duration(120.0), "request sent to first event of the answer")
+    first_byte: Duration = option(
+        Duration(120.0), "request sent to first event of the answer; dialling is not in it"
+    )
     body: Duration | None = option(
         None,
         "headers of a whole answer to its end; default: what is left of `first_byte`",

@@ -15,7 +15,7 @@ from yarl import URL
 
 from engine import __version__
 from engine.errors import ExchangeError
-from engine.ports import Line
+from engine.ports import Line, Sent
 from engine.wire import PACKED, HttpRequest, HttpResponse
 
 from .http_call import Connector, Origin, Response, broken, send
@@ -91,13 +91,17 @@ class Open:
     """One call under way: an async context manager and, inside, the Answer."""
 
     __slots__ = (
-        "_line", "_packed", "_pool", "_request", "_response", "_upstream", "head", "reused",
+        "_leaves", "_line", "_packed", "_pool", "_request", "_response", "_upstream", "head",
+        "reused",
     )  # fmt: skip
 
-    def __init__(self, upstream: Pools, request: HttpRequest, line: Line) -> None:
+    def __init__(
+        self, upstream: Pools, request: HttpRequest, line: Line, sent: Sent = None
+    ) -> None:
         self._upstream = upstream
         self._request = request
         self._line = line
+        self._leaves = sent
         self._response: Response | None = None
         self._pool: Pool | None = None
         self.reused = False
@@ -112,7 +116,7 @@ class Open:
                 self._response = await self._send(fresh=True)
             except aiohttp.ClientError as second:
                 raise _failure(second) from None
-        del self._request  # with it goes the body: an answer may last for minutes
+        del self._request, self._leaves  # with it goes the body: an answer may last for minutes
         response = self._response
         self.head = HttpResponse(response.status, response.headers)
         sniffs = self._line.sniff and self.head.header("content-encoding") is None
@@ -142,6 +146,8 @@ class Open:
         self.reused = connection is not None
         if connection is None:
             connection = await pool.connector.opened(origin, line.connect)
+        if self._leaves is not None:
+            self._leaves()
         jar = self._upstream.jar(line)
         if jar is None:
             return await send(connection, request, url, origin)
@@ -181,7 +187,8 @@ class Open:
 
     async def read(self, limit: int) -> bytes:
         assert self._response is not None
-        content, parts, size = self._response.content, list[bytes](), 0
+        content, size = self._response.content, 0
+        parts: list[bytes] = []
         async for chunk in self:
             size += len(chunk)
             if size > limit:

@@ -88,6 +88,9 @@ class Library:
         self.unlisted: list[str] = []
         self.walked: list[str] = []
         self._named: dict[str, tuple[Entry, str, Path]] = {}
+        self._homes: dict[str, Path] = {}
+        self.shipped_presets = str(bundled_presets())
+        self.shipped_transforms = bundled_transforms()
 
     def scan(self) -> list[Path]:
         """The files that may be served, in order. Two of one name in one folder both count.
@@ -170,13 +173,17 @@ class Library:
 
     def home(self, path: Path) -> Path:
         """The routes folder a file came from."""
-        return next((root for root in self.folders if path.is_relative_to(root)), path.parent)
+        folder = os.path.dirname(path)
+        if folder not in self._homes:
+            roots = (root for root in self.folders if path.is_relative_to(root))
+            self._homes[folder] = next(roots, path.parent)
+        return self._homes[folder]
 
     def beside(self, home: Path) -> Path | None:
         """The transforms folder beside a routes folder; None when it is the shipped one."""
         parent = home.parent if home.name not in ("", "..") else Path(os.path.abspath(home)).parent
         own = parent / "transforms"
-        return None if _same(own, bundled_transforms()) else own
+        return None if _same(own, self.shipped_transforms) else own
 
 
 class _Loading:
@@ -193,7 +200,8 @@ class _Loading:
         return self.entries.setdefault(path, self.library.files.get(path))
 
     def compile(self) -> Compiled:
-        file, entry = str(self.path), self.look(str(self.path))
+        file = str(self.path)
+        entry = self.look(file)
         if not entry.digest:
             problem = Problem(file, 0, 0, "E001", f"cannot read the file: {entry.error}")
             return Compiled(self.path.stem, None, [problem], (file,))
@@ -216,11 +224,11 @@ class _Loading:
             path = os.path.normpath(os.path.join(os.path.dirname(file), name))
             entry = self.look(path)
             return (entry.data, path) if entry.digest else f"cannot read `{name}`: {entry.error}"
-        presets = bundled_presets()
-        path = str(presets / f"{name}.yaml")
+        presets = self.library.shipped_presets
+        path = os.path.join(presets, f"{name}.yaml")
         if re.fullmatch(r"[\w-]+", name) and (entry := self.look(path)).digest:
             return entry.data, path
-        known = [file.stem for file in presets.glob("*.yaml")]
+        known = [file.stem for file in Path(presets).glob("*.yaml")]
         hint = "; a file is written `./…`" if "/" in name or name.endswith(SUFFIXES) else ""
         return f"no preset `{name}`{hint or did_you_mean(name, known)}"
 
@@ -249,7 +257,7 @@ class _FindTransform:
 
     def __init__(self, loading: _Loading) -> None:
         self._loading = loading
-        self._shipped = bundled_transforms()
+        self._shipped = loading.library.shipped_transforms
         self.found: dict[str, tuple[str, str]] = {}
         self.problems: list[Problem] = []
 

@@ -20,7 +20,7 @@ from engine.accounts.keyring import Keyring
 from engine.dialects import DIALECTS, Dialect
 from engine.errors import ExchangeError
 from engine.kept.sessions import Sessions
-from engine.ports import Answer, Line, Observer, Ports, Talk
+from engine.ports import Answer, Line, Observer, Ports, Sent, Talk
 from engine.replay.fixtures import ClientSpec, Fixture
 from engine.replay.play import PlayedAws, Seen, played_tokens, read_answer
 from engine.replay.recorded import PlayedWeb, Recorded
@@ -49,14 +49,17 @@ class Detour:
         self._upstream = upstream
         self._origin = origin
 
-    def stream(self, request: HttpRequest, line: Line) -> AbstractAsyncContextManager[Answer]:
-        return self._upstream.stream(self._led(request), dataclasses.replace(line, proxy=None))
-
-    def converse(
-        self, request: HttpRequest, talk: Talk, line: Line
+    def stream(
+        self, request: HttpRequest, line: Line, sent: Sent = None
     ) -> AbstractAsyncContextManager[Answer]:
         line = dataclasses.replace(line, proxy=None)
-        return self._upstream.converse(self._led(request), talk, line)
+        return self._upstream.stream(self._led(request), line, sent)
+
+    def converse(
+        self, request: HttpRequest, talk: Talk, line: Line, sent: Sent = None
+    ) -> AbstractAsyncContextManager[Answer]:
+        line = dataclasses.replace(line, proxy=None)
+        return self._upstream.converse(self._led(request), talk, line, sent)
 
     async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse:
         line = dataclasses.replace(line, proxy=None)

@@ -104,7 +104,36 @@ class Reporter:
         )
         level = _LEVELS.get(outcome, "info")
         if self.logger.wants(level):
-            self.logger.write(level, "request", _request_line(seen, seconds, first, usage))
+            line = self._request_line(seen, seconds, first, usage)
+            own = not (seen.get("client_id") or seen["error"])  # names and numbers
+            self.logger.write(level, "request", line, own=own)
+
+    def _request_line(
+        self, seen: Fields, seconds: float, first: float | None, usage: Usage | None
+    ) -> Fields:
+        name = self.logger.redactor.name
+        line: Fields = {
+            "id": seen["id"],
+            "route": name(seen["route"]),
+            "model": name(seen["model"]),
+            "dialect": seen["dialect"],
+            "stream": seen["stream"],
+            "status": seen["status"],
+            "outcome": seen["outcome"],
+            "attempts": seen["attempts"],
+            "first_event_ms": None if first is None else _ms(first),
+            "total_ms": _ms(seconds),
+            "upstream_status": seen["upstream_status"],
+        }
+        if seen.get("client_id"):
+            line["client_id"] = seen["client_id"]
+        if usage is not None:
+            line["input_tokens"] = usage.input
+            line["output_tokens"] = usage.output
+            line["estimated"] = usage.estimated
+        if seen["error"]:
+            line["error"] = _short(seen["error"])
+        return line
 
     def _refused(self, seen: Fields) -> None:
         self.metrics.refused(seen["dialect"], seen["kind"])
@@ -198,29 +227,9 @@ class Reporter:
         self.logger.write(level, name, seen)
 
 
-def _request_line(seen: Fields, seconds: float, first: float | None, usage: Usage | None) -> Fields:
-    line: Fields = {
-        "id": seen["id"],
-        "route": seen["route"],
-        "model": seen["model"],
-        "dialect": seen["dialect"],
-        "stream": seen["stream"],
-        "status": seen["status"],
-        "outcome": seen["outcome"],
-        "attempts": seen["attempts"],
-        "first_event_ms": None if first is None else round(first * 1000, 1),
-        "total_ms": round(seconds * 1000, 1),
-        "upstream_status": seen["upstream_status"],
-    }
-    if seen.get("client_id"):
-        line["client_id"] = seen["client_id"]
-    if usage is not None:
-        line["input_tokens"] = usage.input
-        line["output_tokens"] = usage.output
-        line["estimated"] = usage.estimated
-    if seen["error"]:
-        line["error"] = _short(seen["error"])
-    return line
+def _ms(seconds: float) -> float:
+    """Tenths of milliseconds; `round` would take twenty times as long."""
+    return int(seconds * 10_000 + 0.5) / 10
 
 
 def _cause(error: BaseException | None) -> Fields:

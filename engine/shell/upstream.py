@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from aiohttp import CookieJar
 
-from engine.ports import Line, Talk
+from engine.ports import Line, Sent, Talk
 from engine.wire import HttpRequest, HttpResponse
 
 from .calls import Open, Pool
@@ -45,13 +45,15 @@ class AiohttpUpstream:
         for pool in (*self._pools.values(), *self._fresh.values()):
             await pool.connector.close()
 
-    def stream(self, request: HttpRequest, line: Line) -> AbstractAsyncContextManager[Open]:
-        return Open(self, request, line)
+    def stream(
+        self, request: HttpRequest, line: Line, sent: Sent = None
+    ) -> AbstractAsyncContextManager[Open]:
+        return Open(self, request, line, sent)
 
     def converse(
-        self, request: HttpRequest, talk: Talk, line: Line
+        self, request: HttpRequest, talk: Talk, line: Line, sent: Sent = None
     ) -> AbstractAsyncContextManager[Open]:
-        return Conversation(self, request, talk, line)
+        return Conversation(self, request, talk, line, sent)
 
     async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse:
         async with Open(self, request, line) as answer:

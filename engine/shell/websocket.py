@@ -30,7 +30,7 @@ from aiohttp.streams import EofStream
 
 from engine.errors import ExchangeError
 from engine.parsers.websocket import encoded
-from engine.ports import Line, Talk, pumped
+from engine.ports import Line, Sent, Talk, pumped
 from engine.wire import HttpRequest, SocketMessage
 
 from .calls import Open, Pools
@@ -66,9 +66,11 @@ class Conversation(Open):
 
     __slots__ = ("_key", "_queue", "_reader", "_said_goodbye", "_talk", "_writer")
 
-    def __init__(self, upstream: Pools, request: HttpRequest, talk: Talk, line: Line) -> None:
+    def __init__(
+        self, upstream: Pools, request: HttpRequest, talk: Talk, line: Line, sent: Sent = None
+    ) -> None:
         self._key = base64.b64encode(os.urandom(16)).decode()
-        super().__init__(upstream, opening(request, self._key), line)
+        super().__init__(upstream, opening(request, self._key), line, sent)
         self._talk = talk
         self._writer: WebSocketWriter | None = None
         self._said_goodbye = False

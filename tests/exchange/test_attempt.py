@@ -132,7 +132,7 @@ async def test_after_the_finish_usage_is_waited_for_but_not_for_long() -> None:
     assert outcome.usage == Usage(1, 2)
 
 
-@pytest.mark.parametrize(("body", "seconds"), [([], 130.0), ([sse({"x": "a"}, done=False)], 90.0)])
+@pytest.mark.parametrize(("body", "seconds"), [([], 120.0), ([sse({"x": "a"}, done=False)], 90.0)])
 async def test_silence_is_a_timeout(body: list[bytes], seconds: float) -> None:
     outcome, _, world = await attempt(route_of(CUSTOM), [Say(body, end="stall")], stream=True)
     assert outcome.error.cls == "timeout"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import pytest
@@ -135,7 +136,7 @@ async def test_a_question_that_is_not_answered_in_time_is_put_again() -> None:
         sink = await world.ask(
             jobs(("retry:", "timeouts: { connect: 1s, first_byte: 5s }\nretry:"))
         )
-        assert (sink.text, world.clock.monotonic() - begun) == ("Good day.", 3 * 1.0 + 2 * 6.0)
+        assert (sink.text, world.clock.monotonic() - begun) == ("Good day.", 3 * 1.0 + 2 * 5.0)
 
 
 async def test_when_asking_keeps_failing_the_job_is_given_up_and_made_again() -> None:
@@ -292,6 +293,41 @@ async def test_a_client_that_leaves_takes_its_job_along() -> None:
     assert ([POST, GET, DELETE], 0) == (sent(world), sink.ends)
     last = world.upstream.requests[-1]
     assert last.header("Authorization") == "Bearer a-key"
+
+
+@pytest.mark.parametrize(
+    ("made", "told", "result"),
+    [
+        (MADE, [POST, DELETE], "ok"),
+        (DONE, [POST], "skipped"),
+        (Say(b"", 503), [POST], "skipped"),
+        (Say(b'{"state":"failed"}'), [POST], "skipped"),
+        (Say(b'{"state":"new"}'), [POST], "failed"),
+        (GONE, [POST], "skipped"),
+    ],
+)
+async def test_a_job_that_is_made_while_its_client_leaves_is_cancelled(
+    made: Say, told: list[str], result: str
+) -> None:
+    gate, asked = asyncio.Event(), asyncio.Event()
+    slow = dataclasses.replace(made, gate=gate)
+
+    def script(request: HttpRequest) -> Say:
+        asked.set()
+        return slow if request.method == "POST" else Say(b"", 204)
+
+    async with World(script) as world:
+        call = call_of(jobs(), {"messages": [{"role": "user", "content": "hi"}]})
+        sink = FakeSink(stream=False)
+        exchange = Exchange(jobs(), call, world.ports, world.keyring, world.sessions, sink)
+        task = asyncio.create_task(exchange.run())
+        await asked.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        assert (task.cancelled(), sent(world)) == (True, [POST])
+        gate.set()
+    assert (told, [("request.poll", result)]) == (sent(world), cleaned(world))
+    assert ({}, 0) == (sink.told, sink.ends)
 
 
 async def test_without_a_way_to_cancel_nothing_is_told() -> None:

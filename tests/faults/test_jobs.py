@@ -121,6 +121,24 @@ async def test_a_client_that_leaves_has_its_job_cancelled(
     assert (asked, 1, before + 1) == (job.asked, job.cancelled, len(here.stub.jobs))
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_job_that_is_made_while_its_client_leaves_is_cancelled(
+    here: Here, stream: bool
+) -> None:
+    before, dialect = len(here.stub.jobs), CLIENTS["openai_chat"]
+    here.stub.script, here.stub.slow = lambda turns: [RUNNING], 0.3
+    try:
+        async with wire(here.running.port) as line:
+            body = json.dumps(dialect.body("m", "hi", stream)).encode()
+            await line.ask("POST", dialect.path, here.headers("openai_chat"), body)
+            await until(lambda: len(here.stub.jobs) > before)
+        job = here.stub.jobs[-1]
+        await until(lambda: job.cancelled == 1)
+    finally:
+        here.stub.slow = 0.0
+    assert (0, before + 1) == (job.asked, len(here.stub.jobs))
+
+
 SPARE = """\
 version: 1
 base_url: "{url}"

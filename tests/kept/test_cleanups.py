@@ -367,3 +367,52 @@ async def test_it_is_tended_for_ever(site: Site) -> None:
         tending.cancel()
         assert site.log == ["? c1", "- c1 t1"]
         await asyncio.wait([tending])
+
+
+# ---- what outlasts who waits for it ----
+
+
+async def test_work_goes_on_when_who_waits_for_it_is_gone() -> None:
+    gate = asyncio.Event()
+
+    async def work() -> str:
+        await gate.wait()
+        return "made"
+
+    async with World() as world:
+        outcome = world.keyring.cleanups.outlasting(work())
+        waiting = asyncio.ensure_future(asyncio.shield(outcome))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        gate.set()
+        assert (waiting.cancelled(), await outcome) == (True, "made")
+
+
+async def test_what_it_raises_is_its_outcome() -> None:
+    async def work() -> None:
+        raise ExchangeError("connect", "no connection")
+
+    async with World() as world:
+        with pytest.raises(ExchangeError, match="no connection"):
+            await world.keyring.cleanups.outlasting(work())
+        assert world.notes.of("crash") == []
+
+
+async def test_it_ends_with_its_outcome_and_with_the_engine() -> None:
+    ended: list[str] = []
+
+    async def work(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+
+    async with World() as world:
+        first = world.keyring.cleanups.outlasting(work("first"))
+        last = world.keyring.cleanups.outlasting(work("last"))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0.01)
+        assert ended == ["first"]
+    assert (ended, last.cancelled()) == (["first", "last"], True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from engine.errors import Problem
 from engine.options import Duration, Secret, option
 from engine.route.compile import Sources, compile_route
 from engine.route.nodes import read, resolve
-from engine.route.reader import WRONG, Reader, compile_regex
+from engine.route.reader import WRONG, Reader
 from engine.route.references import Outside, Resolver
 from tests.route.corpus import GOOD, ROOT, compile_file
 
@@ -73,12 +72,6 @@ def test_a_field_of_several_types_takes_the_one_that_fits(text: str, value: obje
 )
 def test_plain_scalars_follow_the_core_schema(text: str, kind: str, value: object) -> None:
     assert resolve(text) == (kind, value)
-
-
-def test_a_regular_expression_may_stand_between_slashes_with_flags() -> None:
-    assert compile_regex("/^a.b$/im").flags & (re.I | re.M | re.S) == re.I | re.M | re.S
-    assert compile_regex("/a/").search("bab")
-    assert compile_regex("a/b").search("a/b")
 
 
 def test_what_comes_from_outside_is_parsed_by_its_fields_type() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -384,3 +385,43 @@ async def test_the_parsers_body_can_be_taken_as_ours() -> None:
         body.feed_data(piece)
         body.end_http_chunk_receiving()
     assert (b"abc", b"") == (body.read_nowait(), body.read_nowait())
+
+
+async def test_it_is_told_when_a_request_leaves_and_not_while_it_waits_for_a_connection() -> None:
+    """A pool of one connection: the second request waits until the first one's is free."""
+    told: list[str] = []
+    asked: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                asked.append(writer)
+        writer.close()
+
+    async def ask(name: str) -> None:
+        request = HttpRequest("GET", f"http://127.0.0.1:{port}/")
+        async with upstream.stream(request, Line(), lambda: told.append(name)) as answer:
+            await answer.read(LIMIT)
+
+    async def until(count: int) -> None:
+        while len(asked) < count:
+            await asyncio.sleep(0.01)
+
+    upstream = AiohttpUpstream(connections=1)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, asyncio.timeout(10):
+        first = asyncio.create_task(ask("first"))
+        await until(1)
+        assert ["first"] == told  # the answer has not come yet
+        second = asyncio.create_task(ask("second"))
+        await asyncio.sleep(0.05)
+        assert ["first"] == told
+        asked[0].write(OK)
+        await first
+        await until(2)
+        assert ["first", "second"] == told
+        asked[1].write(OK)
+        await second
+        await upstream.close()
+        await asyncio.sleep(0.05)  # the server closes its side

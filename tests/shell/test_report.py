@@ -98,6 +98,14 @@ def test_a_request_that_failed_says_why() -> None:
     assert "input_tokens" not in line
 
 
+@pytest.mark.parametrize("field", ["route", "model", "client_id", "error"])
+def test_no_text_of_a_request_brings_a_secret_into_the_log(field: str) -> None:
+    bench = Bench()
+    bench.log.redactor.add(Secret("0123456789abcdef", "env:K"))
+    bench.saw("request", **{**REQUEST, field: "a-0123456789abcdef"})
+    assert "a-«env:K»" == bench.lines()[0][field]
+
+
 @pytest.mark.parametrize("outcome", ["ok", "gone", *OUTCOMES])
 def test_the_level_of_a_request_goes_by_whose_fault_it_is(outcome: str) -> None:
     bench = Bench()

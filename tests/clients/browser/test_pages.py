@@ -58,6 +58,39 @@ async def test_a_page_is_answered_and_may_read_all_of_it(served: World, name: st
     await page.close()
 
 
+SAID = [{"role": "user", "parts": [{"text": "Hello"}]}]
+ELSEWHERE: dict[str, dict[str, Any]] = {  # what is not asked in other tests here
+    "/v1/responses": {"model": "chat.talk", "input": "Hello"},
+    "/v1/messages/count_tokens": {"model": "chat.talk", "messages": HELLO},
+    "/v1/embeddings": {"model": "passed.embed", "input": "a"},
+    "/v1beta/models/chat.talk:generateContent": {"contents": SAID},
+    "/v1beta/models/chat.talk:streamGenerateContent?alt=sse": {"contents": SAID},
+    "/api/chat": {"model": "chat.talk", "messages": HELLO},
+    "/api/show": {"model": "chat.talk"},
+}
+
+
+async def test_a_page_may_call_every_api(served: World) -> None:
+    page, told = await served.page("app.example"), {}
+    for path, body in ELSEWHERE.items():
+        asked = {"method": "POST", "headers": {**SENT, "x-goog-api-key": KEY}}
+        asked["body"] = json.dumps(body)
+        told[path] = (await page.run("ask", served.gateway.url + path, asked)).get("status")
+    assert dict.fromkeys(ELSEWHERE, 200) == told
+    await page.close()
+
+
+async def test_a_page_may_fetch_and_delete_what_is_kept(served: World) -> None:
+    page, url = await served.page("app.example"), f"{served.gateway.url}/v1/responses"
+    asked = {"method": "POST", "headers": SENT}
+    asked["body"] = json.dumps({"model": "chat.talk", "input": "Hello"})
+    made = json.loads((await page.run("ask", url, asked))["text"])
+    for method, status in (("GET", 200), ("DELETE", 200), ("GET", 404)):
+        told = await page.run("ask", f"{url}/{made['id']}", {**GET, "method": method})
+        assert (method, status) == (method, told.get("status"))
+    await page.close()
+
+
 @everyone
 async def test_a_page_lists_the_models(served: World, name: str) -> None:
     page = await served.page(name)
@@ -213,12 +246,14 @@ async def test_a_tab_that_is_closed_takes_its_upstream_along(served: World) -> N
 async def test_a_page_from_elsewhere_calls_this_machine_if_its_user_lets_it(served: World) -> None:
     """Chromium asks its user, if the page came safely, and no server; older ones asked that."""
     url, allowed = f"{served.gateway.url}/v1/models", ("localNetworkAccess", "loopbackNetwork")
-    for name, given, blocked in (
-        ("app.example", allowed, ["InsecureLocalNetwork"]),
-        ("localhost", (), ["LocalNetworkAccessPermissionDenied"]),
-        ("localhost", allowed, []),
+    unsafe = f"http://app.example:{served.public}/"
+    for place, given, blocked in (
+        (unsafe, allowed, ["InsecureLocalNetwork"]),
+        (unsafe.replace("app.example", "localhost"), (), ["LocalNetworkAccessPermissionDenied"]),
+        (f"https://app.example:{served.safe}/", (), ["LocalNetworkAccessPermissionDenied"]),
+        (f"https://app.example:{served.safe}/", allowed, []),
     ):
-        page = await served.browser.page(served.at(name, served.public), *given)
+        page = await served.browser.page(place, *given)
         told = await page.run("ask", url, GET)
         assert blocked == sorted(set(page.blocked))
         assert ("failed" if blocked else "status") in told

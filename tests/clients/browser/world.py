@@ -1,20 +1,28 @@
 """Pages of several origins, a browser that shows them, and the gateway that they call.
 
 One server gives the same page under all names that lead to this machine. The gateway lists one of
-them, `http://app.example:PORT`; loopback names are welcome anyway, `evil.example` is not.
+them, `http://app.example:PORT`; loopback names are welcome anyway, `evil.example` is not. A second
+and a third, over `http` and `https`, look to the browser as if they were in another network.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import NameOID
 
 from tests.clients import anthropic_stub, everywhere, node_sdk, openai_stub, ways
 from tests.clients.endless import counted
@@ -42,14 +50,32 @@ models: [paced]
 """
 
 
-async def _serve(stack: AsyncExitStack, handler: Any) -> int:
+async def _serve(stack: AsyncExitStack, handler: Any, safely: ssl.SSLContext | None = None) -> int:
     """Serve on a port of this machine; the port."""
     server = web.Server(handler, access_log=None, handler_cancellation=True)
     runner = web.ServerRunner(server, shutdown_timeout=0.5)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=safely).start()
     return int(runner.addresses[0][1])
+
+
+def _certified(home: Path) -> ssl.SSLContext:
+    """TLS with a certificate that nobody signed; the browser does not mind."""
+    key, name = (
+        ec.generate_private_key(ec.SECP256R1()),
+        x509.NameAttribute(NameOID.COMMON_NAME, "a"),
+    )
+    named, now = x509.Name([name]), datetime.now(UTC)
+    made = x509.CertificateBuilder(named, named, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, *form)
+    file = home / "certified.pem"
+    file.write_bytes(pem + made.sign(key, SHA256()).public_bytes(serialization.Encoding.PEM))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(file)
+    return context
 
 
 @dataclass(slots=True)
@@ -78,7 +104,8 @@ class Paced:
 class World:
     """home: bundles of the pages are in it.
 
-    port: of the pages; public: of the same page, as if it came from another network
+    port: of the pages; public, safe: of the same page, as if it came from another network, and that
+    over https
     """
 
     home: Path
@@ -89,10 +116,11 @@ class World:
     paced: Paced
     port: int
     public: int
+    safe: int
 
-    def at(self, name: str, port: int = 0) -> str:
+    def at(self, name: str) -> str:
         """The address of the page under a name."""
-        return f"http://{name}:{port or self.port}/"
+        return f"http://{name}:{self.port}/"
 
     async def page(self, name: str) -> Page:
         return await self.browser.page(self.at(name))
@@ -133,6 +161,7 @@ async def world(home: Path) -> AsyncIterator[World]:
             return web.Response(text=_PAGE, content_type="text/html")
 
         port, public = await _serve(stack, pages), await _serve(stack, pages)
+        safe = await _serve(stack, pages, _certified(home))
         files = {
             "passed.yaml": ways.route("passed", chat.url),
             "chat.yaml": everywhere.route("chat", chat.url),
@@ -143,13 +172,14 @@ async def world(home: Path) -> AsyncIterator[World]:
             front(
                 home,
                 files=files,
-                cors__origins=[f"http://app.example:{port}"],
+                cors__origins=[f"http://app.example:{port}", f"https://app.example:{safe}"],
                 limits__request=f"{LARGEST}",
             )
         )
-        flag = f"--ip-address-space-overrides=127.0.0.1:{public}=public"
-        browser = await stack.enter_async_context(chromium(home, flag))
-        yield World(home, browser, gateway, chat, messages, paced, port, public)
+        spaces = f"127.0.0.1:{public}=public,127.0.0.1:{safe}=public"
+        flags = f"--ip-address-space-overrides={spaces}", "--ignore-certificate-errors"
+        browser = await stack.enter_async_context(chromium(home, *flags))
+        yield World(home, browser, gateway, chat, messages, paced, port, public, safe)
 
 
 async def bundle(home: Path, *names: str) -> None:
