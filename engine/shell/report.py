@@ -4,7 +4,9 @@
                    upstream_status error          one line per client request
     attempt        request route outcome status message cause unmatched
     value_fetched  route value result
-    value_cleaned  route value result              result: ok, failed, or skipped: no account left
+    value_cleaned  route value result              result: ok, failed, or skipped: no account
+                   left, or nothing to undo
+    job_asked      request route outcome message   one question about a job; ok ones are not logged
     tool_call      request client route server tool outcome seconds sent received
                    one line per call of a tool; sizes in characters, nothing of its content
     media_fetched  route count outcome seconds    outcome: ok, or the code that the client gets
@@ -68,6 +70,7 @@ class Reporter:
             "value_fetched": self._value_fetched,
             "value_cleaned": self._value_cleaned,
             "account_parked": self._account_parked,
+            "job_asked": self._job_asked,
             "tool_call": self._tool_call,
             "media_fetched": self._media_fetched,
             "retry_refused": lambda seen: self.metrics.retry_refused(seen["route"]),
@@ -165,6 +168,11 @@ class Reporter:
     def _account_parked(self, seen: Fields) -> None:
         self.metrics.account_parked(seen["route"], seen["why"])
         self._line("account_parked", seen, "warning")
+
+    def _job_asked(self, seen: Fields) -> None:
+        self.metrics.job_asked(seen["route"], seen["outcome"])
+        if seen["outcome"] != "ok":
+            self._line("job_asked", {**seen, "message": _short(seen["message"])}, "info")
 
     def _tool_call(self, seen: Fields) -> None:
         self.metrics.tool_call(seen["route"], seen["server"], seen["outcome"], seen["seconds"])

@@ -129,6 +129,17 @@ async def test_a_question_that_fails_is_put_again(bad: Say) -> None:
     assert ["ok"] == [each["outcome"] for each in world.notes.of("attempt")]
 
 
+async def test_what_asking_met_is_told() -> None:
+    async with World([MADE, RUNNING, Say(b'{"why":"busy"}', 503), GONE, DONE]) as world:
+        await world.ask(jobs())
+    told = [(each["outcome"], each["message"]) for each in world.notes.of("job_asked")]
+    wanted = [("ok", ""), ("overloaded", "busy"), ("connect", "no connection"), ("ok", "")]
+    assert wanted == told
+    assert {each["request"] for each in world.notes.of("job_asked")} == {
+        each["request"] for each in world.notes.of("attempt")
+    }
+
+
 async def test_a_question_that_is_not_answered_in_time_is_put_again() -> None:
     silent = Say(b"", end="stall")
     async with World([MADE, silent, silent, DONE]) as world:

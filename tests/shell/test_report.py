@@ -264,6 +264,18 @@ def test_what_was_fetched_for_clients_is_counted_and_what_was_refused_is_told() 
         assert f'penstock_media_fetched_total{{outcome="{outcome}",route="r"}} 1.0' in bench.page()
 
 
+def test_a_question_about_a_job_is_counted_and_logged_where_it_failed() -> None:
+    bench = Bench("debug")
+    for outcome, message in (("ok", ""), ("overloaded", "busy")):
+        bench.saw("job_asked", route="r", outcome=outcome, request="req_1", message=message)
+    (line,) = bench.lines()
+    assert ("info", "job_asked", "req_1", "overloaded", "busy") == (
+        line["level"], line["event"], line["request"], line["outcome"], line["message"],
+    )  # fmt: skip
+    for outcome in ("ok", "overloaded"):
+        assert f'penstock_job_questions_total{{outcome="{outcome}",route="r"}} 1.0' in bench.page()
+
+
 def test_a_request_that_reached_no_route_is_a_line_and_counted() -> None:
     bench = Bench("info")
     seen: dict[str, Any] = {
