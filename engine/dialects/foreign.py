@@ -119,7 +119,7 @@ def _plain(part: Part) -> Part:
 
 
 def _plain_media(part: Media) -> Media:
-    if part.data is None and part.url is None:
+    if part.data is None and part.url is None and not part.uploaded:
         message = f"{part.kind} by file id cannot be sent to the upstream of this model"
         raise RequestError("unsupported", message, about=part)
     named = part.name is not None or part.mime != "application/pdf"
