@@ -183,7 +183,7 @@ def cleaned(world: World) -> list[tuple[str, str]]:
     return [(each["value"], each["result"]) for each in world.notes.of("value_cleaned")]
 
 
-@pytest.mark.parametrize(("status", "cls"), [(404, "invalid_request"), (401, "auth_invalid")])
+@pytest.mark.parametrize(("status", "cls"), [(404, "fatal"), (401, "auth_invalid")])
 async def test_a_question_that_is_refused_for_good_ends_the_attempt(status: int, cls: str) -> None:
     async with World(by_kind([MADE, Say(b'{"why":"no such job"}', status)])) as world:
         sink = await world.ask(jobs())
