@@ -189,12 +189,14 @@ class _Job:
     def _tell(self, outcome: str, message: str = "") -> None:
         asked = self._env["_asked"]
         assert isinstance(asked, Asked)
+        own = self._route.roster.client and message  # some upstreams repeat a client's own key
         self._asker.ports.observer.saw(
             "job_asked",
             route=self._route.name,
             outcome=outcome,
             request=asked.id,
             message=message,
+            secrets=[*self._asker.account.parts.values()] if own else None,
         )
 
     async def _once(self, stack: AsyncExitStack, follow: Follow, look: Look) -> Answer | None:

@@ -103,6 +103,7 @@ class RuleReader:
     unmatched   how many records no rule knew, by their discriminator
     finished    a record has told the finish: those after it add counts and state only
     noted       what rules have kept of records before, for conditions
+    missed      a rule that is about text fitted a record that has none where it looks
     """
 
     def __init__(self, rules: Rules, env: Env) -> None:
@@ -116,6 +117,7 @@ class RuleReader:
         self._unmatched: Counter[str] | None = None
         self.finished = False
         self.noted: dict[str, object] = {}
+        self.missed = False
 
     def feed(self, record: Record) -> list[Event]:
         rules, late = self.rules, self.finished
@@ -297,7 +299,7 @@ def _emits(at: int, spec: RuleSpec, reduce: str, *, whole: bool) -> list[Emit]:
     makers: list[tuple[object, Callable[[Any], Emit]]] = [
         (spec.reasoning, lambda path: _text(path, ReasoningDelta, 2 * at, reduce)),
         (spec.reasoning_signature, _signature),
-        (spec.text, lambda path: _text(path, TextDelta, 2 * at + 1, reduce)),
+        (spec.text, lambda path: _text(path, TextDelta, 2 * at + 1, reduce, due=due)),
         (spec.image, lambda path: _picture(path, reduce)),
         (spec.tool_calls, _calls),
         (spec.annotation, _annotation),
@@ -308,6 +310,7 @@ def _emits(at: int, spec: RuleSpec, reduce: str, *, whole: bool) -> list[Emit]:
         (spec.error, _error),
         (spec.end, lambda _: _end),
     ]
+    due = _selects(spec) and sum(bool(written) for written, _ in makers) == 1
     return [make(written) for written, make in makers if written]
 
 
@@ -318,10 +321,18 @@ def _end(reader: RuleReader, item: Any, out: list[Event]) -> None:
 # ---- emitters ----
 
 
-def _text(path: Path, kind: type[TextDelta] | type[ReasoningDelta], slot: int, reduce: str) -> Emit:
+def _text(
+    path: Path,
+    kind: type[TextDelta] | type[ReasoningDelta],
+    slot: int,
+    reduce: str,
+    *,
+    due: bool = False,
+) -> Emit:
+    """due: a record without text is not what the rule was written for."""
     find = path.first
     if reduce.startswith("snapshot"):
-        return _snapshot(find, kind, slot, tolerant=reduce == "snapshot_tolerant")
+        return _snapshot(find, kind, slot, tolerant=reduce == "snapshot_tolerant", due=due)
 
     def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
         text = find(item)
@@ -329,6 +340,8 @@ def _text(path: Path, kind: type[TextDelta] | type[ReasoningDelta], slot: int, r
             text = text if type(text) is str else _as_text(text)
             if text:
                 out.append(kind(0, text))
+        elif due:
+            reader.missed = True
 
     return emit
 
@@ -338,11 +351,17 @@ def _as_text(value: object) -> str:
 
 
 def _snapshot(
-    find: Find, kind: type[TextDelta] | type[ReasoningDelta], slot: int, *, tolerant: bool
+    find: Find,
+    kind: type[TextDelta] | type[ReasoningDelta],
+    slot: int,
+    *,
+    tolerant: bool,
+    due: bool,
 ) -> Emit:
     def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
         whole = find(item)
         if not isinstance(whole, str):
+            reader.missed = reader.missed or due
             return
         before = reader.so_far.get((slot, reader.at), "")
         if not tolerant and not whole.startswith(before):
@@ -492,10 +511,13 @@ def _finish(rule: FinishRule) -> Emit:
 
 def _takes_anything(spec: RuleSpec) -> bool:
     """Whether a rule that looks for content fits every answer, those that hold none too."""
-    selects = any((spec.event, spec.match, spec.not_, spec.has, spec.when))
     constant = spec.finish is not None and spec.finish.path.path is None
-    alone = constant and not selects and not spec.continue_ and spec.each is None
+    alone = constant and not _selects(spec) and not spec.continue_ and spec.each is None
     return alone and any((spec.text, spec.reasoning, spec.image, spec.tool_calls))
+
+
+def _selects(spec: RuleSpec) -> bool:
+    return any((spec.event, spec.match, spec.not_, spec.has, spec.when))
 
 
 def _finish_of_content(rule: FinishRule) -> Emit:
