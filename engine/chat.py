@@ -187,6 +187,8 @@ class Think:
 
 @dataclass(slots=True)
 class Output:
+    """modalities: `text` and `image`, where pictures are asked for."""
+
     max_tokens: int | None = None
     stop: list[str] = field(default_factory=list)
     format: Literal["text", "json", "schema"] | None = None
@@ -197,6 +199,7 @@ class Output:
     n: int = 1
     logprobs: int | None = None
     verbosity: str | None = None
+    modalities: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
