@@ -45,7 +45,10 @@ class Text:
 
 @dataclass(slots=True)
 class Media:
-    """An image, file, audio or video: by bytes (base64, never decoded on the way), URL or id."""
+    """An image, file, audio or video: by bytes (base64, never decoded on the way), URL or id.
+
+    uploaded: its id is the upstream's own, whose client only knows the bytes
+    """
 
     kind: Literal["image", "file", "audio", "video"]
     mime: str | None = None
@@ -55,6 +58,7 @@ class Media:
     name: str | None = None
     detail: str | None = None
     extras: Extras = field(default_factory=dict)
+    uploaded: bool = False
 
 
 @dataclass(slots=True)
@@ -183,6 +187,8 @@ class Think:
 
 @dataclass(slots=True)
 class Output:
+    """modalities: `text` and `image`, where pictures are asked for."""
+
     max_tokens: int | None = None
     stop: list[str] = field(default_factory=list)
     format: Literal["text", "json", "schema"] | None = None
@@ -193,6 +199,7 @@ class Output:
     n: int = 1
     logprobs: int | None = None
     verbosity: str | None = None
+    modalities: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

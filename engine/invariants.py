@@ -12,10 +12,8 @@ The order is that of `engine/events.py`. The suite holds every stream to all of 
 
 from __future__ import annotations
 
-from collections import Counter
-
 from .chat import ToolCall
-from .events import Close, Event, Finish, Open
+from .events import Close, Event, Finish, Open, TextDelta
 
 _CUT = ("length", "content_filter")
 
@@ -29,24 +27,30 @@ class Invariants:
         self._open: set[int] = set()
         self._next = 0
         self._calls = 0
-        self.broken: Counter[str] = Counter()
+        self.broken: dict[str, int] = {}
 
     def feed(self, events: list[Event]) -> None:
         opened = self._open
         for event in events:
-            if type(event) is Open:
+            if type(event) is TextDelta:  # nearly all of them
+                if event.block not in opened:
+                    self._note("unopened")
+            elif type(event) is Open:
                 self._begin(event)
             elif type(event) is Close:
                 if event.block in opened:
                     opened.discard(event.block)
                 else:
-                    self.broken["unopened"] += 1
+                    self._note("unopened")
             elif (block := getattr(event, "block", None)) is not None and block not in opened:
-                self.broken["unopened"] += 1
+                self._note("unopened")
+
+    def _note(self, rule: str) -> None:
+        self.broken[rule] = self.broken.get(rule, 0) + 1
 
     def _begin(self, event: Open) -> None:
         if event.block != self._next:
-            self.broken["twice" if event.block < self._next else "gap"] += 1
+            self._note("twice" if event.block < self._next else "gap")
         self._next = max(self._next, event.block + 1)
         self._open.add(event.block)
         self._calls += isinstance(event.part, ToolCall)
@@ -56,6 +60,6 @@ class Invariants:
         if finish is None:
             return
         if self._open:
-            self.broken["left_open"] += 1
+            self._note("left_open")
         if (finish.reason == "tool_calls") != bool(self._calls) and finish.reason not in _CUT:
-            self.broken["called"] += 1
+            self._note("called")

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import orjson
 
@@ -22,6 +24,41 @@ _OTHER_HALF = re.compile(rb'"(\\u[dD][c-fC-F][0-9a-fA-F]{2})')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 PACKED = (b"\x1f\x8b", b"\x78\x9c", b"\x78\x01", b"\x78\xda")  # how gzip and deflate begin
+
+
+class TooTight(Exception):
+    """More was packed than there may be."""
+
+
+class Unpacker:
+    """gzip or deflate, one member after the other (RFC 1952 §2.2); zeros may stand behind one."""
+
+    __slots__ = ("_held", "_inflate")
+
+    def __init__(self) -> None:
+        self._inflate: Any = None
+        self._held = b""  # too little to tell what follows a member
+
+    def feed(self, data: bytes, most: int) -> bytes:
+        """Raises TooTight for more than `most` bytes, zlib.error for what is not packed."""
+        out, size = [], 0
+        data, self._held = self._held + data, b""
+        while data:
+            if self._inflate is None or self._inflate.eof:
+                data = data.lstrip(b"\0") if self._inflate is not None else data
+                if len(data) < 2:
+                    self._held = data
+                    break
+                if data[:2] not in PACKED:
+                    raise zlib.error("what follows is not packed")
+                self._inflate = zlib.decompressobj(47)
+            found = self._inflate.decompress(data, most - size + 1)
+            size += len(found)
+            if size > most or self._inflate.unconsumed_tail:
+                raise TooTight
+            out.append(found)
+            data = self._inflate.unused_data
+        return b"".join(out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +117,17 @@ class SocketMessage:
 
     data: bytes
     text: bool = True
+
+
+_CONTROLS = bytes((*range(0x09), *range(0x0A, 0x20), 0x7F))  # HTAB may stand in a value
+
+
+def unbroken(head: bytes, lines: int) -> bool:
+    """Whether a head of so many lines, joined by CRLF, holds no other control character.
+
+    RFC 9110 §5.5. What a client or an upstream wrote can fill a value, never a line.
+    """
+    return len(head) - len(head.translate(None, _CONTROLS)) == 2 * (lines - 1)
 
 
 def find_header(headers: Sequence[tuple[str, str]], name: str) -> str | None:

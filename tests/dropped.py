@@ -68,6 +68,7 @@ CHAT: dict[str, dict[str, Any]] = {
     "store": {"store": True},
     "prompt_cache_key": {"prompt_cache_key": "k"},
     "modalities, audio": {"modalities": ["text", "audio"]},
+    "modalities, image": {"modalities": ["text", "image"]},
     "web_search_options": {"web_search_options": {}},
     "a field nobody knows": {"x_new": 1},
     "image by URL": _asked({"type": "image_url", "image_url": {"url": "https://a.example/x.png"}}),

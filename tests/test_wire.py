@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import zlib
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,7 +18,9 @@ from engine.wire import (
     HttpRequest,
     HttpResponse,
     JsonError,
+    TooTight,
     TornText,
+    Unpacker,
     dumps,
     find_header,
     loads,
@@ -157,3 +162,33 @@ def test_halves_of_a_character_are_moved_together() -> None:
             decode(torn)
     assert loads_frame(torn, torn=False) == {"a": "x\ufffd"}
     assert loads_frame(rb'{"a":"\ud83d x"}') == {"a": "\ufffd x"}
+
+
+def unpacked(*pieces: bytes, most: int = 1000) -> bytes:
+    unpacker = Unpacker()
+    return b"".join(unpacker.feed(piece, most) for piece in pieces)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
+def test_members_are_unpacked_one_after_the_other_however_they_are_cut(
+    pack: Callable[[bytes], bytes],
+) -> None:
+    data = pack(b"one,") + bytes(3) + pack(b"two") + pack(b"") + bytes(2)
+    assert b"one,two" == unpacked(data)
+    assert b"one,two" == unpacked(*(data[at : at + 1] for at in range(len(data))))
+    for at in range(len(data)):
+        assert b"one,two" == unpacked(data[:at], data[at:])
+
+
+@pytest.mark.parametrize("tail", [b"junk", b"\0\0junk", b"\x1f\x8bjunk"])
+def test_what_follows_a_member_is_packed_too(tail: bytes) -> None:
+    with pytest.raises(zlib.error):
+        unpacked(gzip.compress(b"one") + tail + b"more")
+
+
+def test_only_so_much_is_unpacked_at_once() -> None:
+    member = gzip.compress(b"0" * 600)
+    assert 600 == len(unpacked(member))
+    for data in (gzip.compress(b"0" * 1001), member + member):
+        with pytest.raises(TooTight):
+            unpacked(data)

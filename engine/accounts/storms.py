@@ -114,4 +114,7 @@ class Storms:
         return (lambda: self.alive(route)) if out else None
 
     def _around(self, route: Route) -> Weather:
-        return self.weather.setdefault(route.name, Weather())
+        around = self.weather.get(route.name)
+        if around is None:
+            around = self.weather[route.name] = Weather()
+        return around

@@ -66,9 +66,15 @@ _SILENT_OF = {"ollama": frozenset({"format", "generate", "think"})}
 _SYSTEM = ("system", "developer")
 
 
-def foreign_extras(request: ChatRequest, profile: Profile, dropped: list[str]) -> Extras:
-    """Top-level extras of another dialect that the profile sends on; the others are named."""
+def foreign_extras(
+    request: ChatRequest, profile: Profile, dropped: list[str], *, shows: bool = False
+) -> Extras:
+    """Top-level extras of another dialect that the profile sends on; the others are named.
+
+    shows: the dialect can ask for pictures
+    """
     kept: Extras = {}
+    asked = shows and bool(request.out.modalities)
     said = _SILENT_OF.get(request.dialect, frozenset())
     for name, value in request.extras.items():
         if name in said or (name in _REFUSED and value is False):
@@ -79,7 +85,7 @@ def foreign_extras(request: ChatRequest, profile: Profile, dropped: list[str]) -
             continue
         if name in profile.forward_extras:
             kept[name] = value
-        elif name in _REFUSED or _MODALITIES.get(name, value) != value:
+        elif name in _REFUSED or (_MODALITIES.get(name, value) != value and not asked):
             message = f"{name}: the upstream of this model cannot do this"
             raise RequestError("unsupported", message, param=name)
         elif name not in _SILENT and name not in _MODALITIES:
@@ -119,7 +125,7 @@ def _plain(part: Part) -> Part:
 
 
 def _plain_media(part: Media) -> Media:
-    if part.data is None and part.url is None:
+    if part.data is None and part.url is None and not part.uploaded:
         message = f"{part.kind} by file id cannot be sent to the upstream of this model"
         raise RequestError("unsupported", message, about=part)
     named = part.name is not None or part.mime != "application/pdf"

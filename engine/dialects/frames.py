@@ -21,6 +21,7 @@ from .outcomes import UpstreamError, classify_text, error_event, read_error
 
 _LINES = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _NEWLINE = re.compile(rb"(?:\r\n|\r|\n)\Z")
+BOM = b"\xef\xbb\xbf"
 _UNSENT = (b"", b"id", b"retry")
 
 CUT = "the upstream's answer ended before it was whole"
@@ -153,7 +154,7 @@ def take_apart(frame: bytes) -> Frame | None:
     kept: list[bytes] = []
     data: list[bytes] = []
     strange = False
-    for line in _LINES.findall(frame.removeprefix(b"\xef\xbb\xbf")):
+    for line in _LINES.findall(frame.removeprefix(BOM)):
         name, _, value = line.rstrip(b"\r\n").partition(b":")
         if name == b"data":
             data.append(value.removeprefix(b" "))
@@ -213,12 +214,13 @@ def whole_answer(
 ) -> Observations:
     """What a whole answer says that is passed through: an error for everything that is not one.
 
-    Its `body` is the answer as it came, but for lone surrogates.
+    Its `body` is the answer as it came, but for lone surrogates and a byte order mark.
 
     events_of   the dialect's reading of a decoded answer
     says        whether a good answer holds anything
     glance      sees the common case; True: nothing is left to look at
     """
+    body = body.removeprefix(BOM)
     seen = Observations(done=True, body=body)
     value, exact = decode(body)
     if value is None:

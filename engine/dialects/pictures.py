@@ -16,6 +16,18 @@ from engine.chat import Media, Message, Part, Text, ToolResult
 
 from .filetypes import right_type, split_data
 
+_MODALITIES = ("text", "image")
+
+
+def modalities(value: object) -> list[str]:
+    """What an answer is to be made of, where that is pictures, perhaps with text; else nothing."""
+    words = [word.lower() if isinstance(word, str) else "" for word in _list(value)]
+    return words if "image" in words and all(word in _MODALITIES for word in words) else []
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
 
 def from_url(url: str) -> Media:
     """A picture by its URL; a `data:` URI is its bytes."""

@@ -196,7 +196,8 @@ class Attempt:
             context = route.context(self.call.asked, env, number, previous)
             budget = Budget(self.ports.clock.monotonic, self._slow)
             transforms = route.transforms(env, context, budget)
-        await self._fresh()
+        if route.signer is not None:
+            await self._fresh()
         streams = route.streams(self.call.wants_stream)
         line = line_of_request(route, line, env)
         made = self._called(transforms, streams, line, watch)

@@ -33,6 +33,7 @@ from .media import bring_media
 from .memory import Memory
 
 _NOTHING = Outcome()  # before the first attempt
+_NONE: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(slots=True)
@@ -105,8 +106,7 @@ class Exchange:
         clock, route = self.ports.clock, self.route
         begun = clock.monotonic()
         env = self._begin()
-        number, renewed, previous = 1, frozenset[str](), None
-        tried = frozenset[str]()
+        number, renewed, tried, previous = 1, _NONE, _NONE, None
         if route.roster.per_client:
             self.leave = await self.keyring.clients.enter(route, self.call.asked.client, total)
         await self._prepare(env)
@@ -151,7 +151,7 @@ class Exchange:
 
     async def _prepare(self, env: dict[str, object]) -> None:
         """What the route wants to know beside the request itself."""
-        if any(plan.asks for plan in self.route.values.values()):
+        if self.route.values and any(plan.asks for plan in self.route.values.values()):
             env |= {"_asker": self.call, "_answers": {}}
         await self.memory.prepare(env)
         await bring_media(self.route, self.call, env, self.ports)

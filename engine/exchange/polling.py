@@ -25,6 +25,7 @@ from engine.route.polling import Follow, PollPlan
 from engine.route.route import Route
 from engine.route.stages import Working
 from engine.route.taking import Takes, taken
+from engine.route.view import Asked
 from engine.route.waits import header_wait
 from engine.wire import HttpRequest, HttpResponse
 
@@ -174,14 +175,29 @@ class _Job:
             try:
                 read = await self._once(stack, follow, look)
                 misses = 0
+                self._tell("ok")
             except ExchangeError as error:
                 misses += 1
+                self._tell(error.cls, error.message)
                 if not await self._bears(error, misses):
                     raise
                 read, self._asked = None, error.retry_after
             if read is not None:
                 return read
             wait = self._next()
+
+    def _tell(self, outcome: str, message: str = "") -> None:
+        asked = self._env["_asked"]
+        assert isinstance(asked, Asked)
+        own = self._route.roster.client and message  # some upstreams repeat a client's own key
+        self._asker.ports.observer.saw(
+            "job_asked",
+            route=self._route.name,
+            outcome=outcome,
+            request=asked.id,
+            message=message,
+            secrets=[*self._asker.account.parts.values()] if own else None,
+        )
 
     async def _once(self, stack: AsyncExitStack, follow: Follow, look: Look) -> Answer | None:
         await self._asker.fresh()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -91,17 +91,8 @@ class Coverage:
         return dataclasses.replace(road, reader=reader)
 
     def _rules(self, place: str, rules: Rules) -> Rules:
-        watched = {id(r): self._rule(f"{place}.events", at, r) for at, r in enumerate(rules.rules)}
-
-        def all_of(some: Iterable[Rule]) -> tuple[Rule, ...]:
-            return tuple(watched[id(rule)] for rule in some)
-
-        return dataclasses.replace(
-            rules,
-            rules=all_of(rules.rules),
-            table={word: all_of(some) for word, some in rules.table.items()},
-            rest=all_of(rules.rest),
-        )
+        watched = (self._rule(f"{place}.events", at, r) for at, r in enumerate(rules.rules))
+        return rules.over(tuple(watched))
 
     def _rule(self, place: str, at: int, rule: Rule) -> Rule:
         def note(reader: RuleReader, item: Any, out: list[Event]) -> None:

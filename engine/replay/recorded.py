@@ -5,7 +5,6 @@ Answers of calls may be cut and rewritten on the way; fetched values come as the
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -14,11 +13,12 @@ from engine.errors import ExchangeError
 from engine.parsers.websocket import encoded
 from engine.ports import Line, Page, Sent, Talk, Unfetched, Upstream, pumped
 from engine.route.reach import Reach
-from engine.wire import PACKED, HttpRequest, HttpResponse, SocketMessage
+from engine.wire import PACKED, HttpRequest, HttpResponse, SocketMessage, Unpacker
 
 from .fixtures import ExchangeSpec, Fixture, FrameSpec, Matcher
 from .staged import StagedClock
 
+MAX_UNPACKED = 64 * 1024**2  # bytes of a recorded answer
 Cut = Callable[[bytes], list[bytes]]
 Rewrite = Callable[[bytes], bytes]
 
@@ -149,7 +149,7 @@ class Playing:
         recorded = self._recorded
         spec, body = recorded.take(self._request)
         if self._sniff and body[:2] in PACKED:
-            body = zlib.decompress(body, 47)
+            body = Unpacker().feed(body, MAX_UNPACKED)
         reply = spec.reply
         status = reply.status if reply.frames is None else 101
         self.head = HttpResponse(status, tuple(reply.headers.items()))

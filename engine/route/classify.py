@@ -30,6 +30,8 @@ BY_STATUS = {
     409: "retryable", 425: "retryable", 429: "rate_limited", 503: "overloaded", 529: "overloaded",
 }  # fmt: skip
 
+MOVED = {404: "fatal", 405: "fatal"}
+
 # Close codes of websockets: RFC 6455 §7.4.1 and those registered with IANA since.
 BY_CLOSE = {
     1001: "truncated", 1003: "invalid_request", 1006: "truncated", 1007: "invalid_request",
@@ -94,9 +96,13 @@ class Fault:
 
 
 class Classifier:
-    """The error rules of a route, compiled."""
+    """The error rules of a route, compiled.
 
-    def __init__(self, spec: ErrorsSpec) -> None:
+    own   the route writes its requests itself: where the upstream knows no such path, it has moved
+    """
+
+    def __init__(self, spec: ErrorsSpec, *, own: bool = False) -> None:
+        self._by_code = {**BY_STATUS, **MOVED} if own else BY_STATUS
         self.faults = tuple(_fault(rule) for rule in spec.rules)
         self.good = tuple(fault for fault in self.faults if fault.good_too)
         self.message = spec.message.first if spec.message else None
@@ -149,13 +155,13 @@ class Classifier:
     def _by_status(self, answer: Answer) -> ErrorEvent:
         status = answer.status
         if status >= 500:
-            cls = BY_STATUS.get(status, "retryable")
+            cls = self._by_code.get(status, "retryable")
         elif status < 400:
             cls = "fatal"  # a redirect is never followed
         elif _CONTEXT.search(answer.text[:4000]):
             cls = "context_length"
         else:
-            cls = BY_STATUS.get(status, "invalid_request")
+            cls = self._by_code.get(status, "invalid_request")
         wait = header_wait(answer.response.header, answer.now)
         return ErrorEvent(cls, self.words(answer), status, _code(answer.value), wait)
 

@@ -197,8 +197,8 @@ class _Compiler:
         values = {key: self._value(key, value, spec, roster) for key, value in spec.values.items()}
         if self._failed():
             return None
-        request = whole_request(spec.request, dialect)
-        mentions, classifier = asked_for(spec, request, stages), Classifier(spec.errors)
+        request, faults = whole_request(spec.request, dialect), spec.errors
+        mentions, classifier = asked_for(spec, request, stages), Classifier(faults, own=not dialect)
         placed, profile_of = placements(spec.auth), profiles_of(spec, self.tree, self.reader)
         return Route(
             name=name,

@@ -359,11 +359,23 @@ class Pipeline:
         short = self.text_length < self.road.min_text and finish.reason != "content_filter"
         if short and not (self._blocks.calls or self._blocks.shown):
             return ErrorEvent("empty_response", "the upstream's answer has no text")
+        if finish.reason in _SAYS_SOMETHING and self._overlooked():
+            return ErrorEvent("empty_response", "the upstream's answer has no text the route reads")
         if self._blocks.calls and finish.reason in ("stop", "other"):
             return replace(finish, reason="tool_calls")
         if finish.reason == "tool_calls" and not self._blocks.calls:
             return replace(finish, reason="stop")
         return finish
+
+    def _overlooked(self) -> bool:
+        """Whether an answer without text seems to have had some, where rules do not look for it."""
+        missed = getattr(self._reader, "missed", None)  # a dialect's decoder knows all there is
+        if missed is None or self.text_length or self._blocks.calls or self._blocks.shown:
+            return False
+        if missed or (self.unmatched and self.road.unmatched != "ignore"):
+            return True
+        written = self.usage.output if self.usage and not self._blocks.opened else None
+        return written is not None and written > 1  # the mark of the end may count as one
 
     def _implied(self) -> Finish | None:
         """The finish of an answer that does not tell one, where that is allowed."""
@@ -387,4 +399,5 @@ def _event(error: ExchangeError) -> ErrorEvent:
     return ErrorEvent(error.cls, error.message, error.status, error.code, error.retry_after)
 
 
+_SAYS_SOMETHING = ("stop", "other", "tool_calls")
 _HELD = {UsageEvent, Finish, ErrorEvent, StateSet, Start, End}

@@ -9,8 +9,9 @@ Within one rule the order is reasoning, text, pictures, tool calls, usage, finis
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -40,6 +41,7 @@ from .waits import compile_waits
 
 Find = Callable[[object], object]
 Emit = Callable[["RuleReader", Any, list[Event]], None]
+Read = Callable[["RuleReader", Record, list[Event]], bool]  # whether a rule knew the record
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +64,37 @@ class Rules:
     finishes   some rule tells the finish, so an answer without one is truncated
     exact      whole JSON values are handed on (arguments, annotations, state)
     key        path whose value chooses among `table`; None: always `rest`
+    table      reads a record by those rules that the value leaves possible
     """
 
     rules: tuple[Rule, ...]
     finishes: bool
     reduce: str
     key: Find | None = None
-    table: Mapping[object, tuple[Rule, ...]] = field(default_factory=dict)
-    rest: tuple[Rule, ...] = ()
+    table: Mapping[str, Read] = field(default_factory=dict)
+    rest: Read = lambda reader, record, out: False
     exact: bool = False
+
+    def over(self, rules: tuple[Rule, ...]) -> Rules:
+        """The same with these rules, and the table that belongs to them."""
+        path = _discriminator([rule.source for rule in rules])
+        if path is None:
+            return replace(self, rules=rules, key=None, table={}, rest=_reading(rules))
+        known = [(_words(rule.source, path), rule) for rule in rules]
+        rest = [rule for has, rule in known if not has]
+        table = {
+            word: _reading(
+                [
+                    _chosen(rule, path) if has else rule
+                    for has, rule in known
+                    if not has or word in has
+                ]
+            )
+            for words, _ in known
+            for word in words or ()
+        }
+        key = compile_selector_path(path).first
+        return replace(self, rules=rules, key=key, table=table, rest=_reading(rest))
 
 
 class RuleReader:
@@ -79,6 +103,7 @@ class RuleReader:
     unmatched   how many records no rule knew, by their discriminator
     finished    a record has told the finish: those after it add counts and state only
     noted       what rules have kept of records before, for conditions
+    missed      a rule that is about text fitted a record that has none where it looks
     """
 
     def __init__(self, rules: Rules, env: Env) -> None:
@@ -92,26 +117,17 @@ class RuleReader:
         self._unmatched: Counter[str] | None = None
         self.finished = False
         self.noted: dict[str, object] = {}
+        self.missed = False
 
     def feed(self, record: Record) -> list[Event]:
         rules, late = self.rules, self.finished
-        value = record.value
         out: list[Event] = []
-        candidates = rules.rest
+        read = rules.rest
         if rules.key is not None:
-            word = rules.key(value)
+            word = rules.key(record.value)
             if type(word) is str:
-                candidates = rules.table.get(word, rules.rest)
-        matched = False
-        for rule in candidates:
-            if rule.events and record.event not in rule.events:
-                continue
-            read = self._item if rule.each is None else self._each
-            if read(rule, value, record.event, out):
-                matched = True
-                if not rule.goes_on:
-                    break
-        if not matched:
+                read = rules.table.get(word, read)
+        if not read(self, record, out):
             self._unmatched = self.unmatched
             self._unmatched[self._name(record)] += 1
         return [event for event in out if type(event) in _LATE] if late else out
@@ -120,11 +136,13 @@ class RuleReader:
     def unmatched(self) -> Counter[str]:
         return Counter() if self._unmatched is None else self._unmatched
 
-    def _each(self, rule: Rule, value: object, event: str, out: list[Event]) -> bool:
-        assert rule.each is not None
+    def apply(self, rule: Rule, record: Record, out: list[Event]) -> bool:
+        """Read what the rule knows of a record; False if that is nothing."""
+        if rule.each is None:
+            return self._item(rule, record.value, record.event, out)
         matched = False
-        for self.at, item in enumerate(rule.each(value)):
-            matched = self._item(rule, item, event, out) or matched
+        for self.at, item in enumerate(rule.each(record.value)):
+            matched = self._item(rule, item, record.event, out) or matched
         self.at = 0
         return matched
 
@@ -173,26 +191,56 @@ def compile_rules(specs: list[RuleSpec], reduce: str = "delta", *, whole: bool =
 
     whole: they read whole answers, whose end says nothing by itself.
     """
-    rules = tuple(_rule(at, spec, reduce, whole=whole) for at, spec in enumerate(specs))
-    path = _discriminator(specs)
-    table: dict[object, tuple[Rule, ...]] = {}
-    rest = rules
-    if path is not None:
-        words = {word for spec in specs for word in _words(spec, path) or ()}
-        known = [(_words(rule.source, path), rule) for rule in rules]
-        table = {
-            word: tuple(rule for has, rule in known if has is None or word in has) for word in words
-        }
-        rest = tuple(rule for has, rule in known if has is None)
+    made = tuple(_rule(at, spec, reduce, whole=whole) for at, spec in enumerate(specs))
     return Rules(
-        rules=rules,
+        rules=made,
         finishes=any(spec.finish is not None for spec in specs),
         reduce=reduce,
-        key=compile_selector_path(path).first if path is not None else None,
-        table=table,
-        rest=rest,
         exact=any(spec.tool_calls or spec.annotation or spec.set for spec in specs),
-    )
+    ).over(made)
+
+
+def _reading(rules: Sequence[Rule]) -> Read:
+    """Asks rules in turn until one knows the record and does not go on."""
+    if any(rule.events or rule.each or rule.when for rule in rules):
+        return partial(one_by_one, rules)
+    plain = tuple((rule.tests, rule.emits, rule.goes_on) for rule in rules)
+
+    def read(reader: RuleReader, record: Record, out: list[Event]) -> bool:
+        value, matched = record.value, False
+        for tests, emits, goes_on in plain:
+            for test in tests:
+                if not test(value):
+                    break
+            else:
+                for emit in emits:
+                    emit(reader, value, out)
+                if not goes_on:
+                    return True
+                matched = True
+        return matched
+
+    return read
+
+
+def one_by_one(rules: Sequence[Rule], reader: RuleReader, record: Record, out: list[Event]) -> bool:
+    matched = False
+    for rule in rules:
+        if rule.events and record.event not in rule.events:
+            continue
+        if reader.apply(rule, record, out):
+            matched = True
+            if not rule.goes_on:
+                break
+    return matched
+
+
+def _chosen(rule: Rule, path: str) -> Rule:
+    """The rule without its `match`, where that only asks for the word that chose it already."""
+    match = rule.source.match
+    if match is None or list(match.source) != [path]:
+        return rule
+    return replace(rule, tests=rule.tests[1:])
 
 
 def _words(spec: RuleSpec, path: str) -> tuple[str, ...] | None:
@@ -251,7 +299,7 @@ def _emits(at: int, spec: RuleSpec, reduce: str, *, whole: bool) -> list[Emit]:
     makers: list[tuple[object, Callable[[Any], Emit]]] = [
         (spec.reasoning, lambda path: _text(path, ReasoningDelta, 2 * at, reduce)),
         (spec.reasoning_signature, _signature),
-        (spec.text, lambda path: _text(path, TextDelta, 2 * at + 1, reduce)),
+        (spec.text, lambda path: _text(path, TextDelta, 2 * at + 1, reduce, due=due)),
         (spec.image, lambda path: _picture(path, reduce)),
         (spec.tool_calls, _calls),
         (spec.annotation, _annotation),
@@ -262,6 +310,7 @@ def _emits(at: int, spec: RuleSpec, reduce: str, *, whole: bool) -> list[Emit]:
         (spec.error, _error),
         (spec.end, lambda _: _end),
     ]
+    due = _selects(spec) and sum(bool(written) for written, _ in makers) == 1
     return [make(written) for written, make in makers if written]
 
 
@@ -272,10 +321,18 @@ def _end(reader: RuleReader, item: Any, out: list[Event]) -> None:
 # ---- emitters ----
 
 
-def _text(path: Path, kind: type[TextDelta] | type[ReasoningDelta], slot: int, reduce: str) -> Emit:
+def _text(
+    path: Path,
+    kind: type[TextDelta] | type[ReasoningDelta],
+    slot: int,
+    reduce: str,
+    *,
+    due: bool = False,
+) -> Emit:
+    """due: a record without text is not what the rule was written for."""
     find = path.first
     if reduce.startswith("snapshot"):
-        return _snapshot(find, kind, slot, tolerant=reduce == "snapshot_tolerant")
+        return _snapshot(find, kind, slot, tolerant=reduce == "snapshot_tolerant", due=due)
 
     def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
         text = find(item)
@@ -283,6 +340,8 @@ def _text(path: Path, kind: type[TextDelta] | type[ReasoningDelta], slot: int, r
             text = text if type(text) is str else _as_text(text)
             if text:
                 out.append(kind(0, text))
+        elif due:
+            reader.missed = True
 
     return emit
 
@@ -292,11 +351,17 @@ def _as_text(value: object) -> str:
 
 
 def _snapshot(
-    find: Find, kind: type[TextDelta] | type[ReasoningDelta], slot: int, *, tolerant: bool
+    find: Find,
+    kind: type[TextDelta] | type[ReasoningDelta],
+    slot: int,
+    *,
+    tolerant: bool,
+    due: bool,
 ) -> Emit:
     def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
         whole = find(item)
         if not isinstance(whole, str):
+            reader.missed = reader.missed or due
             return
         before = reader.so_far.get((slot, reader.at), "")
         if not tolerant and not whole.startswith(before):
@@ -446,10 +511,13 @@ def _finish(rule: FinishRule) -> Emit:
 
 def _takes_anything(spec: RuleSpec) -> bool:
     """Whether a rule that looks for content fits every answer, those that hold none too."""
-    selects = any((spec.event, spec.match, spec.not_, spec.has, spec.when))
     constant = spec.finish is not None and spec.finish.path.path is None
-    alone = constant and not selects and not spec.continue_ and spec.each is None
+    alone = constant and not _selects(spec) and not spec.continue_ and spec.each is None
     return alone and any((spec.text, spec.reasoning, spec.image, spec.tool_calls))
+
+
+def _selects(spec: RuleSpec) -> bool:
+    return any((spec.event, spec.match, spec.not_, spec.has, spec.when))
 
 
 def _finish_of_content(rule: FinishRule) -> Emit:

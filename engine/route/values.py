@@ -121,10 +121,7 @@ def fetch(
                 f"value `{name}` could not be fetched: status {response.status}",
                 status=response.status,
             )
-        found = _outputs(steps, response, env)
-        if found is None:
-            raise ExchangeError("unavailable", f"value `{name}` was not found in the answer")
-        content, expires = found
+        content, expires = _outputs(name, steps, response, env)
         lasts = ttl(response, content, _now(env))
         return Found(content, expires if expires is not None else lasts)
 
@@ -162,29 +159,27 @@ def fetched(name: str, source: Fetching) -> ValuePlan:
 
 
 def _outputs(
-    steps: dict[str, list[Step]] | list[Step], response: HttpResponse, env: Env
-) -> tuple[str | dict[str, str], float | None] | None:
+    name: str, steps: dict[str, list[Step]] | list[Step], response: HttpResponse, env: Env
+) -> tuple[str | dict[str, str], float | None]:
     if isinstance(steps, list):
-        return _first(steps, response, env)
-    outputs: dict[str, str] = {}
-    for output, alternatives in steps.items():
-        found = _first(alternatives, response, env)
-        if found is None:
-            return None
-        outputs[output] = str(found[0])
+        return _first(name, steps, response, env)
+    outputs = {
+        output: str(_first(f"{name}.{output}", alternatives, response, env)[0])
+        for output, alternatives in steps.items()
+    }
     return outputs, None
 
 
 def _first(
-    steps: list[Step], response: HttpResponse, env: Env
-) -> tuple[str | dict[str, str], float | None] | None:
+    name: str, steps: list[Step], response: HttpResponse, env: Env
+) -> tuple[str | dict[str, str], float | None]:
     for step in steps:
         found = step(response, env)
         if isinstance(found, Value):
             return found.content, found.expires_in
         if found:
             return found, None
-    return None
+    raise ExchangeError("unavailable", f"value `{name}` was not found in the answer")
 
 
 def produced(

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 import aiohttp
 from aiohttp import CookieJar
@@ -16,7 +16,7 @@ from yarl import URL
 from engine import __version__
 from engine.errors import ExchangeError
 from engine.ports import Line, Sent
-from engine.wire import PACKED, HttpRequest, HttpResponse
+from engine.wire import PACKED, HttpRequest, HttpResponse, TooTight, Unpacker
 
 from .http_call import Connector, Origin, Response, broken, send
 
@@ -187,7 +187,8 @@ class Open:
 
     async def read(self, limit: int) -> bytes:
         assert self._response is not None
-        content, parts, size = self._response.content, list[bytes](), 0
+        content, size = self._response.content, 0
+        parts: list[bytes] = []
         async for chunk in self:
             size += len(chunk)
             if size > limit:
@@ -203,27 +204,27 @@ class Open:
 class Packed:
     """A body that may be packed though its head does not say so: the first bytes tell."""
 
-    __slots__ = ("_begun", "_inflate")
+    __slots__ = ("_begun", "_unpacker")
 
     def __init__(self) -> None:
         self._begun = False
-        self._inflate: Any = None
+        self._unpacker: Unpacker | None = None
 
     def read(self, data: bytes) -> bytes:
         """Raises ExchangeError."""
         if not self._begun:
             self._begun = True
             if data[:2] in PACKED:
-                self._inflate = zlib.decompressobj(47)
-        if self._inflate is None:
+                self._unpacker = Unpacker()
+        if self._unpacker is None:
             return data
         try:
-            data = self._inflate.decompress(data, MAX_UNPACKED)
+            return self._unpacker.feed(data, MAX_UNPACKED)
         except zlib.error as error:
             raise broken(error) from None
-        if self._inflate.unconsumed_tail:
-            raise ExchangeError("retryable", "the upstream's answer is packed too tightly")
-        return data
+        except TooTight:
+            message = "the upstream's answer is packed too tightly"
+            raise ExchangeError("retryable", message) from None
 
 
 def _nothing_came(error: aiohttp.ClientError) -> bool:

@@ -13,7 +13,6 @@ with the body. What an origin needs is built once: `Origin`.
 from __future__ import annotations
 
 import asyncio
-import re
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -24,18 +23,17 @@ from aiohttp import hdrs
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
+from aiohttp.helpers import set_result
 from aiohttp.http import HttpProcessingError
 from aiohttp.streams import StreamReader
 from yarl import URL
 
 from engine.errors import ExchangeError
-from engine.wire import HttpRequest
+from engine.wire import HttpRequest, unbroken
 
 MAX_HEADER = 65_536
 LONG = 16_384  # bytes of a body that are not copied beside the head
 BODILESS = ("GET", "HEAD", "OPTIONS", "TRACE")  # requests that need not say that they have no body
-# What no line of a head may hold (RFC 9110 §5.5); HTAB may stand in a value.
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _FRAMING = ("content-length", "transfer-encoding")  # decided here, whatever a route says
 
 Pairs = tuple[tuple[str, str], ...]
@@ -135,35 +133,51 @@ class Connector(aiohttp.TCPConnector):
 class Body(StreamReader):
     """A body as the parser of aiohttp fills it, for one who takes all that there is.
 
-    The parser makes a StreamReader and notes in it where each HTTP chunk ends, for `readchunk`. An
-    event is a chunk as a rule, and nobody here wants to know: noting it and taking it back costs as
-    much as reading the event.
+    The parser makes a StreamReader, which counts what it was fed and notes where each HTTP chunk
+    ends, for `readchunk` and its like. An event is a chunk as a rule, and nobody here wants to know
+    that; noting it costs as much as reading the event. A deque as buffer is half a kilobyte.
     """
 
     __slots__ = ()
+    _buffer: list[bytes]  # type: ignore[assignment] # as said
+
+    # Builtins that take nothing and do nothing: the parser calls them twice for each chunk.
+    begin_http_chunk_receiving = end_http_chunk_receiving = staticmethod(bool)  # type: ignore[assignment]
 
     @classmethod
     def of(cls, content: StreamReader) -> StreamReader:
-        """The same body; one of another kind (empty, unpacked) as it is."""
+        """The same body; an empty one as it is."""
         if type(content) is StreamReader:
             content._http_chunk_splits = None
+            content._buffer = [*content._buffer]  # type: ignore[assignment]
             content.__class__ = cls
         return content
 
-    def begin_http_chunk_receiving(self) -> None:
-        """Nobody asks where it began."""
+    def feed_data(self, data: bytes, size: int = 0) -> bool:
+        if not data:
+            return False
+        self._buffer.append(data)
+        self._size += len(data)
+        if self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            set_result(waiter, None)
+        if self._size > self._high_water:
+            self._protocol.pause_reading()
+        return False
 
-    def end_http_chunk_receiving(self) -> None:
-        """Nor where it ended."""
+    def read_nowait(self, n: int = -1) -> bytes:
+        if self._exception is not None:
+            raise self._exception
+        return self._read_nowait(n)
 
     def _read_nowait(self, n: int) -> bytes:
-        if n != -1 or self._buffer_offset:
-            return super()._read_nowait(n)
-        data = b"".join(self._buffer)
-        self._buffer.clear()
+        """All of it, whatever `n`."""
+        buffer = self._buffer
+        data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
+        buffer.clear()
         self._size = 0
-        self._cursor += len(data)
-        self._protocol.resume_reading()
+        if self._protocol._reading_paused:
+            self._protocol.resume_reading()
         return data
 
 
@@ -258,10 +272,12 @@ class Pump:
                 data = content.read_nowait()
             except (aiohttp.ClientError, OSError, zlib.error) as error:
                 raise broken(error) from None
-            if not data:
-                return False if content.at_eof() else None
-            if take(data):
+            if data and take(data):
                 return True
+            if content.at_eof():
+                return False
+            if not content._buffer:
+                return None
 
 
 def broken(error: Exception) -> ExchangeError:
@@ -322,8 +338,8 @@ def head_of(request: HttpRequest, url: URL, origin: Origin, cookie: str = "") ->
     lines += [f"{name}: {value}" for name, value in headers]
     if body or method not in BODILESS:
         lines.append(f"Content-Length: {len(body)}")
-    text = "".join(lines)
-    if not text.isprintable() and _CONTROL.search(text):
-        raise ValueError("a header would hold a control character")
     lines += ("", "")
-    return "\r\n".join(lines).encode()
+    head = "\r\n".join(lines).encode()
+    if not unbroken(head, len(lines)):
+        raise ValueError("a header would hold a control character")
+    return head

@@ -28,7 +28,7 @@ from .redact import Redactor
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["human", "json", "auto"]
-Entry = tuple[float, str, str, Mapping[str, object]]
+Entry = tuple[float, str, str, Mapping[str, object], bool]  # as `write` gets them, with the time
 
 RANKS: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 PAUSE = 0.05  # seconds between two writes: lines of a burst go out together
@@ -66,14 +66,20 @@ class Logger:
     def wants(self, level: str) -> bool:
         return RANKS[level] >= self._least
 
-    def write(self, level: str, event: str, fields: Mapping[str, object]) -> None:
-        """Note an event. Never blocks; `fields` must not be changed afterwards."""
+    def write(
+        self, level: str, event: str, fields: Mapping[str, object], *, own: bool = False
+    ) -> None:
+        """Note an event. Never blocks; `fields` must not be changed afterwards.
+
+        own: every text in it is the engine's own or cleaned already, so that none is searched for
+        secrets: that costs more than all else about a line.
+        """
         if RANKS[level] < self._least:
             return
         if self._queue.qsize() >= WAITING:
             self.dropped += 1
             return
-        self._queue.put((self._now(), level, event, fields))
+        self._queue.put((self._now(), level, event, fields, own))
 
     def debug(self, event: str, **fields: object) -> None:
         self.write("debug", event, fields)
@@ -116,22 +122,29 @@ class Logger:
         going = len(entries) == len(batch)
         dropped, self.dropped = self.dropped, 0
         if dropped:
-            entries.append((self._now(), "warning", "log_overrun", {"lines_dropped": dropped}))
+            lost = {"lines_dropped": dropped}
+            entries.append((self._now(), "warning", "log_overrun", lost, True))
         try:
-            data = b"".join([self._line(*entry) for entry in entries])
-            self._stream.write(self.redactor.clean(data))
+            self._stream.write(b"".join([self._cleaned(*entry) for entry in entries]))
             self._stream.flush()
         except Exception:  # nobody reads the log, or a line cannot be made: that stops no request
             self.dropped += len(entries)
         return going
 
+    def _cleaned(
+        self, at: float, level: str, event: str, fields: Mapping[str, object], own: bool
+    ) -> bytes:
+        line = self._line(at, level, event, fields)
+        return line if own else self.redactor.clean(line)
+
 
 def json_line(at: float, level: str, event: str, fields: Mapping[str, object]) -> bytes:
-    line = {"time": _stamp(at), "level": level, "event": event, **fields}
     try:
-        return orjson.dumps(line, default=plain) + b"\n"
+        rest = orjson.dumps(fields, default=plain)
     except TypeError:  # what orjson refuses: integers beyond 64 bits, lone surrogates
-        return json.dumps(line, default=plain, skipkeys=True).encode() + b"\n"
+        rest = json.dumps(fields, default=plain, skipkeys=True).encode()
+    head = f'{{"time":"{_stamp(at)}","level":"{level}","event":"{event}"{"," if fields else ""}'
+    return head.encode() + rest[1:] + b"\n"
 
 
 def human_line(at: float, level: str, event: str, fields: Mapping[str, object]) -> bytes:
@@ -156,8 +169,8 @@ def where(error: BaseException) -> str:
 
 
 def _stamp(at: float) -> str:
-    second, rest = divmod(int(at * 1000), 1000)
-    return f"{_second(second)}.{rest:03d}Z"
+    second = int(at)
+    return f"{_second(second)}.{str(1000 + int((at - second) * 1000))[1:]}Z"
 
 
 @lru_cache(maxsize=4)

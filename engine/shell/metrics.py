@@ -64,6 +64,11 @@ METRICS: dict[str, Declared] = {
         ("route", "value", "result"),
         "Clean-ups of a route's values and of jobs given up, `ok`, `failed` or `skipped`.",
     ),
+    "penstock_job_questions_total": Declared(
+        "counter",
+        ("route", "outcome"),
+        "Questions about jobs (`request.poll`); outcome is `ok` or an outcome class.",
+    ),
     "penstock_tool_calls_total": Declared(
         "counter",
         ("route", "server", "outcome"),
@@ -204,6 +209,9 @@ class Metrics:
 
     def value_cleaned(self, route: str, value: str, result: str) -> None:
         self._add("penstock_cleanups_total", (route, value, result))
+
+    def job_asked(self, route: str, outcome: str) -> None:
+        self._add("penstock_job_questions_total", (route, outcome))
 
     def tool_call(self, route: str, server: str, outcome: str, seconds: float) -> None:
         self._add("penstock_tool_calls_total", (route, server, outcome))

@@ -22,6 +22,7 @@ from engine.masks import forms
 from engine.options import Secret
 
 MOST = 4096  # secrets; the least recently added goes first
+NAMES = 16_384  # texts that come again, kept as they are without secrets
 WORD = 8
 MASK = "«secret»".encode()
 
@@ -58,6 +59,7 @@ class Redactor:
         self._known: OrderedDict[str, list[Form]] = OrderedDict()
         self._words: dict[int, list[Form]] = {}
         self._short: list[Form] = []
+        self._names: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def add(self, *secrets: Secret) -> None:
@@ -82,6 +84,15 @@ class Redactor:
         """The same text without secrets."""
         return self.clean(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
+    def name(self, text: str) -> str:
+        """`text` of what comes again with every request (a route, a model), searched once."""
+        known = self._names.get(text)
+        if known is None:
+            if len(self._names) >= NAMES:
+                self._names.clear()
+            known = self._names[text] = self.text(text)
+        return known
+
     def _add(self, secret: Secret) -> None:
         text = secret.reveal().strip()
         if text in self._known:
@@ -92,6 +103,7 @@ class Redactor:
         if not found:
             return
         self._known[text] = found
+        self._names.clear()
         for form in found:
             for bucket in self._buckets(form):
                 bucket.append(form)

@@ -13,6 +13,8 @@ from aiohttp import ClientConnectionResetError, web
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
 
+from engine.wire import unbroken
+
 END = b"0\r\n\r\n"  # the last chunk, RFC 9112 §7.1
 
 
@@ -40,10 +42,11 @@ class Reply(web.StreamResponse):
             lines.append("Transfer-Encoding: chunked")
         if self._keep_alive is not modern:
             lines.append("Connection: close" if modern else "Connection: keep-alive")
-        if not "".join(lines).isprintable():
-            raise ValueError("a header would hold a control character")
         lines += (f"Date: {rfc822_formatted_time()}", f"Server: {SERVER_SOFTWARE}", "", "")
-        self._unsent = "\r\n".join(lines).encode() + (body or b"")
+        head = "\r\n".join(lines).encode()
+        if not unbroken(head, len(lines)):
+            raise ValueError("a header would hold a control character")
+        self._unsent = head + body if body else head
 
     def put(self, data: bytes, last: bool = False) -> bool:
         """Write some bytes of a stream, with the head if it has not left. last: and the end.

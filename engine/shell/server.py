@@ -338,7 +338,8 @@ async def read_body(request: web.BaseRequest, limit: int) -> bytes:
     if length is not None and length > limit:
         raise RequestError("too_large", f"the request is larger than {limit} bytes")
     _welcome_body(request)
-    content, parts, size = request.content, list[bytes](), 0
+    content, size = request.content, 0
+    parts: list[bytes] = []
     while not (content.at_eof() and parts):
         try:
             chunk = content.read_nowait() if content.is_eof() else await content.readany()

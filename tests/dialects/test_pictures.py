@@ -6,9 +6,17 @@ from typing import Any
 
 import pytest
 
-from engine.chat import Media, Message, Text, ToolCall, ToolResult
+from engine.chat import ChatRequest, Media, Message, Text, ToolCall, ToolResult
 from engine.dialects import DIALECTS
-from engine.dialects.pictures import from_text, from_url, handed_on, in_words, url_of
+from engine.dialects.pictures import (
+    from_text,
+    from_url,
+    handed_on,
+    in_words,
+    modalities,
+    url_of,
+)
+from engine.errors import RequestError
 from engine.events import Close, Event, Finish, Open, Start, TextDelta, Usage, UsageEvent, fold
 from engine.wire import dumps, loads
 from tests.answers import judge
@@ -306,3 +314,41 @@ def test_what_responses_says_of_a_picture_gets_to_its_own_client(stream: bool) -
     response: Any = told.frames[-1]["response"] if stream else loads(told.data)
     assert [{"id": "ig_9", "status": "completed", "revised_prompt": "a cat",
              "type": "image_generation_call", "result": PNG}] == response["output"]  # fmt: skip
+
+
+# ---- asking for pictures ----
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        (["text", "image"], ["text", "image"]),
+        (["IMAGE"], ["image"]),
+        (["text"], []),
+        (["text", "audio", "image"], []),
+        (["image", 5], []),
+        ("image", []),
+        (None, []),
+    ],
+)
+def test_pictures_are_asked_for_alone_or_with_text(said: object, found: list[str]) -> None:
+    assert found == modalities(said)
+
+
+def test_chat_and_gemini_ask_for_pictures_in_each_other_s_words() -> None:
+    asked: list[ChatRequest] = []
+    wish = {"modalities": ["image", "text"]}
+    body: Any = sent("openai_chat", wish, "gemini", request=asked)
+    assert ["IMAGE", "TEXT"] == body["generationConfig"]["responseModalities"]
+    config = {"generationConfig": {"responseModalities": ["TEXT", "IMAGE"]}}
+    assert ["text", "image"] == sent("gemini", config, "openai_chat", request=asked)["modalities"]
+    assert [[], []] == [request.dropped for request in asked]
+    assert ["image", "text"] == sent("openai_chat", wish, "openai_chat")["modalities"]
+    same: Any = sent("gemini", config, "gemini")
+    assert ["TEXT", "IMAGE"] == same["generationConfig"]["responseModalities"]
+
+
+@pytest.mark.parametrize("upstream", ["openai_responses", "anthropic_messages", "ollama"])
+def test_where_pictures_cannot_be_asked_for_the_wish_is_refused(upstream: str) -> None:
+    with pytest.raises(RequestError, match="modalities: the upstream of this model cannot do"):
+        sent("openai_chat", {"modalities": ["image"]}, upstream)

@@ -129,6 +129,28 @@ async def test_a_question_that_fails_is_put_again(bad: Say) -> None:
     assert ["ok"] == [each["outcome"] for each in world.notes.of("attempt")]
 
 
+async def test_what_asking_met_is_told() -> None:
+    async with World([MADE, RUNNING, Say(b'{"why":"busy"}', 503), GONE, DONE]) as world:
+        await world.ask(jobs())
+    told = [(each["outcome"], each["message"]) for each in world.notes.of("job_asked")]
+    wanted = [("ok", ""), ("overloaded", "busy"), ("connect", "no connection"), ("ok", "")]
+    assert wanted == told
+    assert {each["request"] for each in world.notes.of("job_asked")} == {
+        each["request"] for each in world.notes.of("attempt")
+    }
+
+
+async def test_a_key_of_the_client_is_made_known_before_an_upstream_repeats_it() -> None:
+    own = 'auth: { from: { client_key: true }, bearer: "{{ account.key }}" }'
+    text = JOBS.replace('auth: { bearer: "${env:KEY}" }', own)
+    busy = Say(b'{"why":"sk-own-key is busy"}', 503)
+    async with World([MADE, busy, DONE]) as world:
+        sink = await world.ask(route_of(text), key="sk-own-key")
+    told = [each["secrets"] for each in world.notes.of("job_asked")]
+    assert (sink.text, told[1]) == ("Good day.", None)
+    assert ["sk-own-key"] == [secret.reveal() for secret in told[0]]
+
+
 async def test_a_question_that_is_not_answered_in_time_is_put_again() -> None:
     silent = Say(b"", end="stall")
     async with World([MADE, silent, silent, DONE]) as world:
@@ -161,7 +183,7 @@ def cleaned(world: World) -> list[tuple[str, str]]:
     return [(each["value"], each["result"]) for each in world.notes.of("value_cleaned")]
 
 
-@pytest.mark.parametrize(("status", "cls"), [(404, "invalid_request"), (401, "auth_invalid")])
+@pytest.mark.parametrize(("status", "cls"), [(404, "fatal"), (401, "auth_invalid")])
 async def test_a_question_that_is_refused_for_good_ends_the_attempt(status: int, cls: str) -> None:
     async with World(by_kind([MADE, Say(b'{"why":"no such job"}', status)])) as world:
         sink = await world.ask(jobs())
@@ -360,6 +382,20 @@ async def test_a_first_answer_that_is_done_leads_to_the_answer_as_well() -> None
     async with World([done, text]) as world:
         sink = await world.ask(jobs(THEN))
     assert (sink.text, sent(world)) == ("Good day.", [POST, "GET https://a.example/v1/files/2"])
+
+
+async def test_a_redirect_may_say_that_the_job_is_done_and_where_its_answer_is() -> None:
+    route = jobs(
+        ("until: { match: { state: done } }", "until: { status: 303 }"),
+        (
+            "cancel: {",
+            'then: { extract: { at: { header: location } }, url: "{{ poll.at }}" }\n    cancel: {',
+        ),
+    )
+    done = Say(b"", 303, {"Location": "/v1/results/1"})
+    async with World([MADE, RUNNING, done, Say(b'{"text":"Good day."}')]) as world:
+        sink = await world.ask(route)
+    assert (sink.text, sent(world)[-1]) == ("Good day.", "GET https://a.example/v1/results/1")
 
 
 async def test_an_answer_that_cannot_be_had_gives_the_job_up() -> None:

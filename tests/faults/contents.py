@@ -50,7 +50,8 @@ def _several_lines(frame: bytes) -> bytes:
 _framed("lines_end_in_crlf", lambda data: data.replace(b"\n", b"\r\n"), STREAMS)
 _framed("lines_end_in_cr", lambda data: data.replace(b"\n", b"\r"))
 _framed("line_ends_are_mixed", lambda data: data.replace(b"\n\n", b"\r\n\n", 5))
-_framed("byte_order_mark", lambda data: b"\xef\xbb\xbf" + data if b"mark-" in data else data)
+_framed("byte_order_mark",
+        lambda data: b"\xef\xbb\xbf" + data if b"mark-" in data else data, FORMS)  # fmt: skip
 _framed("comments", lambda data: _each(data, lambda frame: b": hi\n\n:\n\n" + frame + b"\n:"))
 _framed("id_lines", lambda data: _each(data, lambda frame: b"id: 7\n" + frame))
 _framed("id_frames_between", lambda data: _each(data, lambda frame: b"id: 7\n\n" + frame))
@@ -215,6 +216,10 @@ def _half(data: bytes) -> bytes:
     return packed[: len(packed) // 2]
 
 
+def _two_members(data: bytes) -> bytes:
+    return gzip.compress(data[:99]) + gzip.compress(data[99:])
+
+
 _SNIFFED = {"rules": whole()}
 _packed("gzip_declared", gzip.compress, "gzip", whole())
 _packed("deflate_declared", zlib.compress, "deflate", whole())
@@ -224,8 +229,8 @@ _packed("deflate_undeclared", zlib.compress, "", fails(502), _SNIFFED)
 _packed("content_encoding_that_lies", bytes, "gzip", fails(502))
 _packed("content_encoding_identity", bytes, "identity", whole())
 _packed("content_encoding_unknown", bytes, "zebra", whole())
-_packed("gzip_in_two_members", lambda data: gzip.compress(data[:99]) + gzip.compress(data[99:]),
-        "gzip", whole())  # fmt: skip
+_packed("gzip_in_two_members", _two_members, "gzip", whole())
+_packed("gzip_undeclared_in_two_members", _two_members, "", fails(502), _SNIFFED)
 
 
 @_add(fails(502, begun=True))

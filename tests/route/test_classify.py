@@ -132,7 +132,9 @@ def test_the_first_record_of_a_stream_may_be_given_decoded() -> None:
     [
         *BY_STATUS.items(),
         (400, "invalid_request"),
-        (404, "invalid_request"),
+        (404, "fatal"),
+        (405, "fatal"),
+        (410, "invalid_request"),
         (422, "invalid_request"),
         (500, "retryable"),
         (502, "retryable"),
@@ -143,6 +145,11 @@ def test_the_first_record_of_a_stream_may_be_given_decoded() -> None:
 def test_an_error_that_no_rule_knows_is_classed_by_its_status(status: int, name: str) -> None:
     assert cls(classifier("{}"), answer(status)) == name
     assert name in OUTCOMES
+
+
+def test_where_the_path_is_that_of_a_dialect_404_is_about_the_request() -> None:
+    text = "version: 1\nbase_url: https://a.example\nmodels: [m]\ndialect: openai_chat\n"
+    assert cls(route_of(text).classifier, answer(404)) == "invalid_request"
 
 
 @pytest.mark.parametrize(

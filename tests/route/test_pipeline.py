@@ -188,6 +188,42 @@ def test_too_little_text_is_an_empty_response() -> None:
     assert read(text, sse({"k": "t", "p": "iVBORw0KGgo="}, STOP)).verdict == Finish("stop", "end")
 
 
+SAID = (
+    STREAM.replace("text: $.x, reasoning: $.r", "text: $.x")
+    + "    - { has: $.r, reasoning: $.r }\n"
+)
+OVERLOOKED = ErrorEvent("empty_response", "the upstream's answer has no text the route reads")
+
+
+@pytest.mark.parametrize(
+    ("records", "overlooked"),
+    [
+        ([{"k": "t", "y": "a"}], True),  # the field has another name now
+        ([{"k": "t"}, {"k": "t", "x": ""}, {"r": "hm"}], True),
+        ([{"k": "words", "x": "a"}], True),  # the record has
+        ([{"k": "u", "o": 9}], True),  # it says that it wrote something
+        ([{"k": "u", "o": 1}], False),
+        ([{"k": "u", "o": 9}, {"r": "hm"}], False),
+        ([{"k": "t", "y": "a"}, TEXT], False),
+        ([{"k": "words"}, {"k": "c", "i": 0, "id": "a", "n": "f"}], False),
+        ([], False),
+    ],
+)
+def test_a_stop_without_text_is_no_answer_where_something_was_overlooked(
+    records: list[Any], overlooked: bool
+) -> None:
+    found = read(SAID, sse(*records, STOP)).verdict
+    assert (found == OVERLOOKED) == overlooked
+    assert isinstance(found, ErrorEvent) == overlooked
+
+
+def test_what_is_cut_off_or_refused_may_have_no_text() -> None:
+    words = {"k": "words", "x": "a"}
+    assert read(SAID, sse(words, {"k": "f", "f": "max"})).verdict == Finish("length", "max")
+    text = SAID.replace("format: sse", "format: sse\n  unmatched: ignore")
+    assert read(text, sse(words, STOP)).verdict == Finish("stop", "end")
+
+
 def test_a_refusal_for_its_content_needs_no_text() -> None:
     text = STREAM.replace("format: sse", "format: sse\n  min_text: 3")
     text = text.replace("max: length", "max: length, bad: content_filter")

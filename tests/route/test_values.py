@@ -116,9 +116,14 @@ def test_a_value_is_found_by_the_first_alternative_that_hits(
     ],
 )
 def test_a_value_that_is_not_there_is_unavailable(extract: str, answer: HttpResponse) -> None:
-    with pytest.raises(ExchangeError, match="`v` was not found in the answer") as told:
+    with pytest.raises(ExchangeError, match=r"`v(\.t)?` was not found in the answer") as told:
         found(extract, answer)
     assert told.value.cls == "unavailable"
+
+
+def test_of_several_outputs_the_one_that_is_missing_is_named() -> None:
+    with pytest.raises(ExchangeError, match=r"value `v\.t` was not found"):
+        found("{ id: [ { json: $.i } ], t: [ { json: $.t } ] }", json({"i": 1}))
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 500, 503])

@@ -161,6 +161,13 @@ def test_text_without_a_utf8_form_passes() -> None:
     assert told("0123456789abcdef").text("\ud800 0123456789abcdef") == "\ud800 «env:K»"
 
 
+def test_a_name_is_searched_again_once_another_secret_is_known() -> None:
+    redactor = Redactor()
+    assert "0123456789abcdef" == redactor.name("0123456789abcdef")
+    redactor.add(Secret("0123456789abcdef", "env:K"))
+    assert ["«env:K»", "«env:K»"] == [redactor.name("0123456789abcdef") for _ in range(2)]
+
+
 def test_secrets_may_come_while_lines_are_cleaned() -> None:
     redactor, failed = Redactor(most=50), []
 

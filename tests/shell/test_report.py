@@ -99,6 +99,14 @@ def test_a_request_that_failed_says_why() -> None:
     assert "input_tokens" not in line
 
 
+@pytest.mark.parametrize("field", ["route", "model", "client_id", "error"])
+def test_no_text_of_a_request_brings_a_secret_into_the_log(field: str) -> None:
+    bench = Bench()
+    bench.log.redactor.add(Secret("0123456789abcdef", "env:K"))
+    bench.saw("request", **{**REQUEST, field: "a-0123456789abcdef"})
+    assert "a-«env:K»" == bench.lines()[0][field]
+
+
 @pytest.mark.parametrize("outcome", ["ok", "gone", *OUTCOMES])
 def test_the_level_of_a_request_goes_by_whose_fault_it_is(outcome: str) -> None:
     bench = Bench()
@@ -255,6 +263,18 @@ def test_what_was_fetched_for_clients_is_counted_and_what_was_refused_is_told() 
     )  # fmt: skip
     for outcome in ("ok", "invalid_image_url"):
         assert f'penstock_media_fetched_total{{outcome="{outcome}",route="r"}} 1.0' in bench.page()
+
+
+def test_a_question_about_a_job_is_counted_and_logged_where_it_failed() -> None:
+    bench = Bench("debug")
+    for outcome, message in (("ok", ""), ("overloaded", "busy")):
+        bench.saw("job_asked", route="r", outcome=outcome, request="req_1", message=message)
+    (line,) = bench.lines()
+    assert ("info", "job_asked", "req_1", "overloaded", "busy") == (
+        line["level"], line["event"], line["request"], line["outcome"], line["message"],
+    )  # fmt: skip
+    for outcome in ("ok", "overloaded"):
+        assert f'penstock_job_questions_total{{outcome="{outcome}",route="r"}} 1.0' in bench.page()
 
 
 def test_a_request_that_reached_no_route_is_a_line_and_counted() -> None:

@@ -53,6 +53,25 @@ errors:
     - { status: 413, as: invalid_request }
 retry: { attempts: 2, backoff: { initial: 1ms, jitter: none } }
 """
+PLACED = """
+version: 1
+name: placed
+dialect: openai_responses
+base_url: %URL%/api
+auth: { from: { env: WEBUI_KEYS, split: "," }, bearer: "{{ account.key }}" }
+models: [artist]
+values:
+  files:
+    scope: account
+    each: [image, file]
+    request:
+      path: /v1/files/
+      headers: { Authorization: "Bearer {{ account.key }}" }
+      multipart: { file: "{{ media.content }}" }
+    extract: [{ json: $.id }]
+transforms:
+  - uploaded_media: { found: "{{ values.files }}", kinds: [image, file] }
+"""
 PLAIN = """
 version: 1
 name: plain
@@ -81,6 +100,11 @@ class WebUi(Echo):
             return await self._keep(request, key)
         if request.path == "/says":
             return web.json_response({"text": "words"})
+        if request.path == "/api/responses":
+            self.chats.append(json.loads(await request.read()))
+            text = {"type": "output_text", "text": "seen", "annotations": []}
+            item = {"type": "message", "role": "assistant", "content": [text]}
+            return web.json_response({"status": "completed", "output": [item]})
         assert request.path == "/api/chat/completions"
         asked = json.loads(await request.read())
         self.chats.append(asked)
@@ -115,7 +139,7 @@ async def stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str = "k-one", place: str = "none.lan"
 ) -> AsyncIterator[tuple[Staged, WebUi]]:
     site = WebUi()
-    routes = {"webui": ROUTE.replace("PLACE", place), "plain": PLAIN}
+    routes = {"webui": ROUTE.replace("PLACE", place), "plain": PLAIN, "placed": PLACED}
     env = {"WEBUI_KEYS": keys}
     async with staged(tmp_path, monkeypatch, routes, env=env, echo=site) as on:
         yield on, site
@@ -228,3 +252,19 @@ async def test_a_route_of_texts_says_what_it_leaves_out(
         status, _, heads = await said(on, picture(), document(), model="plain")
         assert 200 == status
         assert "x-penstock-dropped: image, file" in heads
+
+
+async def test_ids_stand_in_the_messages_where_the_files_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stage(tmp_path, monkeypatch) as (on, site):
+        for _ in range(2):
+            status, _, heads = await said(on, picture(), document(), picture(), model="artist")
+            assert 200 == status
+            assert "x-penstock-dropped" not in heads
+        assert 2 == len(site.uploads)
+        for chat in site.chats:
+            (turn,) = chat["input"]
+            assert [None, "file-1", "file-2", "file-1"] == [
+                part.get("file_id") for part in turn["content"]
+            ]

@@ -22,6 +22,7 @@ from engine.chat import (
     ToolChoice,
 )
 from engine.dialects.contract import HERE, Target
+from engine.dialects.pictures import modalities
 from engine.dialects.reading import body_fields, mismatch, need, read_body, take, words
 from engine.errors import RequestError
 
@@ -142,6 +143,7 @@ def _output(config: Extras) -> Output:
         max_tokens=_whole(config, "maxOutputTokens"),
         stop=words(config, "stopSequences"),
         n=_whole(config, "candidateCount") or 1,
+        modalities=modalities(config.get("responseModalities")),
     )
     asked, top = take(config, "responseLogprobs", bool, _WHERE), _whole(config, "logprobs")
     if asked:

@@ -40,7 +40,8 @@ def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict
     if own:
         _own_extras(body, config, request.extras)
     else:
-        body |= foreign_extras(request, profile, dropped)
+        body |= foreign_extras(request, profile, dropped, shows=True)
+        _set(config, "responseModalities", [m.upper() for m in request.out.modalities] or None)
         _unsayable(request, dropped)
     _tools(body, request, profile, dropped)
     _sampling(config, request, dropped)

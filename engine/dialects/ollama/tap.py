@@ -1,16 +1,16 @@
 """Watches a chat answer that is passed through: whole lines in, whole lines out.
 
 What goes on is what came, byte for byte, with these exceptions: blank lines go, since clients read
-them as broken JSON; the model is renamed if it was asked for; lone surrogates become U+FFFD; after
-the `done` line nothing follows. A line that is no object ends the answer with an error, and so does
-an error line, in its own words. Every line is decoded once.
+them as broken JSON; a byte order mark goes; the model is renamed if it was asked for; lone
+surrogates become U+FFFD; after the `done` line nothing follows. A line that is no object ends the
+answer with an error, and so does an error line, in its own words. Every line is decoded once.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from engine.dialects.frames import Observations, Tapping, decode, whole_answer
+from engine.dialects.frames import BOM, Observations, Tapping, decode, whole_answer
 from engine.dialects.outcomes import classify_text, error_event, read_error
 from engine.events import ErrorEvent
 from engine.wire import dumps
@@ -33,6 +33,7 @@ class Tap(Tapping):
         return b"".join(self._line(line) for line in frames if not self._over)
 
     def _line(self, line: bytes) -> bytes:
+        line = line.removeprefix(BOM)
         if not line.strip():
             return b""
         value, exact = decode(line)

@@ -33,6 +33,7 @@ from engine.chat import (
     ToolResult,
 )
 from engine.dialects.filetypes import split_data
+from engine.dialects.pictures import modalities
 from engine.dialects.reading import (
     NAMES,
     body_fields,
@@ -69,7 +70,9 @@ _SAMPLING: dict[str, tuple[str, type]] = {
 }
 _TOOLING = frozenset({"tools", "tool_choice", "functions", "function_call"})
 # What an answer may be told to be, but for its length.
-_SHAPING = frozenset({"n", "stop", "logprobs", "top_logprobs", "verbosity", "response_format"})
+_SHAPING = frozenset(
+    {"n", "stop", "logprobs", "top_logprobs", "verbosity", "response_format", "modalities"}
+)
 
 
 def parse(body: bytes, headers: Headers) -> ChatRequest:
@@ -143,6 +146,7 @@ def _output(rest: Extras) -> Output:
     if top is not None and not (asked and top):
         rest["top_logprobs"] = top
     out.verbosity = take(rest, "verbosity", str)
+    out.modalities = modalities(rest.get("modalities"))
     form = take(rest, "response_format", dict)
     if form is not None:
         out.format, out.schema, out.schema_name, out.strict = read_format(form)

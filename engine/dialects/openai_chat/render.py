@@ -62,7 +62,8 @@ def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict
     if own:
         body |= {k: v for k, v in request.extras.items() if k not in SPELLINGS}
     else:
-        body |= foreign_extras(request, profile, dropped)
+        body |= foreign_extras(request, profile, dropped, shows=True)
+        _set(body, "modalities", request.out.modalities or None)
     search = [tool for tool in request.tools if tool.name == OPTIONS and tool.kind == "hosted"]
     if search:
         body[OPTIONS] = search[0].raw

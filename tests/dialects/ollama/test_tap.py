@@ -100,3 +100,14 @@ def test_whole_answers() -> None:
     assert check_whole(A).error is not None
     odd = check_whole(body.replace(b'"a"', b'"\\ud83d"'))
     assert "�" in odd.body.decode()
+
+
+def test_a_byte_order_mark_goes() -> None:
+    tap = Tap()
+    lines = [b"\xef\xbb\xbf" + A, END]
+    assert A + END == tap.feed(lines)
+    assert tap.error is None
+    assert (
+        b'{"message":{"content":"a"}}'
+        == check_whole(b'\xef\xbb\xbf{"message":{"content":"a"}}').body
+    )
