@@ -12,7 +12,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 
 from engine.chat import Extras, Media
-from engine.dialects.filetypes import right_type
+from engine.dialects.filetypes import heard_type
 from engine.dialects.pictures import SPOKEN
 
 AUDIO = "audio"
@@ -43,8 +43,15 @@ class Sound:
         self._pieces = {name: [] for name in _PIECES}
         if not (kept or data or spoken):
             return None
-        mime = right_type(data, None) or "audio/pcm"
-        return Media("audio", mime, data or None, extras={AUDIO: kept, SPOKEN: spoken})
+        return Media("audio", _type_of(data), data or None, extras={AUDIO: kept, SPOKEN: spoken})
+
+
+def _type_of(data: str) -> str:
+    try:
+        start = b64decode(data[:16])
+    except ValueError:
+        start = b""
+    return heard_type(start) or "audio/pcm"
 
 
 def _joined(pieces: list[str]) -> str:
