@@ -32,7 +32,8 @@ def line_of(route: Route, scopes: Mapping[str, str], env: Env | None = None) -> 
     if not account and cookies == "none":
         return line
     jar = "" if cookies == "none" else f"{route.name}|{scopes[cookies]}"
-    return dataclasses.replace(line, pool=f"{route.name}|{account}", jar=jar)
+    pool = f"{route.name}|{account}" if account else ""
+    return dataclasses.replace(line, pool=pool, jar=jar)
 
 
 def line_of_request(route: Route, line: Line, env: Env) -> Line:
@@ -78,7 +79,6 @@ def _line(route: Route) -> Line:
     upstream = route.spec.upstream
     proxy, env = upstream.proxy, {REFERENCES: route.references}
     return Line(
-        pool=f"{route.name}|",
         proxy=proxy_of(proxy, env) if proxy is not None and not _varies(proxy) else None,
         verify=upstream.tls.verify,
         ca=upstream.tls.ca,

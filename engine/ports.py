@@ -24,7 +24,8 @@ from .wire import HttpRequest, HttpResponse, SocketMessage
 class Line:
     """How to reach an upstream.
 
-    pool     connections are shared only by calls of the same pool (one per route and account)
+    pool     connections are shared by calls of the same pool, and of the same way to the upstream:
+             one for each account of a route, "" for all routes that have one credential or none
     jar      cookies are kept and shared under this name; "" keeps none
     reuse    False: a fresh connection for each call
     sniff    undeclared gzip and deflate are recognised by their first bytes
@@ -40,7 +41,7 @@ class Line:
     sniff: bool = False
 
     def __hash__(self) -> int:
-        return hash(self.pool)  # looked up for each call
+        return hash((self.pool, self.proxy, self.connect))  # looked up for each call
 
 
 class Answer(Protocol):

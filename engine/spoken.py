@@ -20,11 +20,6 @@ from typing import Any
 
 from .wire import JsonError, dumps, loads
 
-try:
-    import json_repair
-except ImportError:  # the extra `repair` is not installed: JSON must then be right
-    json_repair = None  # type: ignore[assignment]
-
 MOST_HELD = 262_144  # characters of what may be a call; more is text
 
 
@@ -50,15 +45,20 @@ NO_CALL = [SpokenCall("", None)]
 def repair_json(text: str) -> object:
     """What JSON text says, mended if it has to be; None if nothing can be made of it.
 
-    Mending is the work of the library json-repair (the extra `repair`).
+    Mending is the work of the library json-repair, the extra `repair`; without it JSON must be
+    right. It is imported when it is first needed: few routes have such calls.
     """
     try:
         return loads(text.strip())
     except JsonError:
-        if json_repair is None or not text.strip():
+        if not text.strip():
             return None
-        mended: object = json_repair.loads(text)
-        return mended if isinstance(mended, dict | list) and mended else None
+    try:
+        import json_repair
+    except ImportError:
+        return None
+    mended: object = json_repair.loads(text)
+    return mended if isinstance(mended, dict | list) and mended else None
 
 
 # ---- text that grows ----

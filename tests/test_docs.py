@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+import engine.transform
 from engine.cli import VERBS, main
 from engine.dialects.outcomes import ANSWERS
 from engine.errors import OUTCOMES
@@ -130,6 +132,27 @@ def test_every_recipe_of_the_cookbook_works(
     assert code == 0, output
     assert f"{len(names)} fixtures: {len(names)} ok, 0 failed" in output
     assert 2 * len(names) == len(blocks)
+
+
+def test_the_page_of_transforms_has_every_field_of_what_they_are_handed() -> None:
+    part = text_of("docs/transforms.md").partition("### What they are handed")[2]
+    rows = re.findall(r"^\| `(\w+)`[^|]*\| (.*)\|$", part.partition("\n### ")[0], re.M)
+    words = {name: getattr(engine.transform, name) for name in engine.transform.__all__}
+    fields = {
+        name: [field.name for field in dataclasses.fields(word)]
+        for name, word in words.items()
+        if isinstance(word, type) and dataclasses.is_dataclass(word) and name not in KINDS
+    }
+    told = {name: re.findall(r"`(\w+)`", _bare(row)) for name, row in rows}
+    assert told == fields
+
+
+KINDS = {"Condition", "Path", "Template", "Citation", "SpokenCall"}  # told elsewhere, or by none
+
+
+def _bare(row: str) -> str:
+    """A row without what it says in brackets and behind its list."""
+    return re.sub(r"\([^)]*\)|[:;.] .*", "", row)
 
 
 def test_the_cookbook_lists_its_recipes() -> None:

@@ -22,17 +22,17 @@ errors: { rules: [ { match: { status: "434" }, as: auth_invalid }, inherit ] }
 @pytest.mark.parametrize(
     ("upstream", "scopes", "line"),
     [
-        ("{}", {}, Line("sample|")),
+        ("{}", {}, Line("")),
         ("{}", {"account": "a"}, Line("sample|a")),
-        ("{ cookies: route }", {}, Line("sample|", "sample|")),
-        ("{ cookies: session }", {"session": "s"}, Line("sample|", "sample|s")),
+        ("{ cookies: route }", {}, Line("", "sample|")),
+        ("{ cookies: session }", {"session": "s"}, Line("", "sample|s")),
         ("{ cookies: account }", {"account": "a"}, Line("sample|a", "sample|a")),
         ("{ proxy: 'http://p.example:1', reuse: false, sniff: true }", {},
-         Line("sample|", proxy="http://p.example:1", reuse=False, sniff=True)),
-        ("{ tls: { verify: false, ca: /x.pem } }", {}, Line("sample|", verify=False, ca="/x.pem")),
+         Line("", proxy="http://p.example:1", reuse=False, sniff=True)),
+        ("{ tls: { verify: false, ca: /x.pem } }", {}, Line("", verify=False, ca="/x.pem")),
     ],
 )  # fmt: skip
-def test_routes_and_accounts_do_not_share_lines(
+def test_routes_share_connections_accounts_and_cookies_are_apart(
     upstream: str, scopes: dict[str, str], line: Line
 ) -> None:
     route = route_of(f"{CHAT}upstream: {upstream}\n")

@@ -183,9 +183,11 @@ class Perch(BaseHTTPRequestHandler):
 def _steps(call: str) -> Iterator[dict[str, object]]:
     yield {"step": "mull", "so_far": "Somebody calls."}
     for text in itertools.accumulate(PIECES):
-        yield {"step": "say", "so_far": text}
+        yield {"step": "say", "words" if call == "rename" else "so_far": text}
     if call == "fall":
         yield {"step": "fell", "why": "the branch broke"}
+    elif call == "count":
+        yield {"step": "over", "because": "full-stop", "eggs_in": "4", "eggs_out": None}
     else:
         yield {"step": "over", "because": "full-stop", "eggs_in": 4, "eggs_out": 5}
 
@@ -253,6 +255,29 @@ def test_an_answer_comes_in_one_piece(client: openai.OpenAI) -> None:
     assert "stop" == choice.finish_reason
     assert answer.usage is not None
     assert (4, 5) == (answer.usage.prompt_tokens, answer.usage.completion_tokens)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_count_that_is_missing_is_estimated_and_marked(
+    client: openai.OpenAI, stream: bool
+) -> None:
+    create: Any = client.chat.completions.create
+    options = {"stream_options": {"include_usage": True}} if stream else {}
+    messages = [{"role": "user", "content": "count"}]
+    answer = create(model="heron-grey", stream=stream, messages=messages, **options)
+    usage = [*answer][-1].usage if stream else answer.usage
+    assert 4 == usage.prompt_tokens
+    assert usage.completion_tokens > 4
+    assert {"penstock_estimated": True} == usage.model_extra
+
+
+def test_a_service_that_renames_its_words_gives_an_error_and_no_empty_answer(
+    client: openai.OpenAI,
+) -> None:
+    with pytest.raises(openai.InternalServerError, match="has no text the route reads"):
+        client.chat.completions.create(
+            model="heron-grey", messages=[{"role": "user", "content": "rename"}]
+        )
 
 
 def test_an_answer_comes_piece_by_piece(client: openai.OpenAI) -> None:

@@ -5,7 +5,9 @@ Exit codes: 0 good, 1 problems found, 2 wrong use.
 
 from __future__ import annotations
 
+import gc
 import importlib
+from types import ModuleType
 
 import click
 
@@ -34,13 +36,21 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"engine.cli.{cmd_name}")
-        command: click.Command = module.command
+        command: click.Command = _imported(f"engine.cli.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
+
+
+def _imported(name: str) -> ModuleType:
+    """A module. Most of what imports make stays, so no garbage is looked for meanwhile."""
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        gc.enable()
 
 
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

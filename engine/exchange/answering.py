@@ -79,6 +79,8 @@ class Answering:
         if isinstance(decision, Beside):
             assert self._tooling is not None
             await self._tooling.run_beside(decision.calls, self._call.asked, left)
+        if self._tooling is not None and outcome.finish is not None:
+            await self._tooling.settle(self._call.asked)
         return self.whole(outcome, decision)
 
     def whole(self, outcome: Outcome, decision: object) -> Outcome:

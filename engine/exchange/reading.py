@@ -103,10 +103,12 @@ class Events:
         if pipeline.over:
             self._over = True
             self._watch.allow(LINGER)  # usage and the end marker may follow, but not for long
-        elif pipeline.life != self._life:
+            return slow
+        life = pipeline.life
+        if life != self._life:
             if self._life == 0:
                 self._watch.allow(self._idle)
-            self._life = pipeline.life
+            self._life = life
             self._watch.beat()
         return slow
 

@@ -63,8 +63,12 @@ class Rounds:
     def called(self) -> Called:
         """What the last attempt called."""
         calls = self._folder.done().calls
-        own = tuple(call for call in calls if self._stops(call.name))
+        own = tuple(call for call in calls if self.stops(call))
         return Called(own, self._others, self.rounds)
+
+    def stops(self, part: Part) -> bool:
+        """Whether it is a call that is kept from the client."""
+        return isinstance(part, ToolCall) and self._stops(part.name)
 
     def _stops(self, name: str) -> bool:
         """Whether calls of this tool are kept from the client."""

@@ -24,7 +24,7 @@ from engine.chat import (
     ToolResult,
     text_of,
 )
-from engine.dialects import Dialect
+from engine.dialects import DIALECTS, Dialect
 from engine.dialects.profile import Profile
 from engine.dialects.tokens import estimate, estimate_text
 from engine.errors import RequestError
@@ -94,7 +94,13 @@ class Tooling:
 
     async def run_beside(self, calls: tuple[ToolCall, ...], asked: Asked, left: float) -> None:
         """Run calls that stand beside the client's own, and keep what they bring for its next
-        request. left: seconds that there are for it, less one to tell the client in."""
+        request. left: seconds that there are for it, less one to tell the client in.
+
+        Not for a client that gives no ids back: its next request may be of another conversation.
+        """
+        before = self.asked or asked
+        if not DIALECTS[before.chat.dialect].call_ids:
+            return
         dialect, parts = self._route.dialect, self.sink.said()
         try:
             async with self._ports.clock.deadline(max(0.0, left - 1.0)):
@@ -103,7 +109,13 @@ class Tooling:
         except TimeoutError:
             return
         results = [sayable(result, dialect) for result in made]
-        self._ran = await self._beside.keep(self.asked or asked, parts, results)
+        self._ran = await self._beside.keep(before, parts, results)
+
+    async def settle(self, asked: Asked) -> None:
+        """The client goes on with its own calls, and nothing that was run beside them is kept."""
+        if self.sink.called().others and not self._ran:
+            theirs = [p for p in self.sink.said() if not self.sink.stops(p)]
+            await self._beside.forget(self.asked or asked, theirs)
 
     def leave(self) -> None:
         """The answer is over: calls that it makes and whose results nobody will see are told."""

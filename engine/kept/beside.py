@@ -16,7 +16,6 @@ from itertools import pairwise
 from typing import Any
 
 from engine.chat import ChatRequest, Media, Message, Part, Text, ToolCall, ToolResult
-from engine.dialects import DIALECTS
 from engine.dialects.answered import in_place
 from engine.ports import Ports, StoreError
 from engine.route.view import Asked
@@ -74,10 +73,18 @@ class Beside:
             return False
         told = [{**_plain(result), "parts": list(map(_told, result.parts))} for result in results]
         value = dumps({"args": digest_of(theirs[0]), "calls": calls, "results": told})
-        if len(value) > LARGEST:
-            return False
-        names = [theirs[0].id, *_numbered(asked.chat)]
-        return all([await self._write(_key(asked, replace(theirs[0], id=n)), value) for n in names])
+        return len(value) <= LARGEST and await self._write(_key(asked, theirs[0]), value)
+
+    async def forget(self, asked: Asked, parts: list[Part]) -> None:
+        """Nothing was run beside these calls. Some upstreams give the same ids again, and what was
+        kept under one of them is of another conversation."""
+        call = _first(Message("assistant", parts))
+        if call is None:
+            return
+        try:
+            await self._ports.store.delete(_key(asked, call))
+        except StoreError:
+            self._ports.observer.saw("store_error", store="beside")
 
     async def restore(self, asked: Asked) -> ChatRequest:
         """The conversation with what was run beside its turns."""
@@ -124,14 +131,6 @@ class Beside:
 
 def _key(asked: Asked, call: ToolCall) -> str:
     return "beside/" + key_of(place_of(asked), call).partition("/")[2]
-
-
-def _numbered(chat: ChatRequest) -> list[str]:
-    """The id that the next call will have with clients that give no ids back, see their parser."""
-    if DIALECTS[chat.dialect].call_ids:
-        return []
-    calls = [p for turn in chat.messages for p in turn.parts if isinstance(p, ToolCall)]
-    return [f"call_{len(calls)}"]
 
 
 def _first(turn: Message) -> ToolCall | None:

@@ -82,8 +82,12 @@ class SseFrames:
     def __init__(self, limit: int = MAX_FRAME) -> None:
         self.frames = 0
         self._cut = _Cut(limit)
+        self._limit = limit
 
     def feed(self, data: bytes) -> list[bytes]:
+        if self._cut.idle and _is_one_line(data) and len(data) <= self._limit:
+            self.frames += 1
+            return [data]
         return self._split(self._cut.take(data))
 
     def finish(self) -> list[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, get_args
 
 from engine.options import Condition, Template, Tree, key_of
@@ -44,6 +45,19 @@ def fields_of(kind: type) -> dict[str, Field]:
             if item.init
         }
     return _SHAPES[kind]
+
+
+@cache
+def required_of(kind: type) -> tuple[str, ...]:
+    """The keys that a map of an option dataclass has to have."""
+    return tuple(key for key, field in fields_of(kind).items() if field.required)
+
+
+@cache
+def rivals_of(kind: type) -> tuple[tuple[tuple[str, ...], int], ...]:
+    """Sets of keys of which at most one is written, each with how many are at least."""
+    sets = ((getattr(kind, "ONE_OF", ()), 1), (getattr(kind, "AT_MOST_ONE", ()), 0))
+    return tuple((rivals, least) for rivals, least in sets if rivals)
 
 
 def _default(item: dataclasses.Field[Any]) -> Any:

@@ -127,7 +127,8 @@ class Composer:
         excerpt = self.lines[line] if line < len(self.lines) else ""
         length = end.column - column if end is not None and end.line == line else 1
         length = 1 if length < 1 else 120 if length > 120 else length
-        return Mark(self.file, line + 1, column + 1, length, excerpt)
+        # As Mark(…) makes it, without a call in between: every value and key of a file has one.
+        return tuple.__new__(Mark, (self.file, line + 1, column + 1, length, excerpt))
 
     def note(self, mark: Mark, code: str, message: str) -> None:
         self.problems.append(mark.problem(code, message))

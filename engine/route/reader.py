@@ -35,7 +35,7 @@ from engine.options import (
     Word,
 )
 
-from .fields import Field, fields_of, keys_in
+from .fields import Field, fields_of, keys_in, required_of, rivals_of
 from .hints import as_list, did_you_mean, meant, nearest
 from .nodes import Mark, Node
 from .patterns import compile_regex
@@ -137,8 +137,8 @@ class Reader:
             value = builds[key](self, child, inside, item)
             good = good and value is not WRONG
             values[item.name] = value
-        missing = [key for key, item in known.items() if item.required and key not in given]
-        misspelt = {meant(key, known) for key in given if key not in known}
+        missing = [key for key in required_of(kind) if key not in given]
+        misspelt = {meant(key, known) for key in given if missing and key not in known}
         for key in missing:
             if key not in misspelt:  # a misspelt key is one mistake
                 self.note(node.mark, "E103", f"{_in(place)} lacks the key `{key}`")
@@ -168,10 +168,9 @@ class Reader:
         return did_you_mean(key, known)
 
     def _one_variant(self, node: Node, kind: type, given: Mapping[str, Node], place: str) -> bool:
-        for attribute, least in (("ONE_OF", 1), ("AT_MOST_ONE", 0)):
-            rivals = getattr(kind, attribute, ())
+        for rivals, least in rivals_of(kind):
             written = [key for key in rivals if key in given and given[key].kind != "null"]
-            if rivals and not least <= len(written) <= 1:
+            if not least <= len(written) <= 1:
                 names = ", ".join(f"`{key}`" for key in rivals)
                 count = "exactly one" if least else "at most one"
                 mark = node.keys[written[1]] if written else node.mark

@@ -7,7 +7,7 @@ road: a refusal that comes as one document, an answer that is streamed although 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 from engine.dialects import Dialect
 from engine.dialects.profile import adapts
@@ -96,7 +96,12 @@ def whole_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
 
 def no_road(spec: RouteSpec) -> Road:
     """For a document that the route cannot read: its error rules are all that looks at it."""
-    return _whole(_rule_reader(compile_rules([])), ResponseSpec(), int(spec.limits.answer))
+    return _unread(int(spec.limits.answer))
+
+
+@lru_cache(maxsize=64)
+def _unread(limit: int) -> Road:
+    return _whole(_rule_reader(compile_rules([])), ResponseSpec(), limit)
 
 
 def _whole(reader: MakeReader, response: ResponseSpec, limit: int, *, exact: bool = True) -> Road:

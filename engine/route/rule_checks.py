@@ -207,6 +207,19 @@ def _signers(spec: RouteSpec, tree: Node, loaded: Mapping[str, Loaded]) -> Itera
     if rivals and spec.auth.sign is not None and spec.auth.sign.aws_sigv4 is not None:
         message = f"`auth.{rivals[0]}` and `auth.sign.aws_sigv4` both write `Authorization`"
         yield key_mark(tree, ("auth", rivals[0])).problem("E530", message)
+    yield from _signed_over(spec, tree)
+
+
+def _signed_over(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
+    """Headers that the signature takes the place of."""
+    hmac = spec.auth.sign.hmac if spec.auth.sign is not None else None
+    signed = {name.lower() for name in hmac.headers} if hmac is not None else set()
+    sent = spec.request.headers if spec.request is not None else {}
+    for way, headers in ((("request", "headers"), sent), (("auth", "header"), spec.auth.header)):
+        for name in headers:
+            if name.lower() in signed:
+                message = f"`{dotted(way)}` and `auth.sign.hmac.headers` both write `{name}`"
+                yield key_mark(tree, (*way, name)).problem("E530", message)
 
 
 def _named(node: Node) -> str:

@@ -238,8 +238,10 @@ def _extend(
     if settings.metrics.enabled:
 
         async def page(request: web.BaseRequest) -> web.Response:
+            from .metrics_page import render
+
             return web.Response(
-                body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"}
+                body=render(metrics), headers={"Content-Type": "text/plain; version=0.0.4"}
             )
 
         server.extend({("GET", settings.metrics.path): page})

@@ -46,6 +46,7 @@ class Files:
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._seen: set[str] = set()
+        self._folders: dict[str, str] = {}
         self._now = 0.0
 
     def look(self, now: float, *, anew: bool = False) -> None:
@@ -53,11 +54,13 @@ class Files:
         kept = set() if anew else self._seen
         self._entries = {path: entry for path, entry in self._entries.items() if path in kept}
         self._seen = set()
+        self._folders = {}
         self._now = now
 
     def look_again(self, paths: Iterable[str], now: float) -> None:
         """Read these once more within the same look."""
         self._seen.difference_update(paths)
+        self._folders = {}
         self._now = now
 
     def ends(self) -> Iterator[str]:
@@ -91,8 +94,16 @@ class Files:
         # A rename leaves another inode, whose last change was not a write: the file came complete.
         moved = (before is None or before.stamp[:2] != stamp[:2]) and stamp[3] > stamp[2]
         digest = hashlib.sha256(data).hexdigest()
-        real = os.path.realpath(path)
-        return Entry(stamp, data, digest, "", real, since, young, moved or not young)
+        return Entry(stamp, data, digest, "", self._real(path), since, young, moved or not young)
+
+    def _real(self, path: str) -> str:
+        """Where links lead; of folders it is found out once in a look."""
+        if os.path.islink(path):
+            return os.path.realpath(path)
+        folder, name = os.path.split(path)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._folders[folder], name)
 
     def _unread(self, path: str, error: Exception, before: Entry | None) -> Entry:
         since = 0.0

@@ -1,9 +1,9 @@
-"""Metrics in the text format of Prometheus, in a registry of our own.
+"""What is counted, for Prometheus and for operators.
 
 `METRICS` is the one table: docs/operations.md repeats it, and nothing is counted that is not in
 it. Labels are names from configuration or closed sets, never what a client wrote; a metric that
 reaches MAX_SERIES all the same counts the rest under "other". Numbers are per process. Counting is
-an addition in a dict; families are made of it when the page is asked for.
+an addition in a dict; `metrics_page` makes families of it when the page is asked for.
 """
 
 from __future__ import annotations
@@ -11,17 +11,7 @@ from __future__ import annotations
 import platform
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
-from itertools import accumulate
 from typing import NamedTuple
-
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
 
 from engine import __version__
 from engine.events import Usage
@@ -29,7 +19,7 @@ from engine.events import Usage
 MAX_SERIES = 2000
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 KINDS = ("input", "output", "cache_read", "cache_write", "reasoning")
-_BOUNDS = (*map(str, SECONDS), "+Inf")
+BOUNDS = (*map(str, SECONDS), "+Inf")
 
 Labels = tuple[str, ...]
 
@@ -149,7 +139,7 @@ class Timing:
     __slots__ = ("counts", "sum")
 
     def __init__(self) -> None:
-        self.counts = [0] * len(_BOUNDS)
+        self.counts = [0] * len(BOUNDS)
         self.sum = 0.0
 
     def observe(self, seconds: float) -> None:
@@ -157,8 +147,8 @@ class Timing:
         self.sum += seconds
 
 
-class Metrics(Collector):
-    """Counts what it is told; `render()` gives the page. For one thread (the event loop's)."""
+class Metrics:
+    """Counts what it is told. For one thread (the event loop's)."""
 
     def __init__(self) -> None:
         self._values: dict[str, dict[Labels, float]] = {name: {} for name in METRICS}
@@ -168,29 +158,18 @@ class Metrics(Collector):
         self._open: Callable[[], float] = lambda: 0.0
         self._pools: Callable[[], Mapping[str, tuple[int, int]]] = dict
         self._since: Totals = {}
-        self.registry = CollectorRegistry(auto_describe=False)
-        self.registry.register(self)
-        ProcessCollector(registry=self.registry)
         self._set("penstock_build_info", __version__, platform.python_version(), to=1)
 
-    def render(self) -> bytes:
+    def series(self) -> Iterator[tuple[str, Declared, Mapping[Labels, float | Timing]]]:
+        """All that is counted by now: name, what it is, and value or timing by labels."""
         self._set("penstock_open_requests", to=self._open())
         self._values["penstock_accounts"].clear()
         for route, counts in self._pools().items():
             for state, count in zip(("free", "parked"), counts, strict=True):
                 self._set("penstock_accounts", route, state, to=count)
-        return generate_latest(self.registry)
-
-    def collect(self) -> Iterator[Metric]:
         for name, metric in METRICS.items():
-            if metric.kind == "histogram":
-                yield _histogram(name, metric, self._timings[name])
-                continue
-            kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-            family = kind(name, metric.doc, labels=metric.labels)
-            for labels, value in self._values[name].items():
-                family.add_metric(labels, value)
-            yield family
+            found: Mapping[Labels, float | Timing] = self._values[name]
+            yield name, metric, self._timings[name] if metric.kind == "histogram" else found
 
     # ---- what is told ----
 
@@ -358,11 +337,3 @@ def _summary(row: Row) -> dict[str, object]:
         "success_rate": round(good / requests, 4) if requests else None,
         "average_seconds": round(seconds / timed, 3) if timed else None,
     }
-
-
-def _histogram(name: str, metric: Declared, series: dict[Labels, Timing]) -> Metric:
-    family = HistogramMetricFamily(name, metric.doc, labels=metric.labels)
-    for labels, timing in series.items():
-        buckets = list(zip(_BOUNDS, map(float, accumulate(timing.counts)), strict=True))
-        family.add_metric(labels, buckets, timing.sum)
-    return family

@@ -254,8 +254,11 @@ class Server:
         if self.chats.draining:
             raise RequestError("unavailable", "the server is shutting down")
         caller = self._client(request)
-        body = await read_body(request, int(self.settings.limits.request))
-        return await self.chats.ask(dialect, target, request, body, caller)
+        limit = int(self.settings.limits.request)
+        # No name for the body: it should not be held while an answer lasts.
+        return await self.chats.ask(
+            dialect, target, request, await read_body(request, limit), caller
+        )
 
     async def embeddings(
         self, dialect: Dialect, target: Target, request: web.BaseRequest

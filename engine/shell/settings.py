@@ -103,7 +103,9 @@ class Limits:
     request: Size = option(Size(32 * 1024**2), "largest body of a client's request")
     header: Size = option(Size(64 * 1024), "largest head of a client's request")
     connections: int = option(
-        0, "most connections that are open at once for one account (or route) to one host; 0: any"
+        0,
+        "most connections that are open at once to one host: for each account of a pool, and for "
+        "all other routes together; 0: any",
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
@@ -168,7 +168,7 @@ class PlainSink:
         folder = self._folded()
         folder.feed([_timed(finish, self._begun, self._spoke, self._now())])
         reply = folder.done()
-        reply.usage = usage or estimated(self.client, sum(map(said, reply.parts)))
+        reply.usage = whole_usage(usage, self.client, sum(map(said, reply.parts)))
         client = self.client
         try:
             body = client.dialect.reply(
@@ -291,8 +291,8 @@ class StreamSink:
 
     async def finish(self, finish: Finish, usage: Usage | None) -> None:
         events: list[Event] = [] if self.committed else self._beginning()
-        if self.client.wants_usage and usage is None:
-            usage = estimated(self.client, self._weight)
+        if self.client.wants_usage:
+            usage = whole_usage(usage, self.client, self._weight)
         if usage is not None:
             events.append(UsageEvent(usage))
         self.committed = True
@@ -345,7 +345,9 @@ class StreamSink:
 
     def _put(self, data: bytes, last: bool = False) -> bool:
         """Write without waiting. True if the client should be waited for."""
-        reply, form = self._reply or self._start(), self.client.reframe
+        reply, form = self._reply, self.client.reframe
+        if reply is None:
+            reply = self._start()
         if form is not None:
             data = form.feed(data) + (form.end() if last else b"")
         if data:
@@ -373,10 +375,17 @@ def _timed(finish: Finish, begun: float, spoke: float | None, now: float) -> Fin
     return Finish(finish.reason, finish.raw, finish.stop, finish.details, now - begun, waited)
 
 
-def estimated(client: Client, written: float) -> Usage:
-    """Usage where the upstream tells none, marked as an estimate. written: weight of the answer."""
-    read = estimate(client.asked.chat, client.factor)
-    return Usage(input=read, output=ceil(written * client.factor), estimated=True)
+def whole_usage(usage: Usage | None, client: Client, written: float) -> Usage:
+    """The usage with an estimate, marked, of what the upstream does not tell.
+
+    written: weight of the answer.
+    """
+    usage = usage or Usage()
+    if usage.input is not None and usage.output is not None:
+        return usage
+    read = estimate(client.asked.chat, client.factor) if usage.input is None else usage.input
+    output = ceil(written * client.factor) if usage.output is None else usage.output
+    return replace(usage, input=read, output=output, estimated=True)
 
 
 def _weight(event: Event) -> float:

@@ -4,8 +4,8 @@
 - redirects are not followed; cookies are kept only where a route asks for a jar
 - a POST that met a dead pooled connection is sent once more, on a fresh one (aiohttp#6138)
 - chunks, not lines, are read, so that no line is too long; decompressed bytes are bounded
-- each route and account has a pool of its own; cookie jars are apart, so that the sessions of one
-  account share connections, and bounded
+- each account has a pool of its own, and routes that have but one credential share theirs; cookie
+  jars are apart, so that the sessions of one account share connections, and bounded
 """
 
 from __future__ import annotations

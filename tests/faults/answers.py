@@ -81,7 +81,7 @@ _refuses("status_500", 500, fails(502, says="so it is", headers={"x-should-retry
 _refuses("status_503", 503, fails(503))
 _refuses("status_529", 529, fails(503))
 _refuses("status_404", 404, fails(404, 1), kind="invalid_request_error",
-         unless={kind: fails(400, 1) for kind in ("rules", "ndjson", "plain")})  # fmt: skip
+         unless={kind: fails(502, 1) for kind in ("rules", "ndjson", "plain")})  # fmt: skip
 _refuses("status_422", 422, fails(422, 1, says="so it is"), kind="invalid_request_error")
 _refuses("status_413", 413, fails(413, 1), kind="invalid_request_error")
 _refuses("status_400", 400, fails(400, 1, says="so it is"), kind="invalid_request_error")

@@ -24,8 +24,8 @@ RAN = [
 TURN: list[Part] = [Text("so"), ONE, MINE, TWO]
 
 
-def asked(*more: Message, client: str = "c", dialect: str = "openai_chat") -> Asked:
-    chat = ChatRequest(dialect, "m", [ASK, *more])
+def asked(*more: Message, client: str = "c") -> Asked:
+    chat = ChatRequest("openai_chat", "m", [ASK, *more])
     return Asked("id", lambda: chat, False, Headers(), client)
 
 
@@ -74,14 +74,14 @@ async def test_what_is_not_the_same_stays_as_it_is(request_: Asked) -> None:
         assert request_.chat is await beside.restore(request_)
 
 
-async def test_clients_that_drop_ids_are_known_by_the_number_of_the_call() -> None:
+async def test_of_an_id_that_is_given_again_the_newest_answer_counts() -> None:
     async with World() as world:
-        beside, before = Beside(world.ports), back(ToolCall("call_0", "own", "{}"))
-        await beside.keep(asked(*before, dialect="ollama"), TURN, RAN)
-        again = back(ToolCall("call_1", "own", '{"a":1}'))
-        found = await beside.restore(asked(*before, *again, dialect="ollama"))
-        names = [p.name for p in found.messages[3].parts if isinstance(p, ToolCall)]
-        assert ["echo", "own", "echo"] == names
+        beside, request = Beside(world.ports), asked(*back())
+        await beside.keep(asked(), TURN, RAN)
+        await beside.forget(asked(), [Text("so")])
+        assert request.chat is not await beside.restore(request)
+        await beside.forget(asked(), [Text("so"), MINE])
+        assert request.chat is await beside.restore(request)
 
 
 async def test_what_is_too_large_is_not_kept() -> None:
@@ -99,9 +99,10 @@ async def test_a_store_that_fails_leaves_the_conversation_as_it_is(
         raise StoreError("down")
 
     async with World() as world:
-        for verb in ("get", "put"):
+        for verb in ("get", "put", "delete"):
             monkeypatch.setattr(world.ports.store, verb, down)
         beside = Beside(world.ports)
         assert not await beside.keep(asked(), TURN, RAN)
         request = asked(*back())
+        await beside.forget(request, [MINE])
         assert request.chat is await beside.restore(request)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.options import Condition, Duration, Template, Tree, option
-from engine.route.fields import fields_of, may_hold
+from engine.route.fields import fields_of, may_hold, required_of, rivals_of
 from engine.route.nodes import Node
 
 
@@ -24,6 +24,11 @@ class Outer:
     for_: list[str] = option(doc="who", name="for")
     items: list[Inner] = option([], "some")
     when: dict[str, Condition | None] = option({}, "tests")
+
+
+class Rivals:
+    ONE_OF = ("a", "b")
+    AT_MOST_ONE = ("c", "d")
 
 
 def test_a_field_is_found_by_its_key() -> None:
@@ -44,3 +49,10 @@ def test_a_field_is_found_by_its_key() -> None:
 )  # fmt: skip
 def test_expressions_may_be_where_the_types_say(annotation: Any, expected: bool) -> None:
     assert expected == may_hold(annotation)
+
+
+def test_what_a_map_needs_and_what_excludes_what_is_known_of_its_class() -> None:
+    assert required_of(Outer) == ("for",)
+    assert required_of(Inner) == ("name",)
+    assert rivals_of(Outer) == ()
+    assert rivals_of(Rivals) == ((("a", "b"), 1), (("c", "d"), 0))

@@ -27,6 +27,7 @@ from engine.ports import Line
 from engine.route.values import Found
 from engine.shell.log import Logger, take_over
 from engine.shell.metrics import Metrics
+from engine.shell.metrics_page import render
 from engine.shell.report import Reporter
 from engine.shell.settings import RedisServer, Settings
 from engine.shell.store_memory import MemoryStore
@@ -157,7 +158,7 @@ def test_the_metrics_have_labels_from_configuration_only() -> None:
     reporter.saw("store_error", store="values", op="get", error=TEXT)
     reporter.saw("value_fetched", route="r", value="v", result="ok", secrets=[SECRET])
     reporter.saw("value_cleaned", route="r", value="v", result="failed", error=TEXT)
-    assert hidden(metrics.render())
+    assert hidden(render(metrics))
 
 
 # ---- stores ----

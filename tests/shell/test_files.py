@@ -159,6 +159,23 @@ def test_the_ends_of_links_are_told(tmp_path: Path) -> None:
     assert {str(link), str(target.resolve())} == set(files.ends())
 
 
+def test_a_folder_s_link_is_followed_anew_in_each_look(tmp_path: Path) -> None:
+    link, found = tmp_path / "link", []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        for file in ("a.yaml", "b.yaml"):
+            (tmp_path / name / file).write_text(name)
+    files = Files()
+    for name in ("one", "two"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(tmp_path / name)
+        files.look(1e9)
+        ends = {files.get(str(link / file)).real for file in ("a.yaml", "b.yaml")}
+        found.append(ends)
+    real = tmp_path.resolve()
+    assert found == [{f"{real}/{name}/{file}.yaml" for file in "ab"} for name in ("one", "two")]
+
+
 def test_one_path_can_be_read_twice_in_a_look(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text("one")

@@ -11,6 +11,7 @@ from engine.events import Usage
 from engine.options import Secret
 from engine.shell.log import Logger
 from engine.shell.metrics import Metrics
+from engine.shell.metrics_page import render
 from engine.shell.report import STORE_LINE_EVERY, Reporter
 
 REQUEST: dict[str, Any] = {
@@ -56,7 +57,7 @@ class Bench:
         return [{k: v for k, v in line.items() if k != "time"} for line in lines]
 
     def page(self) -> str:
-        return self.metrics.render().decode()
+        return render(self.metrics).decode()
 
 
 def test_a_request_is_one_line_and_one_count() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from engine.ports import StoreError
 from engine.shell.metrics import Metrics
+from engine.shell.metrics_page import render
 from engine.shell.tally import EVERY, KEY, Tally
 from tests.kit import World
 
@@ -37,7 +38,7 @@ async def test_the_next_process_goes_on_from_where_the_last_one_was() -> None:
         }
         assert (
             b'penstock_requests_total{dialect="openai_chat",model="m",outcome="ok",route="one"} 1'
-            in (second.render())
+            in render(second)
         )
 
 

@@ -106,7 +106,8 @@ async def test_of_a_mixed_answer_the_client_gets_its_own_call_and_the_upstream_a
     turns = then(who, CLIENTS[who].first("Go."), told, "forty")
     after = await ask(on, who, model, stream, turns, tools=True)
     assert ([], "") == (on.upstream.refused, after.error)
-    assert ("It says: echo one / forty / echo two", "stop") == (after.text, after.finish)
+    results = "forty" if who == "ollama" else "echo one / forty / echo two"  # it drops ids
+    assert (f"It says: {results}", "stop") == (after.text, after.finish)
 
 
 @PAIRS

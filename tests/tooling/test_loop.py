@@ -179,6 +179,28 @@ async def test_what_is_kept_beside_a_call_is_one_client_s_and_one_conversation_s
         assert told == after.choices[0].message.content
 
 
+async def test_a_call_that_comes_again_in_another_conversation_brings_nothing_along(
+    on: Stage,
+) -> None:
+    """Some upstreams number their calls anew in each conversation; so does this one."""
+    calls: list[tuple[str, str]] = [("own", "{}"), ("echo", '{"text": "x"}')]
+
+    def script(heard: Heard) -> Say:
+        return Say(" / ".join(heard.results)) if heard.results else Say(calls=tuple(calls))
+
+    on.upstream.script = script
+    chats = on.openai().chat.completions
+    for told in ("mine / echo x", "mine"):
+        on.upstream.reset()
+        answer = await chats.create(model="m", messages=ASK, tools=[OWN])
+        (call,) = answer.choices[0].message.tool_calls or []
+        result: Any = {"role": "tool", "tool_call_id": call.id, "content": "mine"}
+        turns: list[Any] = [*ASK, answer.choices[0].message, result]
+        after = await chats.create(model="m", messages=turns, tools=[OWN])
+        assert told == after.choices[0].message.content
+        del calls[1:]
+
+
 async def test_a_clients_tool_may_be_called_after_ours(on: Stage) -> None:
     def script(heard: Heard) -> Say:
         return Say(calls=((("own", "{}") if heard.results else ("echo", '{"text": "x"}')),))
