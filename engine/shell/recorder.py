@@ -292,9 +292,7 @@ async def write(order: Order, recording: Recording) -> list[Path]:
     return paths
 
 
-def _files(
-    order: Order, tree: Mapping[str, Any], beside: Mapping[str, bytes]
-) -> dict[str, bytes]:
+def _files(order: Order, tree: Mapping[str, Any], beside: Mapping[str, bytes]) -> dict[str, bytes]:
     return {order.out.name: text_of(tree).encode(), **beside}
 
 
