@@ -22,7 +22,7 @@ from engine.masks import SHORTEST, cores, forms, spellings
 from engine.options import Secret
 from engine.wire import JsonError, dumps, loads
 
-_JWT = re.compile(r"(eyJ[\w-]+)\.([\w-]+)\.([\w-]*)")
+_JWT = re.compile(r"([\w-]+)\.([\w-]+)\.([\w-]*)", re.ASCII)
 _URL = re.compile(r"([a-z][a-z0-9+.-]*://)([^/?#:@]+)((?::\d+)?)(.*)", re.S)
 _AUTHORITY = re.compile(r"[a-z][a-z0-9+.-]*://([^/?#@]+)")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
@@ -171,11 +171,10 @@ def shaped(text: str, draw: Random) -> str:
     """A text of the same shape, and of as many bytes."""
     if _SCHEME.fullmatch(text):
         return text
-    token, url = _JWT.fullmatch(text), _URL.fullmatch(text)
-    if token is not None:
-        made = _token(token, draw)
-        if made is not None:
-            return made
+    token, url = _JWT.search(text), _URL.fullmatch(text)
+    made = _token(token, draw) if token is not None else None
+    if token is not None and made is not None:
+        return _plain(text[: token.start()], draw) + made + _plain(text[token.end() :], draw)
     if url is not None:
         host = re.sub(r"[^.]", lambda hit: draw.choice("bcdfghkmnpqrtvwxz"), url[2])
         return f"{url[1]}{host}{url[3]}{_plain(url[4], draw)}"
@@ -200,16 +199,24 @@ def _letter(char: str, letters: str, marks: Iterator[str], draw: Random) -> str:
 
 
 def _token(token: re.Match[str], draw: Random) -> str | None:
-    """The token with other texts in it; None if that cannot be had without changing its length."""
-    try:
-        body = base64.urlsafe_b64decode(token[2] + "=" * (-len(token[2]) % 4))
-        claims = loads(body)
-    except (ValueError, JsonError):
+    """The token with other texts in it; None if it is none, or would change its length."""
+    body, head = _part(token[2]), token[1] if _part(token[1]) else _plain(token[1], draw)
+    if not body:
         return None
+    claims = loads(body)
     for text in {each for each in _texts(claims) if each}:
         old = dumps(text)
         if old not in body:
             return None
         body = body.replace(old, dumps(_plain(text, draw)))
     made = base64.urlsafe_b64encode(body).decode().rstrip("=")
-    return ".".join((token[1], made, _plain(token[3], draw)))
+    return ".".join((head, made, _plain(token[3], draw)))
+
+
+def _part(coded: str) -> bytes:
+    """The JSON map in a part of a token; empty if there is none."""
+    try:
+        plain = base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4))
+        return plain if isinstance(loads(plain), dict) else b""
+    except (ValueError, JsonError):
+        return b""

@@ -70,10 +70,9 @@ class Tape:
         return Taping(self, taken, self._upstream.converse(request, heard, line, sent))
 
     async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse:
-        taken = self.begin(request)
-        answer = await self._upstream.fetch(request, line, limit)
-        taken.head, taken.pieces = answer, [(self.since(taken), answer.body)]
-        return answer
+        async with self.stream(request, line) as answer:
+            body = await answer.read(limit)
+        return HttpResponse(answer.head.status, answer.head.headers, body)
 
 
 class Taping:

@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
 
 from engine.masks import SHORTEST
 from engine.options import Secret
-from engine.ports import PassingTokens, Ports, Tokens
+from engine.ports import PassingTokens, Ports, Tokens, Upstream
 from engine.replay.composing import (
     Flat,
     answer_tree,
@@ -38,6 +39,7 @@ from engine.replay.fixtures import ClientSpec, Fixture, read_fixture
 from engine.replay.play import Seen, ask, play
 from engine.replay.recorded import Recorded
 from engine.replay.taping import Taken, Tape, TapedWeb
+from engine.route.nodes import MAX_BYTES
 from engine.route.route import Route
 from engine.wire import HttpRequest, dumps
 
@@ -53,6 +55,7 @@ from .testing import WORLD, Bench
 from .upstream import AiohttpUpstream
 from .web import PublicWeb
 
+INLINE = 32 * 1024  # bytes of a body; a larger one stands beside the fixture
 Trees = list[dict[str, Any]]
 
 
@@ -198,20 +201,28 @@ class Recording:
 
     def told(self, text: str) -> str:
         """A text without its secrets."""
-        redactor = Redactor()
-        redactor.add(*self.secrets)
-        return redactor.text(text)
+        return _told(text, self.secrets)
 
 
-async def run(order: Order) -> Recording:
-    """Ask as the client does. Raises NotRecorded where nothing can be replayed."""
+def _told(text: str, secrets: list[Secret]) -> str:
+    redactor = Redactor()
+    redactor.add(*secrets)
+    return redactor.text(text)
+
+
+async def run(order: Order, reach: Callable[[Upstream], Upstream] = lambda it: it) -> Recording:
+    """Ask as the client does. Raises NotRecorded where nothing can be replayed.
+
+    reach: what stands between the engine and the network, if something does
+    """
     listening, clock, seed = Listening(), HeldClock(), SystemRandom().getrandbits(31)
-    async with _world(order, listening, clock, seed) as (ports, tape, tokens):
+    async with _world(order, listening, clock, seed, reach) as (ports, tape, tokens):
         begun = clock.now()
         (seen,) = await ask(order.route, order.client, ports)
     taken = [each for each in tape.taken if each.head is not None]
     if not taken:
         what = seen.error.message if seen.error else "no request was sent"
+        what = _told(what, [*_of_route(order), *listening.secrets])
         raise NotRecorded(f"nothing came from the upstream: {what}")
     places = {login.place: login.account for login in order.route.logins}
     kept = {places[place]: found for place, found in tokens.first.items() if place in places}
@@ -222,7 +233,11 @@ async def run(order: Order) -> Recording:
 
 @asynccontextmanager
 async def _world(
-    order: Order, listening: Listening, clock: HeldClock, seed: int
+    order: Order,
+    listening: Listening,
+    clock: HeldClock,
+    seed: int,
+    reach: Callable[[Upstream], Upstream],
 ) -> AsyncIterator[tuple[Ports, Tape, NotedTokens]]:
     async with AsyncExitStack() as stack:
         upstream = AiohttpUpstream()
@@ -230,7 +245,7 @@ async def _world(
         kept: Tokens = PassingTokens()
         if order.route.logins:
             kept = (await stack.enter_async_context(desk(order.settings, _unheard))).tokens
-        tape = Tape(upstream, SystemClock().monotonic)
+        tape = Tape(reach(upstream), SystemClock().monotonic)
         store, tokens = MemoryStore(clock.monotonic), NotedTokens(kept, listening)
         ports = Ports(
             tape,
@@ -293,7 +308,14 @@ async def write(order: Order, recording: Recording) -> list[Path]:
 
 
 def _files(order: Order, tree: Mapping[str, Any], beside: Mapping[str, bytes]) -> dict[str, bytes]:
-    return {order.out.name: text_of(tree).encode(), **beside}
+    """Each file's bytes by its name. Raises NotRecorded."""
+    text = text_of(tree).encode()
+    if len(text) > MAX_BYTES:
+        raise NotRecorded(
+            f"{order.out.name} would be larger than {MAX_BYTES // 1024} KiB, "
+            f"and nothing would read it; there were {len(tree['exchanges'])} exchanges"
+        )
+    return {order.out.name: text, **beside}
 
 
 def _tree(
@@ -342,7 +364,7 @@ def _reply(taken: Taken, disguise: Disguise, file: str, beside: dict[str, bytes]
         tree["frames"] = [disguise.tree(frame) for frame in taken.frames]
     else:
         body = disguise.clean(taken.body)
-        if inline(body):
+        if len(body) <= INLINE and inline(body):
             tree |= {"body": body.decode()} if body else {}
         else:
             beside[file] = body
@@ -353,9 +375,10 @@ def _reply(taken: Taken, disguise: Disguise, file: str, beside: dict[str, bytes]
 
 
 def _cuts(taken: Taken) -> Iterator[list[int]]:
+    """Pieces of one millisecond are one."""
     at = 0
-    for milliseconds, data in taken.pieces:
-        at += len(data)
+    for milliseconds, pieces in groupby(taken.pieces, lambda piece: piece[0]):
+        at += sum(len(data) for _, data in pieces)
         yield [at, milliseconds]
 
 
@@ -379,8 +402,9 @@ async def _settle(
     said = [seen.reply.text, seen.reply.reasoning, *(call.args for call in seen.reply.calls)]
     for found in disguise.left(dumps([said, seen.raw.decode("utf-8", "replace")])):
         raise NotRecorded(f"the answer has {found.what} in it, in several pieces")
-    for each, *others in zip(tree["exchanges"], again, other, strict=False):
-        each["expect"] = steady(each["expect"], *others)
+    if len(again) == len(other) == len(tree["exchanges"]):  # else it is another conversation
+        for each, *others in zip(tree["exchanges"], again, other, strict=True):
+            each["expect"] = steady(each["expect"], *others)
 
 
 async def _replayed(route: Route, fixture: Fixture) -> tuple[Trees, Seen]:

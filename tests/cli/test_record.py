@@ -286,6 +286,35 @@ async def test_accounts_come_along_with_made_up_keys(home: Path) -> None:
     assert (2, True) == (len(set(fakes)), used in fakes)
 
 
+async def test_a_key_that_stands_in_the_route_is_made_up_and_not_expected(home: Path) -> None:
+    route = ROUTE.replace(
+        'auth: { bearer: "${env:MADE_KEY}" }',
+        'auth: { from: { inline: { key: literal-key-77 } }, bearer: "{{ account.key }}" }',
+    )
+    echo = {**ANSWER, "sent": "literal-key-77"}
+    result = await record(home, answers(lambda: web.json_response(echo)), route=route)
+    found = await holds(home, result, "literal-key-77")
+    assert {"authorization": "«any»"} == found["exchanges"][0]["expect"]["headers"]
+
+
+async def test_a_large_body_stands_beside_the_fixture(home: Path) -> None:
+    told = {**ANSWER, "pad": "x" * 40_000}
+    result = await record(home, answers(lambda: web.json_response(told)))
+    await holds(home, result, KEY)
+    assert json.dumps(told) == (home / "f/f.1.bin").read_text()
+
+
+async def test_what_nothing_could_read_again_is_not_written(home: Path) -> None:
+    ask(home, messages=[{"role": "user", "content": "word " * 60_000}])
+    result = await record(home, answers(plain()))
+    message = (
+        "penstock record: nothing is written: f.yaml would be larger than 256 KiB, and nothing "
+        "would read it; there were 1 exchanges\n"
+    )
+    assert (1, message) == (result.exit_code, result.output)
+    assert not (home / "f").exists()
+
+
 async def test_a_route_may_be_named_by_its_file(home: Path) -> None:
     async with listening(answers(plain())) as url:
         (home / "elsewhere").mkdir()

@@ -60,6 +60,16 @@ def test_of_a_token_the_header_and_the_numbers_stay() -> None:
     assert len(token) == len(shaped(token, Random(1)))
 
 
+def test_a_token_may_stand_behind_something_and_have_a_header_that_is_none() -> None:
+    claims = base64.urlsafe_b64encode(b'{"id":"guest-1","exp":1767312000}').decode().rstrip("=")
+    made = shaped(f"user::a1b2.{claims}.c2ln", Random(1))
+    head, body, _ = made.split(".")
+    assert (shape("user::a1b2"), True) == (shape(head), head != "user::a1b2")
+    told = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    assert ({"id", "exp"}, 1767312000) == (set(told), told["exp"])
+    assert "guest-1" != told["id"]
+
+
 def test_of_a_url_scheme_and_port_stay_and_its_host_is_secret_behind_others() -> None:
     hides = disguise("https://api.a.example:8443/v1")
     clean = hides.clean(b"https://api.a.example:8443/v1/x wss://api.a.example:8443/y").decode()

@@ -3,12 +3,75 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
+import pytest
+
+from engine.masks import SHORTEST, forms
 from engine.options import Secret
-from engine.ports import PassingTokens
-from engine.shell.recorder import HeldClock, Listening, NotedTokens, Notes, relative
+from engine.ports import PassingTokens, Upstream
+from engine.shell.loopback import Detour, Stage
+from engine.shell.recorder import (
+    HeldClock,
+    Listening,
+    NotedTokens,
+    Notes,
+    Order,
+    relative,
+    run,
+    write,
+)
+from engine.shell.settings import load_settings
+from engine.shell.stub import listening, load_fixture
+from engine.shell.testing import Bench, find_fixtures
 from tests.shell.test_testing import ROUTE
+
+ROUTES = Path("routes")
+
+
+def played() -> list[Path]:
+    """Recorded answers of the shipped routes that need no file, a few of each."""
+    found: dict[str, list[Path]] = {}
+    for path in find_fixtures([Path("tests/fixtures")]):
+        if path.parent.name in ("bad", "good"):
+            continue
+        spec = load_fixture(path).spec
+        client, ends = spec.client, {each.reply.end for each in spec.exchanges}
+        whole = client is not None and not client.then and client.times == 1
+        if (
+            whole
+            and spec.expect.status == 200
+            and ends == {"eof"}
+            and not (spec.files or spec.tokens)
+        ):
+            found.setdefault(spec.route, []).append(path)
+    return [path for paths in found.values() for path in paths[:1]]
+
+
+@pytest.mark.parametrize("file", played(), ids=lambda path: path.parent.name)
+async def test_what_a_fixture_plays_is_recorded_and_holds(file: Path, tmp_path: Path) -> None:
+    fixture, notes, out = load_fixture(file), Notes(), tmp_path / "f.yaml"
+    spec = fixture.spec
+    named = str((file.parent / spec.route).resolve()) if "/" in spec.route else spec.route
+    shelf = notes.shelf([ROUTES], env=spec.env, bundled=True)
+    compiled = shelf.load(Path(named)) if "/" in named else shelf.find(named)
+    assert compiled is not None
+    assert compiled.route is not None, compiled.problems
+    assert spec.client is not None
+    settings = load_settings(None, {}, {"clients.auth": "none"})
+    allow = frozenset(f"env:{name}" for name, text in spec.env.items() if len(text) < SHORTEST)
+    order = Order(compiled.route, named, spec.client, out, notes, [ROUTES], settings, allow=allow)
+
+    def led(upstream: Upstream, url: str) -> Upstream:
+        return Detour(upstream, url)
+
+    async with listening(Stage(fixture).handle) as url:
+        files = await write(order, await run(order, partial(led, url=url)))
+    assert [] == (await Bench([ROUTES], depth="quick", http=True).attempt(out)).complaints
+    written = b"".join(path.read_bytes() for path in files)
+    secrets = [text for text in spec.env.values() if len(text) >= SHORTEST]
+    assert [] == [text for text in secrets for form in forms(text) if form in written]
 
 
 async def test_the_clock_stands_at_a_second_but_for_waits() -> None:
