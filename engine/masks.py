@@ -15,26 +15,43 @@ SHORTEST = 6  # characters; what is shorter is a number or a word, not a secret
 
 _QUOTES: tuple[Callable[[Any], str], ...] = (quote, partial(quote, safe=""), quote_plus)
 
+_ESCAPED = 75  # spellings that are escaped or quoted
+
 
 def forms(text: str) -> set[bytes]:
     """The forms of a secret as UTF-8, none of which is short; no form if the secret is."""
     raw = text.encode("utf-8", "replace")
     if len(raw) < SHORTEST:
         return set()
+    coded = (core for _, core in cores(raw))
+    return {form for form in (*spellings(text), *coded) if len(form) >= SHORTEST}
+
+
+def spellings(text: str) -> list[bytes]:
+    """The forms that are not base64, in an order that is the same for all texts.
+
+    As it is, JSON-escaped once and twice, each quoted for a URL once and twice, in hexadecimal.
+    """
+    raw = text.encode("utf-8", "replace")
+    coded = [raw.hex().encode(), raw.hex().upper().encode()]
+    if quote(text, safe="", errors="replace") == text:  # so no escape has anything to do
+        return [raw] * _ESCAPED + coded
     once = orjson.dumps(raw.decode())[1:-1]
-    found = {raw, once, orjson.dumps(once.decode())[1:-1]}
-    quoted = {make(form) for form in found for make in _QUOTES}
-    quoted |= {make(form) for form in quoted for make in _QUOTES}
-    lower = {re.sub("%..", lambda hit: hit.group().lower(), form) for form in quoted}
-    found |= {form.encode() for form in quoted | lower}
-    found |= {raw.hex().encode(), raw.hex().upper().encode()}
-    found |= {core for encode in (b64encode, urlsafe_b64encode) for core in _cores(raw, encode)}
-    return {form for form in found if len(form) >= SHORTEST}
+    found = [raw, once, orjson.dumps(once.decode())[1:-1]]
+    quoted = [make(form) for form in found for make in _QUOTES]
+    quoted += [make(form) for form in quoted for make in _QUOTES]
+    lower = [re.sub("%..", lambda hit: hit.group().lower(), form) for form in quoted]
+    found += [form.encode() for form in quoted + lower]
+    return found + coded
 
 
-def _cores(raw: bytes, encode: Callable[[bytes], bytes]) -> Iterator[bytes]:
-    """Of the base64 of the text at each alignment, the characters that depend on it alone."""
-    for shift, head in ((0, 0), (1, 2), (2, 3)):
-        coded = encode(bytes(shift) + raw)
-        bare = coded.rstrip(b"=")
-        yield bare[head:] if bare == coded else bare[head:-1]
+def cores(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    """Of the base64 of bytes at each alignment, the characters that depend on them alone.
+
+    Each with how many characters of its first group stand before it.
+    """
+    for encode in (b64encode, urlsafe_b64encode):
+        for shift, head in ((0, 0), (1, 2), (2, 3)):
+            coded = encode(bytes(shift) + raw)
+            bare = coded.rstrip(b"=")
+            yield head, bare[head:] if bare == coded else bare[head:-1]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.masks import SHORTEST, forms
+from engine.masks import SHORTEST, cores, forms, spellings
 
 
 def hidden(secret: str, data: bytes) -> bool:
@@ -49,3 +49,17 @@ def test_a_secret_inside_base64_is_found_at_any_alignment(
 def test_what_is_short_is_no_secret(secret: str) -> None:
     assert forms(secret) == set()
     assert all(len(form) >= SHORTEST for form in forms("123456"))
+
+
+@given(st.text(max_size=12), st.text(max_size=12))
+def test_spellings_of_two_texts_stand_in_the_same_order(one: str, other: str) -> None:
+    assert len(spellings(one)) == len(spellings(other))
+    for text in (one, other):
+        hexed = text.encode("utf-8", "replace").hex().encode()
+        assert [hexed, hexed.upper()] == spellings(text)[-2:]
+
+
+def test_a_core_stands_behind_the_start_of_its_group() -> None:
+    for shift, (head, core) in enumerate(list(cores(b"secret-1"))[:3]):
+        coded = base64.b64encode(b"abc"[:shift] + b"secret-1" + b"xyz")
+        assert head == coded.index(core)

@@ -20,6 +20,7 @@ VERBS = {
     "show": "show a route or preset with everything it inherits",
     "list": "list routes, presets, transforms, filters, outcome classes",
     "schema": "print the JSON Schema of route files",
+    "record": "keep a request and its real answers as a fixture",
     "test": "replay recorded fixtures",
     "mock": "serve the recorded upstream of fixtures",
     "login": "log in for a route's OAuth accounts",

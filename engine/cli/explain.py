@@ -53,7 +53,7 @@ def command(
         raise SystemExit(BAD)
     route = compiled.route
     model = model or next(iter(route.offers), "MODEL")  # it may have none but those it finds
-    body = _read(file) if file else _asking(dialect, model, prompt, stream)
+    body = read_request("explain", file) if file else _asking(dialect, model, prompt, stream)
     target, now = Target(model, stream), SystemClock().now()
     try:
         explanation = explain(route, body, dialect=dialect, target=target, now=now)
@@ -70,11 +70,12 @@ def _asking(dialect: str, model: str, prompt: str, stream: bool) -> bytes:
     return dumps(DIALECTS[dialect].render(request, model, PROFILE))
 
 
-def _read(file: str) -> bytes:
+def read_request(verb: str, file: str) -> bytes:
+    """What is in a file, or on standard input if it is `-`. Exits with 2 if there is no file."""
     if file == "-":
         return sys.stdin.buffer.read()
     path = Path(file)
     if not path.is_file():
-        click.echo(f"penstock explain: no file {file}", err=True)
+        click.echo(f"penstock {verb}: no file {file}", err=True)
         raise SystemExit(WRONG_USE)
     return path.read_bytes()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import click
 
 from engine.auth.granting import Login
-from engine.errors import ConfigError, ExchangeError
+from engine.errors import ExchangeError
 from engine.route.route import Route
 from engine.shell.login import Booth, desk, open_page, state_of, typed_lines, until
-from engine.shell.settings import Settings, load_settings
+from engine.shell.settings import Settings
 
-from .common import BAD, WRONG_USE, environment, find, library, routes_option, show_problems
+from .common import BAD, WRONG_USE, find, library, routes_option, server_settings, show_problems
 
 Accounts = list[tuple[Route, Login]]
 
@@ -42,7 +41,7 @@ def command(
     if name is None and not list_:
         click.echo("penstock login: which route? --list shows them", err=True)
         raise SystemExit(WRONG_USE)
-    settings = _settings(config)
+    settings = server_settings("login", config)
     accounts = _accounts(name, account, folders)
     if list_:
         asyncio.run(_list(settings, accounts))
@@ -53,20 +52,6 @@ def command(
         raise SystemExit(WRONG_USE)
     if not asyncio.run(_log_in(settings, *accounts[0], browser=not no_browser)):
         raise SystemExit(BAD)
-
-
-def _settings(config: str | None) -> Settings:
-    path = Path(config or "penstock.yaml")
-    if config and not path.is_file():
-        click.echo(f"penstock login: no file {config}", err=True)
-        raise SystemExit(WRONG_USE)
-    try:
-        if path.is_file():
-            return load_settings(path, environment())
-        return load_settings(None, environment(), {"clients.auth": "none"})
-    except ConfigError as error:
-        show_problems(error.problems)
-        raise SystemExit(BAD) from None
 
 
 def _accounts(name: str | None, account: str | None, folders: tuple[str, ...]) -> Accounts:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from engine.chat import Citation, Text
+from engine.chat import Citation, Opaque, Text
 from engine.events import CitationDelta, Close, ErrorEvent, Event, Finish, Open, TextDelta
 
 from .contract import Encoder
+from .hosted import told
 
 
 def placed(found: Citation, text: str, before: int = 0) -> Citation:
@@ -28,12 +29,13 @@ def placed(found: Citation, text: str, before: int = 0) -> Citation:
 class Placing:
     """An Encoder before which citations wait for the end of their text.
 
-    joined: the texts of all blocks are one text for the client
+    joined: the texts of all blocks are one text for the client, with what is told between them
+    quiet: nothing is told there
     """
 
-    def __init__(self, encoder: Encoder, *, joined: bool) -> None:
+    def __init__(self, encoder: Encoder, *, joined: bool, quiet: bool = False) -> None:
         self._encoder = encoder
-        self._joined = joined
+        self._joined, self._quiet = joined, quiet
         self._before = 0
         self._texts: dict[int, list[str]] = {}
         self._notes: dict[int, list[Citation]] = {}
@@ -53,6 +55,8 @@ class Placing:
     def _placed(self, event: Event) -> list[Event]:
         if isinstance(event, Open) and isinstance(event.part, Text):
             self._texts[event.block] = [event.part.text]
+        elif isinstance(event, Open) and isinstance(event.part, Opaque):
+            self._before += len(told(event.part, quiet=self._quiet))
         elif isinstance(event, TextDelta):
             self._texts.setdefault(event.block, []).append(event.text)
         elif isinstance(event, CitationDelta) and event.citation.end is None:

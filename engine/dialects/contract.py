@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from engine.chat import ChatRequest, Media, Message, Tool, ToolChoice
+from engine.chat import ChatRequest, Citation, Media, Message, Tool, ToolChoice
 from engine.errors import ExchangeError, RequestError
 from engine.events import ErrorEvent, Event, Reply
 from engine.wire import Headers, HttpResponse, Record
@@ -146,6 +146,8 @@ class Dialect:
     key_in_query    query parameter in which its clients may send their key
     headers         names of a client's headers that go on to an upstream of the same dialect
     by_url          whether it takes this picture or file by its http URL
+    cites           whether its answers have a place for this citation
+    annotates       its answers have a place for what the engine notes beside them
     tap             makes the watcher of a stream that passes through; None: it never does
     check_whole     the same for a whole answer
     resumable       a request whose answer is sent back as it came, before its client has seen it
@@ -184,6 +186,8 @@ class Dialect:
     stream_failure: Callable[[ErrorEvent], bytes]
     error_from: Callable[[HttpResponse], ExchangeError]
     by_url: Callable[[Media], bool] = lambda media: False
+    cites: Callable[[Citation], bool] = lambda found: bool(found.url)
+    annotates: bool = False
     scan: Scanner
     splice: Callable[[bytes, Scan, str, bool], bytes]
     tap: Callable[..., Tap] | None = None

@@ -21,6 +21,7 @@ from engine.dialects import Dialect
 from engine.dialects.adapt import counted, kept_betas
 from engine.dialects.frames import Tap
 from engine.dialects.onward import onward
+from engine.dialects.unsaid import unsaid
 from engine.errors import ExchangeError
 from engine.events import ErrorEvent, Finish, Usage
 from engine.invariants import Invariants
@@ -100,6 +101,7 @@ class Outcome:
     passed   bytes were forwarded; `failure` is then how the dialect says the error in-band
     whole    a whole answer to hand on as it came
     login    it failed before the call: a value of the account could not be had
+    unsaid   names of what the client was not told
     kept     id under which the upstream keeps the answer, and the digest of its account
     """
 
@@ -116,7 +118,14 @@ class Outcome:
     login: bool = False
     kept: tuple[str, str] = ("", "")
     unmatched: dict[str, int] = field(default_factory=dict)
+    unsaid: list[str] = field(default_factory=list)
     broken: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """What observers are told of it as it is."""
+        names = ("status", "cause", "unmatched", "unsaid", "broken")
+        return {name: getattr(self, name) for name in names}
 
 
 class Attempt:
@@ -385,6 +394,7 @@ class Attempt:
         outcome.cause = pipeline.cause or (failure.__cause__ if failure else None)
         outcome.state = pipeline.state
         outcome.unmatched = dict(pipeline.unmatched)
+        outcome.unsaid = unsaid(pipeline.beside, self.call.dialect, self.call.asked.chat)
         self.order.finish(outcome.finish)
         outcome.broken = dict(self.order.broken)
 

@@ -238,12 +238,9 @@ class Exchange:
             "attempt",
             route=self.route.name,
             outcome=error.cls if error else "ok",
-            status=outcome.status,
             request=self.call.asked.id,
             message=error.message if error else "",
-            cause=outcome.cause,
-            unmatched=outcome.unmatched,
-            broken=outcome.broken,
+            **outcome.seen,
             secrets=self.call.own_key(self.route) if error else None,
         )
 

@@ -45,7 +45,7 @@ from engine.route.route import Route
 from engine.route.view import Asked
 from engine.wire import Headers, JsonError, Record, loads
 
-from .fixtures import Fixture, Matcher
+from .fixtures import ClientSpec, Fixture, Matcher
 from .recorded import PlayedWeb, Recorded
 
 
@@ -239,6 +239,14 @@ async def play(
         tokens=played_tokens(route, fixture),
         web=PlayedWeb(recorded),
     )
+    out = await ask(route, client, ports)
+    out[-1].calls = recorded.calls
+    out[-1].complaints = recorded.complaints()
+    return out
+
+
+async def ask(route: Route, client: ClientSpec, ports: Ports) -> list[Seen]:
+    """Ask as a fixture's client does, with nothing kept from before; one Seen for each request."""
     out: list[Seen] = []
     async with Keyring(ports) as keyring:
         sessions = Sessions(ports)
@@ -246,13 +254,11 @@ async def play(
         keyring.answer = Asides(lambda: book, ports, keyring, sessions).answer
         for body in client.bodies():
             if out:
-                await clock.sleep(float(client.wait))
+                await ports.clock.sleep(float(client.wait))
             headers = Headers.of(client.headers)
             asked = Asking(DIALECTS[client.dialect], client.target, body, headers)
             out.append(await _ask(route, asked, ports, keyring, sessions))
             await keyring.cleanups.settle()
-    out[-1].calls = recorded.calls
-    out[-1].complaints = recorded.complaints()
     return out
 
 

@@ -51,6 +51,7 @@ class Recorded:
 
     cut, rewrite   how answers of calls are delivered
     answered       the bodies that calls got, rewritten
+    requests       what was asked
     """
 
     def __init__(self, fixture: Fixture, cut: Cut = whole, rewrite: Rewrite = same) -> None:
@@ -62,6 +63,7 @@ class Recorded:
         self.clock = StagedClock(fixture.spec.clock)
         self.calls = 0
         self.answered: list[bytes] = []
+        self.requests: list[HttpRequest] = []
         self._complaints: list[str] = []
 
     def stream(
@@ -86,6 +88,7 @@ class Recorded:
     def take(self, request: HttpRequest) -> tuple[ExchangeSpec, bytes]:
         """The exchange that this request belongs to. Raises ExchangeError if there is none."""
         self.calls += 1
+        self.requests.append(request)
         spec = self.fixture.spec
         differences = ["no further request was expected"]
         for at in self._candidates():

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.chat import Media, Reasoning, Refusal, Text, ToolCall
+from engine.chat import Citation, Media, Opaque, Reasoning, Refusal, Text, ToolCall
 from engine.events import (
+    Annotation,
     ArgsDelta,
     CitationDelta,
     Close,
@@ -39,7 +40,10 @@ class _Call:
 
 
 class Blocks:
-    """State of one answer's blocks. `calls` counts the tool calls opened, `shown` the pictures."""
+    """State of one answer's blocks. `calls` counts the tool calls opened, `shown` the pictures.
+
+    beside: all that only some clients have a place for
+    """
 
     def __init__(self, new_id: Callable[[], str]) -> None:
         self._new_id = new_id
@@ -51,6 +55,7 @@ class Blocks:
         self._ids: set[str] = set()
         self._head: Text | Reasoning | Refusal | None = None  # opened, and nothing said of it yet
         self.calls = self.shown = 0
+        self.beside: list[Opaque | Citation | Annotation] = []
 
     @property
     def opened(self) -> int:
@@ -109,7 +114,10 @@ class Blocks:
         elif isinstance(event, CitationDelta):
             if self._kind is TextDelta:
                 out.append(CitationDelta(self._at, event.citation))
+                self.beside.append(event.citation)
         else:
+            if isinstance(event, Annotation):
+                self.beside.append(event)
             out.append(event)
 
     def _open(self, event: Open, out: list[Event]) -> None:
@@ -128,6 +136,8 @@ class Blocks:
             self._end_prose(out)
             number = self._take()
             self.shown += isinstance(part, Media)
+            if isinstance(part, Opaque):
+                self.beside.append(part)
             out += [Open(number, part), Close(number)]
 
     def _begin(self, hint: int, part: ToolCall, out: list[Event]) -> None:

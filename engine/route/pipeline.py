@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
+from engine.dialects.unsaid import Beside
 from engine.errors import OUTCOMES, ExchangeError
 from engine.events import (
     End,
@@ -149,6 +150,11 @@ class Pipeline:
         if self._marked or not self.over or self.road.done:
             return self._marked
         return self.usage is not None and self.usage.output is not None
+
+    @property
+    def beside(self) -> Sequence[Beside]:
+        """What only some clients have a place for."""
+        return self._blocks.beside
 
     @property
     def unmatched(self) -> Mapping[str, int]:

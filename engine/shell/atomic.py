@@ -1,7 +1,8 @@
-"""JSON files that several programs read and write: always the old one or the new one, never torn.
+"""Files that several programs read and write: always the old one or the new one, never torn.
 
-A file is written beside its place, synced, and renamed over it; its folder is synced too. Only its
-owner may read it. A program that dies on the way leaves a `.tmp` behind; the next one removes it.
+A file is written beside its place, synced, and renamed over it; its folder is synced too. A JSON
+file may be read by its owner only. A program that dies on the way leaves a `.tmp` behind; the next
+one removes it.
 """
 
 from __future__ import annotations
@@ -44,13 +45,18 @@ def read_json(path: Path) -> dict[str, object] | None:
 
 def write_json(path: Path, value: object) -> None:
     """Raises FileError. A link is followed: what it leads to is replaced."""
+    write_bytes(path, dumps(value) + b"\n", mode=0o600)
+
+
+def write_bytes(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """The same with bytes. mode: before the umask; folders that are made have it, too."""
     place = Path(os.path.realpath(path))
     part = place.with_name(f".{place.name}.{secrets.token_hex(6)}.tmp")
     try:
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.parent.mkdir(mode=mode | mode >> 2 & 0o111, parents=True, exist_ok=True)
         _clean(place)
         try:
-            _written(part, dumps(value) + b"\n")
+            _written(part, data, mode)
             part.replace(place)
         except BaseException:
             part.unlink(missing_ok=True)
@@ -60,8 +66,8 @@ def write_json(path: Path, value: object) -> None:
         raise FileError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _written(part: Path, data: bytes) -> None:
-    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+def _written(part: Path, data: bytes, mode: int) -> None:
+    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
     with open(descriptor, "wb") as file:
         file.write(data)
         file.flush()

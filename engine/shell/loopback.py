@@ -20,7 +20,7 @@ from engine.accounts.keyring import Keyring
 from engine.dialects import DIALECTS, Dialect
 from engine.errors import ExchangeError
 from engine.kept.sessions import Sessions
-from engine.ports import Answer, Line, Observer, Ports, Sent, Talk
+from engine.ports import Answer, Line, Observer, Ports, Sent, Talk, Upstream
 from engine.replay.fixtures import ClientSpec, Fixture
 from engine.replay.play import PlayedAws, Seen, played_tokens, read_answer
 from engine.replay.recorded import PlayedWeb, Recorded
@@ -45,7 +45,7 @@ SETTINGS = Settings(clients=Clients(auth="none"))
 class Detour:
     """The Upstream port of real calls, all of which go to one origin."""
 
-    def __init__(self, upstream: AiohttpUpstream, origin: str) -> None:
+    def __init__(self, upstream: Upstream, origin: str) -> None:
         self._upstream = upstream
         self._origin = origin
 

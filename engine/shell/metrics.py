@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import platform
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from engine import __version__
+from engine.dialects.unsaid import PARTS
 from engine.events import Usage
 
 MAX_SERIES = 2000
@@ -83,6 +84,12 @@ METRICS: dict[str, Declared] = {
     "penstock_tool_seconds": Declared("histogram", ("server",), "Call of a tool to its result."),
     "penstock_unmatched_records_total": Declared(
         "counter", ("route",), "Records of answers that no event rule matched."
+    ),
+    "penstock_answers_unsaid_total": Declared(
+        "counter",
+        ("route", "part"),
+        "Answers of which the client's API has no place for a part: its kind, `citations`, "
+        "`annotations` or `other`.",
     ),
     "penstock_invariant_violations_total": Declared(
         "counter",
@@ -203,6 +210,10 @@ class Metrics:
         if broken:
             for rule, count in broken.items():
                 self._add("penstock_invariant_violations_total", (route, rule), count)
+
+    def unsaid(self, route: str, names: Iterable[str]) -> None:
+        for part in {name if name in PARTS else "other" for name in names}:
+            self._add("penstock_answers_unsaid_total", (route, part))
 
     def value_fetched(self, route: str, value: str, result: str) -> None:
         self._add("penstock_values_fetched_total", (route, value, result))

@@ -2,7 +2,7 @@
 
     request        id route model dialect stream status outcome attempts seconds first_event usage
                    upstream_status error          one line per client request
-    attempt        request route outcome status message cause unmatched
+    attempt        request route outcome status message cause unmatched unsaid
     value_fetched  route value result
     value_cleaned  route value result              result: ok, failed, or skipped: no account
                    left, or nothing to undo
@@ -146,6 +146,7 @@ class Reporter:
         counts = seen.get("unmatched")
         unmatched = sum(counts.values()) if counts else 0
         self.metrics.attempt(seen["route"], seen["outcome"], unmatched, seen.get("broken"))
+        self.metrics.unsaid(seen["route"], seen.get("unsaid") or ())
         good = seen["outcome"] == "ok"
         level = "debug" if good else _LEVELS.get(seen["outcome"], "warning")
         if not self.logger.wants(level):
@@ -153,6 +154,8 @@ class Reporter:
         line = {name: seen.get(name) for name in ("request", "route", "outcome", "status")}
         if not good:
             line["error"] = _short(seen.get("message"))
+        if seen.get("unsaid"):
+            line["unsaid"] = [_short(name) for name in seen["unsaid"]]
         if unmatched:
             line["unmatched"] = unmatched
         self.logger.write(level, "attempt", line | _cause(seen.get("cause")))

@@ -21,6 +21,7 @@ from engine.dialects import Dialect, Encoder
 from engine.dialects.contract import Reframe
 from engine.dialects.outcomes import retry_headers
 from engine.dialects.tokens import FACTOR, estimate, said, weight
+from engine.dialects.unsaid import beside, unsaid
 from engine.errors import ExchangeError
 from engine.events import (
     CONTENT,
@@ -100,8 +101,12 @@ class Client:
             told = {**told, "x-retry-attempts": str(self.retries)}
         if not dropped:
             return told
-        names = (_ODD.sub("_", name)[:64] for name in dropped[:16])
-        return {**told, "x-penstock-dropped": ", ".join(names)}
+        return {**told, "x-penstock-dropped": _listed(dropped)}
+
+
+def _listed(names: list[str]) -> str:
+    """Names as a header's value."""
+    return ", ".join(_ODD.sub("_", name)[:64] for name in names[:16])
 
 
 def error_response(client: Client, error: ExchangeError) -> web.Response:
@@ -130,6 +135,7 @@ class PlainSink:
         self.response: web.StreamResponse | None = None
         self.status = 0
         self.first_event: float | None = None
+        self._unsaid: list[str] = []
         self._now = asyncio.get_running_loop().time
         self._begun = self._now()
         self._spoke: float | None = None
@@ -168,6 +174,7 @@ class PlainSink:
         folder = self._folded()
         folder.feed([_timed(finish, self._begun, self._spoke, self._now())])
         reply = folder.done()
+        self._unsaid = unsaid(beside(reply), self.client.dialect, self.client.chat)
         reply.usage = whole_usage(usage, self.client, sum(map(said, reply.parts)))
         client = self.client
         try:
@@ -191,6 +198,8 @@ class PlainSink:
         self.status = 200
         client = self.client
         headers = {**client.told, "Content-Type": client.dialect.content_type}
+        if self._unsaid:
+            headers["x-penstock-answer-dropped"] = _listed(self._unsaid)
         self.response = Reply(client.request, headers, body)
 
 

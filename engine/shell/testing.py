@@ -124,6 +124,11 @@ class Bench:
         trial.seconds = perf_counter() - begun
         return trial
 
+    def route(self, fixture: Fixture) -> Route | None:
+        """The route of a fixture, None if there is none that works."""
+        subject = self._subject(fixture)
+        return None if isinstance(subject, str) else subject.compiled.route
+
     async def _complaints(self, subject: Subject, fixture: Fixture) -> list[str]:
         route, coverage = subject.compiled.route, subject.coverage
         assert route is not None

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli.common import BAD, GOOD, WRONG_USE, find, library, show_problems
+from engine.cli.common import (
+    BAD,
+    GOOD,
+    WRONG_USE,
+    find,
+    is_file,
+    library,
+    server_settings,
+    show_problems,
+)
 from engine.errors import Problem
 
 ROUTE = "version: 1\ndialect: openai_chat\nbase_url: https://a.example\nmodels: [m]\n"
@@ -75,3 +84,23 @@ def test_problems_are_printed_with_their_line(capsys: pytest.CaptureFixture[str]
 
 def test_exit_codes_are_three() -> None:
     assert (GOOD, BAD, WRONG_USE) == (0, 1, 2)
+
+
+def test_a_route_is_named_by_its_file_only_if_there_is_one(home: Path) -> None:
+    names = ("other/in_other.yaml", "other/gone.yaml", "in_other")
+    assert [True, False, False] == [is_file(name) for name in names]
+
+
+def test_the_server_file_is_the_one_that_is_named_or_the_one_that_is_there(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "none" == server_settings("record", None).clients.auth
+    (home / "own.yaml").write_text("version: 1\nclients: { auth: none }\nstore: sqlite\n")
+    assert "sqlite" == server_settings("record", "own.yaml").store
+    (home / "penstock.yaml").write_text("version: 1\nclients: { auth: no }\n")
+    with pytest.raises(SystemExit) as bad:
+        server_settings("record", None)
+    with pytest.raises(SystemExit) as wrong:
+        server_settings("record", "gone.yaml")
+    assert (BAD, WRONG_USE) == (bad.value.code, wrong.value.code)
+    assert "penstock record: no file gone.yaml\n" == capsys.readouterr().err

@@ -30,7 +30,8 @@ CLOSED_WITHIN = 1.0  # seconds after the answer in which the upstream must be ri
 ALLOWED = {
     "cache-control", "connection", "content-length", "content-type", "date", "request-id",
     "retry-after", "server", "transfer-encoding", "x-accel-buffering", "x-all-retries-failed",
-    "x-penstock-dropped", "x-penstock-route", "x-penstock-upstream-status", "x-retry-attempts",
+    "x-penstock-answer-dropped", "x-penstock-dropped", "x-penstock-route",
+    "x-penstock-upstream-status", "x-retry-attempts",
     "openai-processing-ms", "openai-version", "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests", "x-request-id", "x-should-retry", "x-upstream-request-id",
 }  # fmt: skip

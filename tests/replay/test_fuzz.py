@@ -185,6 +185,12 @@ def test_rewrites_are_other_bytes_that_mean_the_same(framing: str, body: bytes, 
         assert read(rewrite(body)) == read(body), name
 
 
+async def test_an_answer_that_broke_off_is_not_robbed_of_its_last_line_too() -> None:
+    reply = {"body": sse(*words("Hel", "lo")), "end": "reset"}
+    asked = fixture({"reply": reply}, expect={"text": "Hello"})
+    assert [] == await fuzz(route(TEXT), asked, WORLD)
+
+
 def test_frames_end_where_the_framing_says() -> None:
     road = route(TEXT).stream_road
     assert road is not None

@@ -7,7 +7,7 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.chat import Citation, Media, Part, Reasoning, Refusal, Text, ToolCall
+from engine.chat import Citation, Media, Opaque, Part, Reasoning, Refusal, Text, ToolCall
 from engine.events import (
     Annotation,
     ArgsDelta,
@@ -271,3 +271,9 @@ def test_whose_thought_it_is_is_kept() -> None:
     )  # fmt: skip
     opened = [event.part for event in found if isinstance(event, Open)]
     assert [Reasoning(origin="a"), Reasoning(origin="b"), Reasoning()] == opened
+
+
+def test_what_only_some_clients_have_a_place_for_is_kept_beside() -> None:
+    made, part, note = blocks(), Opaque("d", "k", {}), Citation("web", url="https://a")
+    made.feed([Open(0, part), Close(0), TextDelta(1, "a"), CitationDelta(1, note), Annotation(1)])
+    assert [part, note, Annotation(1)] == made.beside

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.shell.atomic import MOST, FileError, locked, read_json, write_json
+from engine.shell.atomic import MOST, FileError, locked, read_json, write_bytes, write_json
 
 KILLS = int(os.environ.get("PENSTOCK_TEST_KILLS", "40"))
 
@@ -23,6 +23,17 @@ def test_what_is_written_is_read_and_nobody_else_may(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert [file.name for file in path.parent.iterdir()] == ["creds.json"]
+
+
+def test_bytes_are_for_all_whom_the_umask_lets(tmp_path: Path) -> None:
+    path = tmp_path / "deep/f.yaml"
+    before = os.umask(0o022)
+    try:
+        write_bytes(path, b"a\r\n\xff")
+    finally:
+        os.umask(before)
+    assert (b"a\r\n\xff", 0o644) == (path.read_bytes(), path.stat().st_mode & 0o777)
+    assert 0o755 == path.parent.stat().st_mode & 0o777
 
 
 def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:

@@ -124,6 +124,16 @@ def test_a_good_attempt_is_a_line_for_debugging_only() -> None:
         assert 'attempts_total{outcome="ok",route="openai"} 1.0' in bench.page()
 
 
+def test_an_attempt_names_what_its_client_was_not_told() -> None:
+    bench = Bench()
+    bench.saw("attempt", **ATTEMPT, unsaid=["citations", "dream_call"])
+    (line,) = bench.lines()
+    assert ["citations", "dream_call"] == line["unsaid"]
+    page = bench.page()
+    assert 'answers_unsaid_total{part="citations",route="openai"} 1.0' in page
+    assert 'answers_unsaid_total{part="other",route="openai"} 1.0' in page
+
+
 def test_a_failed_attempt_names_the_cause_and_place_and_not_its_text() -> None:
     bench = Bench("info")
     try:

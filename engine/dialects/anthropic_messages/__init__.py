@@ -26,7 +26,7 @@ def _encoder(
 def _reply(
     answer: Reply, id: str, model: str, created: int, request: ChatRequest | None = None
 ) -> bytes:
-    return encode.reply(answer, id, model)
+    return encode.reply(answer, id, model, request)
 
 
 def _scan(body: bytes, target: Target = HERE) -> Scan | None:
@@ -60,6 +60,7 @@ DIALECT = Dialect(
     failure=encode.failure,
     stream_failure=encode.stream_failure,
     error_from=outcomes.error_from,
+    cites=lambda found: encode.citation(found) is not None,
     by_url=lambda media: media.kind in ("image", "file"),
     scan=_scan,
     splice=splice,

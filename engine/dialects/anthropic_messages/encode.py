@@ -28,8 +28,8 @@ from engine.chat import (
     ToolResult,
 )
 from engine.dialects.arguments import object_of, unsaid
+from engine.dialects.hosted import instead, wants_json
 from engine.dialects.outcomes import answer_for, message_for
-from engine.dialects.pictures import in_words
 from engine.dialects.provenance import seal
 from engine.dialects.tokens import FACTOR, estimate
 from engine.errors import ExchangeError, RequestError
@@ -79,6 +79,7 @@ class Encoder:
         self._id = request_id
         self._model = model
         self._request = request
+        self._quiet = wants_json(request)
         self._usage: Usage | None = None
         self._refused = False
         self._over = False
@@ -165,6 +166,7 @@ class Encoder:
         """A block of the provider's own tools; its input comes as it does for other tools."""
         raw = part.raw
         if part.dialect != NAME or not isinstance(raw, dict):
+            self._open_media(part, out)
             return
         if part.kind.endswith("tool_use") and "input" in raw:
             self._begin({**raw, "input": {}}, out)
@@ -173,8 +175,10 @@ class Encoder:
         else:
             self._begin(raw, out)
 
-    def _open_media(self, part: Media, out: list[bytes]) -> None:
-        self._say(in_words(part), out)
+    def _open_media(self, part: Media | Opaque, out: list[bytes]) -> None:
+        words = instead(part, quiet=self._quiet)
+        if words:
+            self._say(words, out)
 
     def _open_nothing(self, part: Part, out: list[bytes]) -> None:
         """What an answer of this API cannot hold has no block."""
@@ -326,14 +330,15 @@ def _ending(finish: Finish, refused: bool) -> Fields:
 # ---- whole answers ----
 
 
-def reply(answer: Reply, request_id: str, model: str) -> bytes:
+def reply(answer: Reply, request_id: str, model: str, request: ChatRequest | None = None) -> bytes:
     """The body of a whole answer, with every key that the API requires.
 
     Raises ExchangeError(retryable) for a call whose arguments are no JSON object, which this API
     cannot say; if the answer was cut off by its length, such a call is left out.
     """
     body = _message(request_id, model)
-    made = [_block(part, answer.finish) for part in answer.parts]
+    quiet = wants_json(request)
+    made = [_block(part, answer.finish, quiet) for part in answer.parts]
     body["content"] = [block for block in made if block is not None]
     refused = any(isinstance(part, Refusal) for part in answer.parts)
     finish = Finish(answer.finish, answer.raw_finish, answer.stop, answer.details)
@@ -342,11 +347,11 @@ def reply(answer: Reply, request_id: str, model: str) -> bytes:
     return dumps(body)
 
 
-def _block(part: Part, finish: str) -> Fields | None:
+def _block(part: Part, finish: str, quiet: bool) -> Fields | None:
     if isinstance(part, Text | Refusal):
         return _text_block(part) if part.text else None
-    if isinstance(part, Media):
-        return _text_block(Text(in_words(part)))
+    if isinstance(part, Media | Opaque):
+        return _beside(part, quiet)
     if isinstance(part, Reasoning):
         if _is_redacted(part):
             return {"type": "redacted_thinking", "data": _opaque(part, part.encrypted)}
@@ -359,8 +364,15 @@ def _block(part: Part, finish: str) -> Fields | None:
             raise ExchangeError("retryable", message)
         call: Fields = {"type": "tool_use", "id": part.id, "name": part.name, "input": found}
         return None if found is None else call
-    ours = isinstance(part, Opaque) and part.dialect == NAME and isinstance(part.raw, dict)
-    return part.raw if ours else None  # type: ignore[union-attr, return-value]
+    return None
+
+
+def _beside(part: Media | Opaque, quiet: bool) -> Fields | None:
+    """A block of this API's own tools; of what has none, words."""
+    if isinstance(part, Opaque) and part.dialect == NAME and isinstance(part.raw, dict):
+        return part.raw
+    words = instead(part, quiet=quiet)
+    return _text_block(Text(words)) if words else None
 
 
 def _text_block(part: Text | Refusal) -> Fields:

@@ -31,7 +31,9 @@ from engine.chat import (
 )
 from engine.dialects.arguments import object_of
 from engine.dialects.filetypes import right_type
+from engine.dialects.hosted import told, wants_json
 from engine.dialects.outcomes import answer_for, message_for
+from engine.dialects.pictures import SPOKEN
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
     ArgsDelta,
@@ -73,6 +75,7 @@ class Encoder:
     def __init__(self, request_id: str, model: str, request: ChatRequest | None = None) -> None:
         self._head = {"modelVersion": model, "responseId": _ident(request_id)}
         self._shows = request is None or wants_thoughts(request)
+        self._quiet = wants_json(request)
         self._usage: Usage | None = None
         self._citations: list[Citation] = []
         self._signature: str | None = None  # of the part that comes next
@@ -151,8 +154,7 @@ class Encoder:
             if part.text:
                 self._give({"text": part.text}, out)
         else:
-            found = part_of(part)
-            if found is not None:
+            for found in _parts_of(part, self._quiet):
                 self._give(found, out)
 
     def _say(self, event: TextDelta | RefusalDelta, out: list[bytes]) -> None:
@@ -253,8 +255,11 @@ def _ident(request_id: str) -> str:
 # ---- parts ----
 
 
-def part_of(part: Part) -> Fields | None:
-    """A part that is whole; None for what has no form here, as arguments that are no object."""
+def part_of(part: Part, quiet: bool = False) -> Fields | None:
+    """A part that is whole; None for what has no form here, as arguments that are no object.
+
+    quiet: nothing may be said in the place of what another provider's tools left
+    """
     if isinstance(part, ToolCall):
         args = object_of(part)
         return None if args is None else {
@@ -263,11 +268,21 @@ def part_of(part: Part) -> Fields | None:
     if isinstance(part, Media):
         return _media(part)
     if isinstance(part, Opaque):
-        ours = part.dialect == NAME and isinstance(part.raw, dict)
-        return part.raw if ours else None  # type: ignore[return-value]
+        if part.dialect == NAME and isinstance(part.raw, dict):
+            return part.raw
+        words = told(part, quiet=quiet)
+        return {"text": words} if words else None
     if isinstance(part, ToolResult):
         return None
     return {"text": part.text} if part.text else None
+
+
+def _parts_of(part: Part, quiet: bool) -> list[Fields]:
+    """The parts for one of the answer: speech has its words before it."""
+    found = part_of(part, quiet)
+    spoken = part.extras.get(SPOKEN) if isinstance(part, Media) else None
+    words: list[Fields] = [{"text": spoken}] if spoken else []
+    return words if found is None else [*words, found]
 
 
 def _media(part: Media) -> Fields | None:
@@ -276,6 +291,7 @@ def _media(part: Media) -> Fields | None:
         return {"inlineData": {"mimeType": mime, "data": part.data}}
     uri = part.file_id or part.url
     told = {"mimeType": part.mime} if part.mime else {}
+    told |= {"displayName": part.name} if part.name else {}
     return {"fileData": {**told, "fileUri": uri}} if uri else None
 
 
@@ -328,7 +344,7 @@ def reply(answer: Reply, request_id: str, model: str, request: ChatRequest | Non
     finish = Finish(answer.finish, answer.raw_finish)
     notes = [note for part in answer.parts if isinstance(part, Text) for note in part.citations]
     candidate: Fields = {
-        "content": {"parts": _parts(answer, shows), "role": "model"},
+        "content": {"parts": _parts(answer, shows, wants_json(request)), "role": "model"},
         **_ending(finish, refused),
         "index": 0,
     }
@@ -344,7 +360,7 @@ def reply(answer: Reply, request_id: str, model: str, request: ChatRequest | Non
     )
 
 
-def _parts(answer: Reply, shows: bool) -> list[Fields]:
+def _parts(answer: Reply, shows: bool, quiet: bool) -> list[Fields]:
     out: list[Fields] = []
     signature: str | None = None
     for part in answer.parts:
@@ -356,14 +372,11 @@ def _parts(answer: Reply, shows: bool) -> list[Fields]:
                 out += [{"text": "", "thoughtSignature": signature}] if signature else []
                 signature = sealed
             continue
-        found = part_of(part)
-        if found is None:
-            if isinstance(part, ToolCall) and answer.finish != "length":
-                raise ExchangeError("retryable", _no_object(part.name))
-            continue
-        if signature:
-            found, signature = {**found, "thoughtSignature": signature}, None
-        out.append(found)
+        for found in _parts_of(part, quiet):
+            out.append({**found, "thoughtSignature": signature} if signature else found)
+            signature = None
+        if isinstance(part, ToolCall) and object_of(part) is None and answer.finish != "length":
+            raise ExchangeError("retryable", _no_object(part.name))
     if signature:
         out.append({"text": "", "thoughtSignature": signature})
     return out

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from engine.chat import ChatRequest
 from engine.dialects import outcomes
 from engine.dialects.contract import HERE, Dialect, Encoder, Target
+from engine.dialects.hosted import wants_json
 from engine.dialects.splice import Scan, scan, splice
 from engine.events import Reply
 from engine.wire import Headers
@@ -54,13 +55,15 @@ def _scan(body: bytes, target: Target = HERE) -> Scan | None:
 def _encoder(
     id: str, model: str, created: int, include_usage: bool, request: ChatRequest | None = None
 ) -> Encoder:
-    return encode.Encoder(model, created, encode.form_of(request))
+    form = encode.form_of(request)
+    return encode.Encoder(model, created, form, quiet=wants_json(request))
 
 
 def _reply(
     answer: Reply, id: str, model: str, created: int, request: ChatRequest | None = None
 ) -> bytes:
-    return encode.reply(answer, model, created, encode.form_of(request))
+    form = encode.form_of(request)
+    return encode.reply(answer, model, created, form, quiet=wants_json(request))
 
 
 DIALECT = Dialect(
@@ -91,6 +94,7 @@ DIALECT = Dialect(
     whole_reader=lambda env, make_id: decode.WholeDecoder(make_id),
     encoder=_encoder,
     reply=_reply,
+    cites=lambda found: False,
     failure=encode.failure,
     stream_failure=encode.stream_failure,
     error_from=outcomes.error_from,

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from engine.chat import ChatRequest, Media, Part, Reasoning, Refusal, Text, ToolCall
+from engine.chat import ChatRequest, Media, Opaque, Part, Reasoning, Refusal, Text, ToolCall
 from engine.dialects.arguments import object_of
+from engine.dialects.hosted import told
 from engine.dialects.outcomes import answer_for, message_for
 from engine.dialects.pictures import in_words
 from engine.errors import ExchangeError, RequestError
@@ -85,9 +86,10 @@ def form_of(request: ChatRequest | None) -> Form:
 class Encoder:
     """Lines of one answer; the model is the one the client shall see."""
 
-    def __init__(self, model: str, created: int, form: Form = CHAT) -> None:
+    def __init__(self, model: str, created: int, form: Form = CHAT, *, quiet: bool = False) -> None:
         self._head = head(model, created)
         self._form = form
+        self._quiet = quiet
         self._usage: Usage | None = None
         self._calls: dict[int, tuple[ToolCall, list[str]]] = {}
         self._broken = False  # a call whose arguments are no object was left out
@@ -147,6 +149,8 @@ class Encoder:
             return self._line(self._form.say(part.text))
         elif isinstance(part, Reasoning) and part.text:
             return self._line(self._form.think(part.text))
+        elif isinstance(part, Opaque) and (words := told(part, quiet=self._quiet)):
+            return self._line(self._form.say(words))
         return self._show(part) if isinstance(part, Media) else b""
 
     def _show(self, part: Media) -> bytes:
@@ -227,6 +231,12 @@ def _pictures(parts: Sequence[Part], room: int) -> tuple[list[str], str]:
     return [part.data or "" for part in held], "\n".join(left)
 
 
+def _text(part: Part, quiet: bool) -> str:
+    if isinstance(part, Opaque):
+        return told(part, quiet=quiet)
+    return part.text if isinstance(part, Text) else ""
+
+
 _NANO = 1e9
 
 
@@ -254,7 +264,9 @@ def ending(finish: Finish, counts: Usage | None) -> Fields:
     return {**out, "penstock_estimated": True} if counts.estimated else out
 
 
-def reply(answer: Reply, model: str, created: int, form: Form = CHAT) -> bytes:
+def reply(
+    answer: Reply, model: str, created: int, form: Form = CHAT, *, quiet: bool = False
+) -> bytes:
     """The body of a whole answer: one line that says everything.
 
     A call that was cut off with the answer is left out: nobody may run it. Raises ExchangeError
@@ -262,7 +274,8 @@ def reply(answer: Reply, model: str, created: int, form: Form = CHAT) -> bytes:
     """
     refused = "".join(part.text for part in answer.parts if isinstance(part, Refusal))
     pictures, left = _pictures(answer.parts, form.room)
-    said = form.say("\n".join(filter(None, [answer.text + refused, left])))
+    text = "".join(_text(part, quiet) for part in answer.parts)
+    said = form.say("\n".join(filter(None, [text + refused, left])))
     calls = [found for call in answer.calls if (found := _call(call, call.args)) is not None]
     holder = said.get("message", said)
     assert isinstance(holder, dict)

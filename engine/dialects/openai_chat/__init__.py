@@ -6,6 +6,7 @@ from engine.chat import ChatRequest
 from engine.dialects import embedding, outcomes
 from engine.dialects.cited import Placing
 from engine.dialects.contract import HERE, Dialect, Encoder
+from engine.dialects.hosted import wants_json
 from engine.dialects.names import Limits, Rule
 from engine.dialects.searching import searches
 from engine.dialects.splice import scan, splice
@@ -18,15 +19,17 @@ def _encoder(
     id: str, model: str, created: int, include_usage: bool, request: ChatRequest | None = None
 ) -> Encoder:
     legacy = request is not None and parse.legacy_tools(request)
-    made = encode.Encoder(id, model, created, include_usage, legacy=legacy)
-    return Placing(made, joined=True) if searches(request) else made
+    quiet = wants_json(request)
+    made = encode.Encoder(id, model, created, include_usage, legacy=legacy, quiet=quiet)
+    return Placing(made, joined=True, quiet=quiet) if searches(request) else made
 
 
 def _reply(
     answer: Reply, id: str, model: str, created: int, request: ChatRequest | None = None
 ) -> bytes:
     legacy = request is not None and parse.legacy_tools(request)
-    return encode.reply(answer, id, model, created, legacy=legacy)
+    quiet = wants_json(request)
+    return encode.reply(answer, id, model, created, legacy=legacy, quiet=quiet)
 
 
 DIALECT = Dialect(
@@ -51,6 +54,8 @@ DIALECT = Dialect(
     failure=encode.failure,
     stream_failure=encode.stream_failure,
     error_from=outcomes.error_from,
+    cites=encode.is_link,
+    annotates=True,
     by_url=lambda media: media.kind in ("image", "video"),
     scan=lambda body, target=HERE: scan(body),
     splice=splice,

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from engine.chat import Citation, Media, Part, Reasoning, Refusal, Text, ToolCall
+from engine.chat import Citation, Media, Opaque, Part, Reasoning, Refusal, Text, ToolCall
 from engine.dialects.cited import placed
+from engine.dialects.hosted import instead
 from engine.dialects.outcomes import Answer, answer_for, message_for
-from engine.dialects.pictures import in_words
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
     Annotation,
@@ -44,6 +44,7 @@ from engine.wire import dumps
 
 from .images import IMAGES, holds, image_items
 from .sealed import DETAILS, GOOGLE, NAME, details, told
+from .sounds import AUDIO, audio, said
 
 Fields = dict[str, object]
 
@@ -64,6 +65,7 @@ class Encoder:
     """Chunks of one answer; ids and the model are those the client shall see.
 
     legacy: the client speaks `functions`: its one call goes out as `function_call`
+    quiet: the text is JSON, and nothing may be said in it
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Encoder:
         include_usage: bool,
         *,
         legacy: bool = False,
+        quiet: bool = False,
     ) -> None:
         self._head: Fields = {
             "id": request_id,
@@ -83,6 +86,7 @@ class Encoder:
         }
         self._include_usage = include_usage
         self._legacy = legacy
+        self._quiet = quiet
         self._usage: Usage | None = None
         self._calls: dict[int, _Outgoing] = {}
         self._sealed: Fields = {}  # what carries the signature of the call that comes next
@@ -145,7 +149,7 @@ class Encoder:
         return self._chunk({"refusal": event.text})
 
     def _cite(self, event: CitationDelta) -> bytes:
-        if not _is_link(event.citation):
+        if not is_link(event.citation):
             return b""
         return self._chunk({"annotations": [citation(event.citation)]})
 
@@ -162,11 +166,14 @@ class Encoder:
             return self._chunk({"content": part.text})
         if isinstance(part, Refusal) and part.text:
             return self._refuse(RefusalDelta(event.block, part.text))
-        return self._show(part) if isinstance(part, Media) else b""
+        return self._show(part) if isinstance(part, Media | Opaque) else b""
 
-    def _show(self, part: Media) -> bytes:
-        if not holds(part):
-            return self._chunk({"content": in_words(part)})
+    def _show(self, part: Media | Opaque) -> bytes:
+        if isinstance(part, Media) and said(part):
+            return self._chunk({AUDIO: audio(part)})
+        if isinstance(part, Opaque) or not holds(part):
+            words = instead(part, quiet=self._quiet)
+            return self._chunk({"content": words}) if words else b""
         self._shown += 1
         return self._chunk({IMAGES: image_items([part], self._shown - 1)})
 
@@ -278,12 +285,18 @@ def _reason(reason: str, legacy: bool) -> str:
 
 
 def reply(
-    answer: Reply, request_id: str, model: str, created: int, *, legacy: bool = False
+    answer: Reply,
+    request_id: str,
+    model: str,
+    created: int,
+    *,
+    legacy: bool = False,
+    quiet: bool = False,
 ) -> bytes:
     """The body of a whole answer, with every key that the API requires."""
     choice: Fields = {
         "index": 0,
-        "message": _message(answer, legacy),
+        "message": _message(answer, legacy, quiet),
         "logprobs": _logprobs(answer.logprobs),
         "finish_reason": _reason(answer.finish, legacy),
     }
@@ -300,16 +313,17 @@ def reply(
     return dumps(body)
 
 
-def _message(answer: Reply, legacy: bool) -> Fields:
+def _message(answer: Reply, legacy: bool, quiet: bool) -> Fields:
     only = answer.parts[0] if len(answer.parts) == 1 else None
     if type(only) is Text and not only.citations:  # as most answers are
         return {"role": "assistant", "content": only.text, "refusal": None}
-    calls, text, reasoning = answer.calls, _text(answer.parts), answer.reasoning
+    calls, text, reasoning = answer.calls, _text(answer.parts, quiet), answer.reasoning
     pictures = [part for part in answer.parts if isinstance(part, Media) and holds(part)]
     refusal = "".join(part.text for part in answer.parts if isinstance(part, Refusal))
+    speech = [audio(part) for part in answer.parts if isinstance(part, Media) and said(part)]
     message: Fields = {
         "role": "assistant",
-        "content": text if text or not (calls or refusal) else None,
+        "content": text if text or not (calls or refusal or speech) else None,
         "refusal": refusal or None,
     }
     if reasoning:
@@ -317,11 +331,13 @@ def _message(answer: Reply, legacy: bool) -> Fields:
     sealed = details(answer.parts)
     if sealed:
         message[DETAILS] = sealed
-    links = [citation(note) for note in _notes(answer.parts) if _is_link(note)]
+    links = [citation(note) for note in _notes(answer.parts, quiet) if is_link(note)]
     if links:
         message["annotations"] = links
     if pictures:
         message[IMAGES] = image_items(pictures)
+    if speech:
+        message[AUDIO] = speech[-1]
     if calls and legacy:
         message["function_call"] = {"name": calls[0].name, "arguments": calls[0].args or "{}"}
     elif calls:
@@ -329,23 +345,27 @@ def _message(answer: Reply, legacy: bool) -> Fields:
     return message
 
 
-def _text(parts: list[Part]) -> str:
+def _text(parts: list[Part], quiet: bool) -> str:
     """The text, with what has no place elsewhere."""
-    return "".join(
-        part.text if isinstance(part, Text) else in_words(part)
-        for part in parts
-        if isinstance(part, Text) or (isinstance(part, Media) and not holds(part))
-    )
+    return "".join(_said(part, quiet) for part in parts)
 
 
-def _notes(parts: list[Part]) -> list[Citation]:
+def _said(part: Part, quiet: bool) -> str:
+    if isinstance(part, Text):
+        return part.text
+    if isinstance(part, Opaque) or (isinstance(part, Media) and not (holds(part) or said(part))):
+        return instead(part, quiet=quiet)
+    return ""
+
+
+def _notes(parts: list[Part], quiet: bool) -> list[Citation]:
     """The citations, placed in the text of the whole message."""
     out: list[Citation] = []
     before = 0
     for part in parts:
         if isinstance(part, Text):
             out += [placed(note, part.text, before) for note in part.citations]
-            before += len(part.text)
+        before += len(_said(part, quiet))
     return out
 
 
@@ -387,7 +407,7 @@ def _logprobs(found: list[object]) -> Fields | None:
     return {"content": whole.get("content"), "refusal": whole.get("refusal")} if whole else None
 
 
-def _is_link(found: Citation) -> bool:
+def is_link(found: Citation) -> bool:
     """Whether the API has an annotation for it: it has none for places in a document."""
     return bool(found.url) or (isinstance(found.raw, dict) and "url_citation" in found.raw)
 

@@ -19,7 +19,7 @@ from engine.dialects.splice import Scan, scan, splice
 from engine.events import Reply
 
 from . import decode, encode, parse, render, tap
-from .answer import failure
+from .answer import annotation, failure
 from .answer import reply as whole
 
 
@@ -89,6 +89,7 @@ DIALECT = Dialect(
     failure=failure,
     stream_failure=encode.stream_failure,
     error_from=outcomes.error_from,
+    cites=lambda found: annotation(found) is not None,
     by_url=lambda media: media.kind in ("image", "file"),
     scan=_scan,
     splice=splice,

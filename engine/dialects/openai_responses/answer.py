@@ -20,6 +20,7 @@ from engine.chat import (
     ToolCall,
 )
 from engine.dialects.cited import placed
+from engine.dialects.hosted import wants_json
 from engine.dialects.outcomes import Answer, answer_for, message_for
 from engine.dialects.provenance import seal
 from engine.errors import ExchangeError, RequestError
@@ -152,7 +153,13 @@ class Maker:
     def __init__(self, request_id: str, request: ChatRequest | None) -> None:
         self._id = request_id.removeprefix("req_")
         self.summarises = _asks_summary(request)
+        self._quiet = wants_json(request)
         self._spaces = _spaces(request)
+
+    def sayable(self, part: Part) -> Part:
+        """The part as this API can say it."""
+        ours = isinstance(part, Opaque) and part.dialect == NAME
+        return part if ours else sayable(part, quiet=self._quiet)
 
     def ident(self, part: Part, index: int) -> str:
         if isinstance(part, Reasoning) and part.id and part.origin == NAME:
@@ -289,7 +296,7 @@ def reply(
         if isinstance(part, Text) and told:
             part.extras, told = {**part.extras, "logprobs": told}, []
         last = part is answer.parts[-1]
-        made = maker.item(sayable(part), len(output), status if last else "completed")
+        made = maker.item(maker.sayable(part), len(output), status if last else "completed")
         if made is not None:
             output.append(made)
     finish = Finish(answer.finish, answer.raw_finish, seconds=answer.seconds)

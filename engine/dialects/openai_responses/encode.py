@@ -38,7 +38,7 @@ from engine.wire import dumps
 
 from . import answer
 from .answer import Fields, Maker
-from .shown import KIND, sayable
+from .shown import KIND
 
 PING = b": keepalive\n\n"
 
@@ -121,7 +121,7 @@ class Encoder:
     # ---- items ----
 
     def _begin(self, event: Open, out: list[bytes]) -> None:
-        index, part = len(self._output), sayable(event.part)
+        index, part = len(self._output), self._maker.sayable(event.part)
         item = self._open[event.block] = _Item(_empty(part), index)
         found = self._maker.item(item.part, index, "in_progress")
         if found is None:

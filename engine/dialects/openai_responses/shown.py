@@ -6,9 +6,9 @@ its bytes (the prompt it used, its size) stays with it for clients of this API.
 
 from __future__ import annotations
 
-from engine.chat import Extras, Media, Part, Text
+from engine.chat import Extras, Media, Opaque, Part, Text
 from engine.dialects.filetypes import right_type
-from engine.dialects.pictures import in_words
+from engine.dialects.hosted import instead
 
 KIND = "image_generation_call"
 _ITEM = "item"  # extra of a picture: its item without the bytes
@@ -26,11 +26,16 @@ def picture_of(item: Extras) -> Media | None:
     return Media("image", mime, data, extras={_ITEM: kept})
 
 
-def sayable(part: Part) -> Part:
-    """The part as this API can say it."""
-    if not isinstance(part, Media) or (part.kind == "image" and part.data is not None):
+def sayable(part: Part, *, quiet: bool = False) -> Part:
+    """The part as this API can say it, an Opaque of another API's too.
+
+    quiet: nothing may be said in the place of what has none
+    """
+    drawn = isinstance(part, Media) and part.kind == "image" and part.data is not None
+    if drawn or not isinstance(part, Media | Opaque):
         return part
-    return Text(in_words(part))
+    words = instead(part, quiet=quiet)
+    return Text(words) if words else part
 
 
 def item_of(part: Media, ident: str, status: str = "completed") -> Extras:

@@ -238,7 +238,7 @@ def test_arguments_begin_with_an_object(pieces: tuple[str, ...], told: list[str]
 def test_row_10_blocks_are_numbered_without_gaps() -> None:
     events = stream(
         Open(0, Text("")), Close(0), Open(1, Media("image", url="https://a")), Close(1),
-        *text("a", block=2), Open(3, Opaque("openai_responses", "x", {})), Close(3),
+        *text("a", block=2), Open(3, Opaque("openai_responses", "web_search_call", {})), Close(3),
         *call(4, "{}"), Finish("tool_calls"),
     )  # fmt: skip
     assert [0, 1, 2] == [e["index"] for e in events if e["type"] == "content_block_start"]
@@ -362,7 +362,7 @@ def test_a_whole_answer_of_every_kind_of_block() -> None:
     raw = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
     found = body(
         Reasoning("hm"), Reasoning(encrypted="e"), Text(""), Text("a", [Citation("x", "https://a")]),
-        Opaque(NAME, "server_tool_use", raw), Opaque("gemini", "x", {}), Refusal("no"),
+        Opaque(NAME, "server_tool_use", raw), Opaque("gemini", "toolCall", {}), Refusal("no"),
         ToolCall("i", "f", '{"x":1}'), ToolCall("j", "g", ""), finish="tool_calls",
     )  # fmt: skip
     link = {"type": "web_search_result_location", "url": "https://a", "title": None,

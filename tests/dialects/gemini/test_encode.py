@@ -195,7 +195,7 @@ def test_pictures_and_parts_of_the_api() -> None:
     found = parts(
         Open(0, Media("image", "image/png", "AA==")), Close(0),
         Open(1, Opaque(NAME, "executableCode", raw)), Close(1),
-        Open(2, Opaque("openai_responses", "x", {})), Close(2),
+        Open(2, Opaque("openai_responses", "web_search_call", {})), Close(2),
         Open(3, Media("file", "text/plain", url="https://a")), Close(3), STOP,
     )  # fmt: skip
     assert [

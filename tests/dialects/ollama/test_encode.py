@@ -118,7 +118,7 @@ def test_what_begins_with_text_and_what_has_no_form() -> None:
     events: list[Event] = [
         Open(0, Text("a")), Close(0), Open(1, Reasoning("t")), Close(1),
         Open(2, Refusal("")), RefusalDelta(2, "no"), Close(2),
-        Open(3, Opaque("gemini", "x", {})), Close(3), Ping(),
+        Open(3, Opaque("gemini", "toolCall", {})), Close(3), Ping(),
     ]  # fmt: skip
     said = [value["message"] for value in say(*events, Finish("content_filter"))]
     assert [turn["content"] for turn in said] == ["a", "", "no", ""]

@@ -157,7 +157,7 @@ def test_blocks_that_open_with_content_lose_none_of_it() -> None:
     assert deltas(
         Open(0, Text("a")), Close(0), Open(1, Reasoning("b")), Close(1),
         Open(2, Refusal("c")), Close(2), Open(3, Media("image", file_id="f")), Close(3),
-        Open(4, Opaque("x", "y", {})), Close(4), Finish("stop"),
+        Open(4, Opaque("x", "fallback", {})), Close(4), Finish("stop"),
     ) == [{"content": "a"}, {"reasoning_content": "b"}, {"refusal": "c"},
           {"content": "[image left out: only its id is known]"}]  # fmt: skip
 

@@ -1,0 +1,427 @@
+"""One client request through a real route to its real upstream, kept as a fixture.
+
+The exchange is the engine's own, in a world that begins empty, as that of a replay does. Its clock
+stands but for the engine's own waits, and its random numbers have a seed, so that a replay renders
+the same requests. What a replay with another clock and seed renders otherwise is not stable: there
+the fixture has a matcher, or nothing.
+
+Nothing is written that holds a secret. Known are those of the route, of its accounts and logins,
+what the keyring fetched, and what stands where credentials stand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from random import Random, SystemRandom
+from typing import Any
+
+from engine.masks import SHORTEST
+from engine.options import Secret
+from engine.ports import PassingTokens, Ports, Tokens, Upstream
+from engine.replay.composing import (
+    Flat,
+    answer_tree,
+    bearers,
+    headers_tree,
+    inline,
+    request_tree,
+    steady,
+    text_of,
+)
+from engine.replay.disguise import Disguise
+from engine.replay.fixtures import ClientSpec, Fixture, read_fixture
+from engine.replay.play import Seen, ask, play
+from engine.replay.recorded import Recorded
+from engine.replay.taping import Taken, Tape, TapedWeb
+from engine.route.nodes import MAX_BYTES
+from engine.route.route import Route
+from engine.wire import HttpRequest, dumps
+
+from .atomic import write_bytes
+from .aws import BotocoreAws
+from .clock import SystemClock
+from .login import desk
+from .redact import Redactor
+from .settings import Settings
+from .shelf import Shelf
+from .store_memory import MemoryStore
+from .testing import WORLD, Bench
+from .upstream import AiohttpUpstream
+from .web import PublicWeb
+
+INLINE = 32 * 1024  # bytes of a body; a larger one stands beside the fixture
+Trees = list[dict[str, Any]]
+
+
+class NotRecorded(Exception):
+    """Nothing was written; the message says why, and where."""
+
+
+class NotedEnv(dict[str, str]):
+    """The environment, and what of it was read."""
+
+    def __init__(self, env: Mapping[str, str], read: dict[str, str]) -> None:
+        super().__init__(env)
+        self._read = read
+
+    def get(self, name: str, default: Any = None) -> Any:
+        found = super().get(name, default)
+        if found is not None:
+            self._read[name] = found
+        return found
+
+
+@dataclass(slots=True)
+class Notes:
+    """What a route took from outside: variables, and files by the name it gives them."""
+
+    env: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+    def shelf(self, folders: list[Path], *, env: Mapping[str, str], **options: Any) -> Shelf:
+        """A shelf that tells these notes what its routes take."""
+        return _Noticing(self, folders, env=NotedEnv(env, self.env), **options)
+
+    def read(self, route: str) -> None:
+        """Keep the texts of the files. route: the file that names them."""
+        for name in self.files:
+            path = os.path.join(os.path.dirname(route), os.path.expanduser(name))
+            self.files[name] = Path(path).read_text("utf-8-sig")
+
+
+def relative(route: str, fixture: Path) -> str:
+    """A route's file as a fixture names it."""
+    return os.path.relpath(route, fixture.parent)
+
+
+class _Noticing(Shelf):
+    def __init__(self, notes: Notes, folders: list[Path], **options: Any) -> None:
+        super().__init__(folders, **options)
+        self._notes = notes
+
+    def given(self, name: str) -> str | None:
+        self._notes.files[name] = ""
+        return None
+
+
+class HeldClock(SystemClock):
+    """Stands at the second in which it was made, but for waits on purpose. Its timers are real."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = float(int(super().now()))
+
+    def now(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds)
+        self._now += max(0.0, seconds)
+
+
+class Listening:
+    """An Observer that keeps the secrets it is told."""
+
+    def __init__(self) -> None:
+        self.secrets: list[Secret] = []
+
+    def saw(self, name: str, **fields: object) -> None:
+        told = fields.get("secrets")
+        self.know(*(told if isinstance(told, list) else ()))
+
+    def know(self, *secrets: Secret) -> None:
+        self.secrets += secrets
+
+
+class NotedTokens:
+    """The Tokens port; keeps what was there at first, and what is secret in all it sees."""
+
+    def __init__(self, tokens: Tokens, listening: Listening) -> None:
+        self._tokens = tokens
+        self._listening = listening
+        self.first: dict[str, Mapping[str, object]] = {}
+
+    async def load(self, place: str) -> Mapping[str, object] | None:
+        found = await self._tokens.load(place)
+        if found is not None:
+            self.first.setdefault(place, dict(found))
+            self._know(found)
+        return found
+
+    async def save(self, place: str, tokens: Mapping[str, object]) -> None:
+        self._know(tokens)
+        await self._tokens.save(place, tokens)
+
+    def alone(self, place: str) -> AbstractAsyncContextManager[None]:
+        return self._tokens.alone(place)
+
+    def _know(self, tokens: Mapping[str, object]) -> None:
+        for name, value in tokens.items():
+            if isinstance(value, str) and (name.endswith("_token") or len(value) >= 16):
+                self._listening.know(Secret(value, f"tokens.{name}"))
+            elif isinstance(value, dict):
+                self._know(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be recorded. named: how the fixture names the route; allow: as of Disguise."""
+
+    route: Route
+    named: str
+    client: ClientSpec
+    out: Path
+    notes: Notes
+    folders: list[Path]
+    settings: Settings
+    note: str | None = None
+    allow: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Recording:
+    """What happened, before anything is hidden. unanswered: requests that got no answer at all."""
+
+    clock: float
+    seed: int
+    seen: Seen
+    taken: list[Taken]
+    tokens: dict[str, Any]
+    secrets: list[Secret]
+    unanswered: int
+
+    def told(self, text: str) -> str:
+        """A text without its secrets."""
+        return _told(text, self.secrets)
+
+
+def _told(text: str, secrets: list[Secret]) -> str:
+    redactor = Redactor()
+    redactor.add(*secrets)
+    return redactor.text(text)
+
+
+async def run(order: Order, reach: Callable[[Upstream], Upstream] = lambda it: it) -> Recording:
+    """Ask as the client does. Raises NotRecorded where nothing can be replayed.
+
+    reach: what stands between the engine and the network, if something does
+    """
+    listening, clock, seed = Listening(), HeldClock(), SystemRandom().getrandbits(31)
+    async with _world(order, listening, clock, seed, reach) as (ports, tape, tokens):
+        begun = clock.now()
+        (seen,) = await ask(order.route, order.client, ports)
+    taken = [each for each in tape.taken if each.head is not None]
+    if not taken:
+        what = seen.error.message if seen.error else "no request was sent"
+        what = _told(what, [*_of_route(order), *listening.secrets])
+        raise NotRecorded(f"nothing came from the upstream: {what}")
+    places = {login.place: login.account for login in order.route.logins}
+    kept = {places[place]: found for place, found in tokens.first.items() if place in places}
+    told = (each for each in (*listening.secrets, *bearers(taken)) if _is_long(each))
+    secrets = [*_of_route(order), *told]
+    return Recording(begun, seed, seen, taken, kept, secrets, len(tape.taken) - len(taken))
+
+
+@asynccontextmanager
+async def _world(
+    order: Order,
+    listening: Listening,
+    clock: HeldClock,
+    seed: int,
+    reach: Callable[[Upstream], Upstream],
+) -> AsyncIterator[tuple[Ports, Tape, NotedTokens]]:
+    async with AsyncExitStack() as stack:
+        upstream = AiohttpUpstream()
+        stack.push_async_callback(upstream.close)
+        kept: Tokens = PassingTokens()
+        if order.route.logins:
+            kept = (await stack.enter_async_context(desk(order.settings, _unheard))).tokens
+        tape = Tape(reach(upstream), SystemClock().monotonic)
+        store, tokens = MemoryStore(clock.monotonic), NotedTokens(kept, listening)
+        ports = Ports(
+            tape,
+            clock,
+            store,
+            MemoryStore(clock.monotonic),
+            listening,
+            Random(seed),
+            BotocoreAws(listening.know),
+            tokens=tokens,
+            web=TapedWeb(PublicWeb(), tape),
+        )
+        yield ports, tape, tokens
+
+
+def _unheard(text: str) -> None:
+    """Tokens that cannot be read are missing from the recording; the exchange says so."""
+
+
+def _is_long(secret: Secret) -> bool:
+    """What is shorter is a number or a word; of what the operator keeps secret nobody knows."""
+    return len(secret.reveal().strip().encode()) >= SHORTEST
+
+
+def _of_route(order: Order) -> Iterator[Secret]:
+    """What the route took from outside, and its accounts'."""
+    for name, value in order.notes.env.items():
+        yield Secret(value, f"env:{name}")
+    accounts = [secret for each in order.route.roster.accounts for secret in each.secrets]
+    yield from accounts
+    for found in order.route.references.values():
+        if isinstance(found, Secret):
+            yield found
+    for name, text in order.notes.files.items():
+        if not any(secret.reveal() in text for secret in accounts if secret.reveal()):
+            yield Secret(text, f"file:{name}")
+
+
+# ---- writing ----
+
+
+async def write(order: Order, recording: Recording) -> list[Path]:
+    """Write the fixture; its files, itself first. Raises NotRecorded and FileError."""
+    disguise = Disguise(recording.secrets, order.allow)
+    if disguise.short:
+        names = ", ".join(dict.fromkeys(disguise.short))
+        raise NotRecorded(
+            f"{names} has less than 6 characters and cannot be told from other text; "
+            f"--allow {disguise.short[0]} writes it as it is"
+        )
+    tree, beside = _tree(order, recording, disguise)
+    _search(disguise, _files(order, tree, beside), tree)
+    await _settle(order, tree, beside, disguise)
+    files = _files(order, tree, beside)
+    _search(disguise, files, tree)
+    paths = [order.out.parent / name for name in files]
+    for path in reversed(paths):  # what names the others comes last
+        write_bytes(path, files[path.name])
+    return paths
+
+
+def _files(order: Order, tree: Mapping[str, Any], beside: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Each file's bytes by its name. Raises NotRecorded."""
+    text = text_of(tree).encode()
+    if len(text) > MAX_BYTES:
+        raise NotRecorded(
+            f"{order.out.name} would be larger than {MAX_BYTES // 1024} KiB, "
+            f"and nothing would read it; there were {len(tree['exchanges'])} exchanges"
+        )
+    return {order.out.name: text, **beside}
+
+
+def _tree(
+    order: Order, recording: Recording, disguise: Disguise
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The fixture, and the files beside it."""
+    beside: dict[str, bytes] = {}
+    client = {"dialect": order.client.dialect, "path": order.client.path, "json": order.client.json}
+    exchanges = [
+        {
+            "expect": _expected(taken.request, disguise),
+            "reply": _reply(taken, disguise, f"{order.out.stem}.{number}.bin", beside),
+        }
+        for number, taken in enumerate(recording.taken, 1)
+    ]
+    tree: dict[str, Any] = {"fixture": 1, "route": order.named, "note": order.note}
+    tree["env"] = {name: _said(value, disguise) for name, value in order.notes.env.items()}
+    tree["files"] = {name: _said(text, disguise) for name, text in order.notes.files.items()}
+    tree |= {"clock": int(recording.clock), "seed": recording.seed}
+    tree["tokens"] = disguise.tree(recording.tokens)
+    tree["client"] = disguise.tree({key: value for key, value in client.items() if value})
+    tree["exchanges"] = exchanges
+    tree["expect"] = disguise.tree(answer_tree(recording.seen, len(recording.taken)))
+    return {key: value for key, value in tree.items() if value not in (None, {})}, beside
+
+
+def _expected(request: HttpRequest, disguise: Disguise) -> dict[str, Any]:
+    """What was sent; of its headers those that hold a secret."""
+    tree = request_tree(request)
+    headers = {name: _said(value, disguise) for name, value in tree.pop("headers", {}).items()}
+    borne = {name: value for name, value in headers.items() if value != request.header(name)}
+    hidden: Any = disguise.tree(tree)
+    return {**hidden, "headers": borne} if borne else hidden
+
+
+def _said(text: str, disguise: Disguise) -> str:
+    return disguise.clean(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+
+
+def _reply(taken: Taken, disguise: Disguise, file: str, beside: dict[str, bytes]) -> dict[str, Any]:
+    assert taken.head is not None
+    tree: dict[str, Any] = {"status": taken.head.status}
+    headers = disguise.tree(headers_tree(taken.head))
+    tree |= {"headers": headers} if headers else {}
+    if taken.head.status == 101:
+        tree["frames"] = [disguise.tree(frame) for frame in taken.frames]
+    else:
+        body = disguise.clean(taken.body)
+        if len(body) <= INLINE and inline(body):
+            tree |= {"body": body.decode()} if body else {}
+        else:
+            beside[file] = body
+            tree["body_file"] = file
+        if len(body) == len(taken.body) and len(taken.pieces) > 1:
+            tree["cuts"] = Flat(Flat(cut) for cut in _cuts(taken))
+    return tree | ({} if taken.end == "eof" else {"end": taken.end})
+
+
+def _cuts(taken: Taken) -> Iterator[list[int]]:
+    """Pieces of one millisecond are one."""
+    at = 0
+    for milliseconds, pieces in groupby(taken.pieces, lambda piece: piece[0]):
+        at += sum(len(data) for _, data in pieces)
+        yield [at, milliseconds]
+
+
+async def _settle(
+    order: Order, tree: dict[str, Any], beside: Mapping[str, bytes], disguise: Disguise
+) -> None:
+    """Leave in `expect` what another replay sends, too. Raises NotRecorded.
+
+    Where the route does not work with what stands for its secrets all is left as it was sent.
+    """
+    loose = {**tree, "exchanges": [{"reply": each["reply"]} for each in tree["exchanges"]]}
+    fixture = read_fixture(text_of(loose).encode(), str(order.out), beside.__getitem__)
+    route = Bench(order.folders, depth="off", http=False).route(fixture)
+    if route is None:
+        return
+    later = dataclasses.replace(
+        fixture.spec, clock=fixture.spec.clock + 7.25, seed=fixture.spec.seed + 1
+    )
+    again, seen = await _replayed(route, fixture)
+    other, _ = await _replayed(route, dataclasses.replace(fixture, spec=later))
+    said = [seen.reply.text, seen.reply.reasoning, *(call.args for call in seen.reply.calls)]
+    for found in disguise.left(dumps([said, seen.raw.decode("utf-8", "replace")])):
+        raise NotRecorded(f"the answer has {found.what} in it, in several pieces")
+    if len(again) == len(other) == len(tree["exchanges"]):  # else it is another conversation
+        for each, *others in zip(tree["exchanges"], again, other, strict=True):
+            each["expect"] = steady(each["expect"], *others)
+
+
+async def _replayed(route: Route, fixture: Fixture) -> tuple[Trees, Seen]:
+    recorded = Recorded(fixture)
+    seen = await play(route, fixture, WORLD, recorded)
+    return [request_tree(request) for request in recorded.requests], seen[-1]
+
+
+def _search(disguise: Disguise, files: Mapping[str, bytes], tree: Mapping[str, Any]) -> None:
+    """Raises NotRecorded with the first secret that is still there."""
+    for name, data in files.items():
+        for found in disguise.left(data):
+            at = data.count(b"\n", 0, found.at) + 1
+            where = f"byte {found.at} of {name}" if name.endswith(".bin") else f"{name}:{at}"
+            kind = "" if found.known else "what looks like a credential, "
+            raise NotRecorded(
+                f"{where} would hold {kind}{found.what}; --allow {found.what} writes it"
+            )
+    for found in disguise.left(dumps(tree)):
+        raise NotRecorded(f"{next(iter(files))} would hold {found.what}, escaped")

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from engine.chat import ChatRequest, Citation, Opaque, Output, Text
+from engine.dialects import DIALECTS
+from engine.dialects.unsaid import PARTS, Beside, beside, unsaid
+from engine.events import Annotation, Reply
+
+C, R, A, G, L = "openai_chat", "openai_responses", "anthropic_messages", "gemini", "ollama"
+CODE = {"executableCode": {"language": "PYTHON", "code": "1"}}
+PAGE = Citation("web", url="https://a.example")
+PLACE = Citation("char_location", text="x", raw={"type": "char_location", "cited_text": "x"})
+FILE = Citation("file_citation", raw={"type": "file_citation", "file_id": "f", "index": 0})
+
+
+@pytest.mark.parametrize(
+    ("found", "clients"),
+    [
+        (PAGE, {L}),
+        (PLACE, {C, R, G, L}),
+        (FILE, {C, A, G, L}),
+    ],
+)
+def test_a_citation_that_the_clients_api_has_no_place_for_is_named(
+    found: Citation, clients: set[str]
+) -> None:
+    lost = {name for name, kind in DIALECTS.items() if unsaid([found], kind, None)}
+    assert clients == lost
+    assert ["citations"] == unsaid([found, found], DIALECTS[L], None)
+
+
+def test_only_chat_has_a_place_for_what_the_engine_notes() -> None:
+    found = {name: unsaid([Annotation(1)], kind, None) for name, kind in DIALECTS.items()}
+    assert {C: [], R: ["annotations"], A: ["annotations"], G: ["annotations"],
+            L: ["annotations"]} == found  # fmt: skip
+
+
+def test_what_is_told_in_words_is_not_named_and_the_apis_own_neither() -> None:
+    parts: list[Beside] = [Opaque(G, "executableCode", CODE), Opaque(A, "compaction", {})]
+    assert ["compaction"] == unsaid(parts, DIALECTS[C], None)
+    assert [] == unsaid(parts[1:], DIALECTS[A], None)
+
+
+def test_where_json_is_wanted_nothing_is_told_and_all_is_named() -> None:
+    request = ChatRequest(C, "m", [], out=Output(format="json"))
+    assert ["executableCode"] == unsaid([Opaque(G, "executableCode", CODE)], DIALECTS[C], request)
+
+
+def test_what_a_whole_answer_has_beside_its_text() -> None:
+    part = Opaque(A, "compaction", {})
+    reply = Reply(parts=[part, Text("a", [PAGE])], annotations=[1])
+    assert [Annotation(1), part, PAGE] == beside(reply)
+
+
+def test_the_names_that_are_known_beforehand() -> None:
+    assert {"citations", "annotations", "web_search_call", "computer_call"} <= PARTS
