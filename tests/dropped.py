@@ -18,6 +18,7 @@ from engine.errors import RequestError
 from engine.events import Close, Event, Finish, Open, Start, fold
 from tests.dialects.crossing import parsed
 from tests.dialects.maximal import MAXIMAL
+from tests.left import answers
 
 PAGE = Path(__file__).parents[1] / "docs" / "translated.md"
 TARGETS = ("openai_chat", "openai_responses", "anthropic_messages", "gemini", "ollama")
@@ -226,7 +227,7 @@ def page() -> str:
         for name, sample in fields.items():
             cells = " | ".join(fate(client, sample, target) for target in targets)
             out.append(f"| {name} | {cells} |\n")
-    return "".join(out) + searches() + pictures()
+    return "".join(out) + searches() + pictures() + answers()
 
 
 SEARCH_HEAD = """

@@ -16,6 +16,7 @@ from engine.chat import Media, Message, Part, Text, ToolResult
 
 from .filetypes import right_type, split_data
 
+SPOKEN = "transcript"  # extra of a sound: the words that are said in it
 _MODALITIES = ("text", "image")
 
 
@@ -50,7 +51,14 @@ def url_of(part: Media) -> str | None:
 
 
 def in_words(part: Media) -> str:
-    """What an answer says in the place of something that it cannot hold."""
+    """What an answer says in the place of something it cannot hold; of speech the words too."""
+    spoken = part.extras.get(SPOKEN)
+    if isinstance(spoken, str) and spoken:
+        return f"{spoken}\n{_left(part)}"
+    return _left(part)
+
+
+def _left(part: Media) -> str:
     if part.data is None and part.url is not None:
         return f"![{part.kind}]({part.url})" if part.kind == "image" else part.url
     if part.data is None:

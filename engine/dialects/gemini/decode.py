@@ -208,6 +208,8 @@ class StreamDecoder:
             self._call(_fields(part["functionCall"]), out)
         elif "inlineData" in part:
             self._whole(_media(_fields(part["inlineData"])), out)
+        elif "fileData" in part and _fields(part["fileData"]).get("fileUri"):
+            self._whole(_file(_fields(part["fileData"])), out)
         else:
             kind = next((name for name in part if name != "thoughtSignature"), "")
             if kind:
@@ -278,9 +280,24 @@ def _media(data: Fields) -> Media:
     return Media(kind_of(mime), mime or None, data=standard(_text(data.get("data"))))
 
 
+def _file(data: Fields) -> Media:
+    mime, name = _text(data.get("mimeType")), data.get("displayName")
+    title = name if isinstance(name, str) else None
+    return Media(kind_of(mime), mime or None, url=_text(data["fileUri"]), name=title)
+
+
+_SOURCES = ("web", "retrievedContext", "maps", "image")
+
+
+def _page(chunk: Fields) -> Fields:
+    """What an answer rests on: a page, a document of a store, a place, a picture on a page."""
+    found = next((_fields(chunk[name]) for name in _SOURCES if name in chunk), {})
+    return {**found, "uri": found.get("uri") or found.get("sourceUri")}
+
+
 def _grounding(found: Fields) -> list[Citation]:
     """The pages that the answer rests on, each with the text it supports."""
-    pages = [_fields(_fields(chunk).get("web")) for chunk in _list(found.get("groundingChunks"))]
+    pages = [_page(_fields(chunk)) for chunk in _list(found.get("groundingChunks"))]
     texts: dict[int, str] = {}
     for support in _list(found.get("groundingSupports")):
         said = _text(_fields(_fields(support).get("segment")).get("text"))
@@ -288,9 +305,14 @@ def _grounding(found: Fields) -> list[Citation]:
             if isinstance(at, int):
                 texts.setdefault(at, said)
     return [
-        Citation("web", _text(page["uri"]), _text(page.get("title")) or None, texts.get(at) or None)
+        Citation(
+            "web",
+            _text(page["uri"]) or None,
+            _text(page.get("title")) or None,
+            texts.get(at) or None,
+        )
         for at, page in enumerate(pages)
-        if page.get("uri")
+        if page["uri"] or page.get("title")
     ]
 
 

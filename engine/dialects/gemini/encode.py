@@ -33,6 +33,7 @@ from engine.dialects.arguments import object_of
 from engine.dialects.filetypes import right_type
 from engine.dialects.hosted import told, wants_json
 from engine.dialects.outcomes import answer_for, message_for
+from engine.dialects.pictures import SPOKEN
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
     ArgsDelta,
@@ -153,8 +154,7 @@ class Encoder:
             if part.text:
                 self._give({"text": part.text}, out)
         else:
-            found = part_of(part, self._quiet)
-            if found is not None:
+            for found in _parts_of(part, self._quiet):
                 self._give(found, out)
 
     def _say(self, event: TextDelta | RefusalDelta, out: list[bytes]) -> None:
@@ -277,12 +277,21 @@ def part_of(part: Part, quiet: bool = False) -> Fields | None:
     return {"text": part.text} if part.text else None
 
 
+def _parts_of(part: Part, quiet: bool) -> list[Fields]:
+    """The parts for one of the answer: speech has its words before it."""
+    found = part_of(part, quiet)
+    spoken = part.extras.get(SPOKEN) if isinstance(part, Media) else None
+    words: list[Fields] = [{"text": spoken}] if spoken else []
+    return words if found is None else [*words, found]
+
+
 def _media(part: Media) -> Fields | None:
     if part.data is not None:
         mime = right_type(part.data, part.mime) or "image/png"
         return {"inlineData": {"mimeType": mime, "data": part.data}}
     uri = part.file_id or part.url
     told = {"mimeType": part.mime} if part.mime else {}
+    told |= {"displayName": part.name} if part.name else {}
     return {"fileData": {**told, "fileUri": uri}} if uri else None
 
 
@@ -363,14 +372,11 @@ def _parts(answer: Reply, shows: bool, quiet: bool) -> list[Fields]:
                 out += [{"text": "", "thoughtSignature": signature}] if signature else []
                 signature = sealed
             continue
-        found = part_of(part, quiet)
-        if found is None:
-            if isinstance(part, ToolCall) and answer.finish != "length":
-                raise ExchangeError("retryable", _no_object(part.name))
-            continue
-        if signature:
-            found, signature = {**found, "thoughtSignature": signature}, None
-        out.append(found)
+        for found in _parts_of(part, quiet):
+            out.append({**found, "thoughtSignature": signature} if signature else found)
+            signature = None
+        if isinstance(part, ToolCall) and object_of(part) is None and answer.finish != "length":
+            raise ExchangeError("retryable", _no_object(part.name))
     if signature:
         out.append({"text": "", "thoughtSignature": signature})
     return out

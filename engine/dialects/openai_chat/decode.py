@@ -45,6 +45,7 @@ from engine.wire import Record, dumps
 
 from .images import IMAGES, read_images
 from .sealed import DETAILS, GOOGLE, NAME, beside, gathered, secret
+from .sounds import AUDIO, Sound
 
 MakeId = Callable[[], str]
 Fields = dict[str, object]
@@ -148,6 +149,7 @@ class StreamDecoder:
         self._calls: list[_Call] = []
         self._by_index: dict[int | str, _Call] = {}
         self._usage: object = None
+        self._sound = Sound()
         self._details: list[Fields] = []  # of thinking, not yet handed on
 
     def feed(self, record: Record) -> list[Event]:
@@ -251,6 +253,7 @@ class StreamDecoder:
         elif isinstance(content, list):
             self._parts(content, out)
         self._show(read_images(delta.get(IMAGES)), out)
+        self._sound.add(delta.get(AUDIO))
         refusal = delta.get("refusal")
         if refusal and isinstance(refusal, str):
             block = self._open(Refusal, out)
@@ -412,6 +415,8 @@ class StreamDecoder:
     def _close_all(self, out: list[Event], *, whole: bool) -> None:
         self._close(out)
         self._seal(out)
+        speech = self._sound.media()
+        self._show([] if speech is None else [speech], out)
         for call in self._calls:
             if call.block >= 0:
                 if whole and not call.said and call.kind == "function":

@@ -44,6 +44,7 @@ from engine.wire import dumps
 
 from .images import IMAGES, holds, image_items
 from .sealed import DETAILS, GOOGLE, NAME, details, told
+from .sounds import AUDIO, audio, said
 
 Fields = dict[str, object]
 
@@ -168,6 +169,8 @@ class Encoder:
         return self._show(part) if isinstance(part, Media | Opaque) else b""
 
     def _show(self, part: Media | Opaque) -> bytes:
+        if isinstance(part, Media) and said(part):
+            return self._chunk({AUDIO: audio(part)})
         if isinstance(part, Opaque) or not holds(part):
             words = instead(part, quiet=self._quiet)
             return self._chunk({"content": words}) if words else b""
@@ -317,9 +320,10 @@ def _message(answer: Reply, legacy: bool, quiet: bool) -> Fields:
     calls, text, reasoning = answer.calls, _text(answer.parts, quiet), answer.reasoning
     pictures = [part for part in answer.parts if isinstance(part, Media) and holds(part)]
     refusal = "".join(part.text for part in answer.parts if isinstance(part, Refusal))
+    speech = [audio(part) for part in answer.parts if isinstance(part, Media) and said(part)]
     message: Fields = {
         "role": "assistant",
-        "content": text if text or not (calls or refusal) else None,
+        "content": text if text or not (calls or refusal or speech) else None,
         "refusal": refusal or None,
     }
     if reasoning:
@@ -332,6 +336,8 @@ def _message(answer: Reply, legacy: bool, quiet: bool) -> Fields:
         message["annotations"] = links
     if pictures:
         message[IMAGES] = image_items(pictures)
+    if speech:
+        message[AUDIO] = speech[-1]
     if calls and legacy:
         message["function_call"] = {"name": calls[0].name, "arguments": calls[0].args or "{}"}
     elif calls:
@@ -347,7 +353,7 @@ def _text(parts: list[Part], quiet: bool) -> str:
 def _said(part: Part, quiet: bool) -> str:
     if isinstance(part, Text):
         return part.text
-    if isinstance(part, Opaque) or (isinstance(part, Media) and not holds(part)):
+    if isinstance(part, Opaque) or (isinstance(part, Media) and not (holds(part) or said(part))):
         return instead(part, quiet=quiet)
     return ""
 

@@ -179,6 +179,35 @@ def test_row_53_pages_that_were_searched_are_citations() -> None:
     assert [Citation("web", "https://a", "A", "a"), Citation("web", "https://b")] == found
 
 
+def test_documents_places_and_pictures_are_citations_too() -> None:
+    value = chunk(*text("a"), finish="STOP")
+    value["candidates"][0]["groundingMetadata"] = {
+        "groundingChunks": [
+            {"retrievedContext": {"uri": "gs://a", "title": "A", "text": "x"}},
+            {"retrievedContext": {"title": "only a name"}},
+            {"maps": {"uri": "https://maps", "title": "M"}},
+            {"image": {"sourceUri": "https://page", "imageUri": "https://picture"}},
+            {"new": {"uri": "https://n"}},
+        ]
+    }
+    found = [event.citation for event in events(value) if isinstance(event, CitationDelta)]
+    assert [
+        ("gs://a", "A"),
+        (None, "only a name"),
+        ("https://maps", "M"),
+        ("https://page", None),
+    ] == [(each.url, each.title) for each in found]
+
+
+def test_a_file_by_its_address_is_media() -> None:
+    raw = {"fileData": {"mimeType": "image/png", "fileUri": "https://a", "displayName": "x.png"}}
+    assert [Media("image", "image/png", url="https://a", name="x.png")] == (
+        answer(chunk(raw, finish="STOP")).parts
+    )
+    nameless = {"fileData": {"mimeType": "image/png"}}
+    assert [Opaque(NAME, "fileData", nameless)] == answer(chunk(nameless, finish="STOP")).parts
+
+
 def test_sources_belong_to_the_text_though_a_signature_comes_with_them() -> None:
     pages = {"groundingChunks": [{"web": {"uri": "https://a", "title": "A"}}]}
     signed = chunk({"text": "", "thoughtSignature": "c2ln"}, finish="STOP")
