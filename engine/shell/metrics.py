@@ -310,11 +310,12 @@ class Metrics:
 
     def _add(self, name: str, labels: Labels, by: float = 1) -> None:
         series = self._values[name]
-        known = series.get(labels)
-        if known is None and len(series) >= MAX_SERIES:
+        if labels in series:
+            series[labels] += by
+            return
+        if len(series) >= MAX_SERIES:
             labels = ("other",) * len(labels)
-            known = series.get(labels)
-        series[labels] = (known or 0) + by
+        series[labels] = series.get(labels, 0) + by
 
     def _set(self, name: str, *labels: str, to: float) -> None:
         series = self._values[name]
