@@ -419,6 +419,7 @@ def _search(disguise: Disguise, files: Mapping[str, bytes], tree: Mapping[str, A
         for found in disguise.left(data):
             at = data.count(b"\n", 0, found.at) + 1
             where = f"byte {found.at} of {name}" if name.endswith(".bin") else f"{name}:{at}"
+            where = where if found.at >= 0 else f"{name}, in base64 or escapes,"
             kind = "" if found.known else "what looks like a credential, "
             raise NotRecorded(
                 f"{where} would hold {kind}{found.what}; --allow {found.what} writes it"

@@ -422,6 +422,24 @@ async def test_an_answer_that_breaks_off_is_recorded_so(home: Path) -> None:
     assert ("Hel", "truncated") == (found["expect"]["text"], found["expect"]["error"]["class"])
 
 
+async def test_an_answer_that_falls_silent_is_recorded_so(home: Path) -> None:
+    ask(home, stream=True)
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        delta = {"choices": [{"delta": {"content": "Hel"}}]}
+        await response.write(f"data: {json.dumps(delta)}\n\n".encode())
+        await asyncio.sleep(30)
+        return response
+
+    route = ROUTE + "timeouts: { idle: 300ms }\n"
+    found = await holds(home, await record(home, handle, route=route), KEY)
+    assert "stall" == found["exchanges"][0]["reply"]["end"]
+    assert "Hel" == found["expect"]["text"]
+    assert "error" in found["expect"]
+
+
 # ---- what may not be written ----
 
 
@@ -474,6 +492,16 @@ async def test_a_key_in_several_frames_of_an_answer_is_not_written(home: Path) -
     )
     assert 1 == result.exit_code
     assert not (home / "f").exists()
+
+
+async def test_a_key_that_comes_back_coded_twice_is_not_written(home: Path) -> None:
+    told = base64.b64encode(base64.b64encode(KEY.encode())).decode()
+    result = await record(home, answers(lambda: web.json_response({**ANSWER, "debug": told})))
+    assert (
+        "penstock record: nothing is written: f.yaml, in base64 or escapes, would hold "
+        "env:MADE_KEY; --allow env:MADE_KEY writes it\n"
+    ) == result.output
+    assert (1, False) == (result.exit_code, (home / "f").exists())
 
 
 async def test_a_secret_too_short_to_be_told_from_text_is_named(
