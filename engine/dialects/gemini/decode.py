@@ -33,6 +33,7 @@ from engine.events import (
 from engine.wire import Record, dumps
 
 from .contents import kind_of
+from .logprobs import read_logprobs
 from .names import NAME
 from .signatures import signed, standard
 
@@ -107,6 +108,7 @@ class StreamDecoder:
         self._finished = False
         self._called = False
         self._answered = False  # something but thoughts was said
+        self._logprobs: Fields | None = None  # of the text that comes next
         self._beside: Fields = {}  # what is said of the answer, for clients of this API
         self._next = 0
         self._prose: type | None = None  # kind of the open block
@@ -173,6 +175,8 @@ class StreamDecoder:
     def _candidate(self, candidate: Fields, out: list[Event]) -> None:
         parts = [part for part in _list(_fields(candidate.get("content")).get("parts"))
                  if isinstance(part, dict)]  # fmt: skip
+        if "logprobsResult" in candidate:
+            self._logprobs = read_logprobs(candidate["logprobsResult"])
         last = max((at for at, part in enumerate(parts) if _speaks(part)), default=-1)
         if last < 0:  # the sources belong to the text before: nothing of it follows any more
             self._cite(candidate, out)
@@ -225,7 +229,8 @@ class StreamDecoder:
     def _say(self, text: str, out: list[Event]) -> None:
         if text:
             self._begin(Text, Text(""), out)
-            out.append(TextDelta(self._at, text))
+            out.append(TextDelta(self._at, text, self._logprobs))
+            self._logprobs = None
 
     def _think(self, text: str, signature: str, out: list[Event]) -> None:
         if signature:

@@ -56,6 +56,7 @@ from engine.events import (
 from engine.wire import dumps
 
 from .decode import BESIDE, FINISHES, grounding
+from .logprobs import logprobs_result
 from .names import NAME
 from .parse import wants_thoughts
 from .signatures import carried
@@ -96,7 +97,12 @@ class Encoder:
         out: list[bytes] = []
         before, after = self._around
         for event in events:
-            if type(event) is TextDelta and event.block == self._at and self._signature is None:
+            if (
+                type(event) is TextDelta
+                and event.block == self._at
+                and self._signature is None
+                and event.logprobs is None
+            ):
                 out += (before, dumps(event.text), after)
                 continue
             write = _WRITERS.get(type(event))
@@ -119,12 +125,12 @@ class Encoder:
         candidate: Fields = {"content": content, "index": 0, **ending}
         return _frame({"candidates": [candidate], **self._head})
 
-    def _give(self, part: Fields, out: list[bytes]) -> None:
+    def _give(self, part: Fields, out: list[bytes], **beside: object) -> None:
         """A part, with the signature that waits for it."""
         if self._signature is not None:
             part = {**part, "thoughtSignature": self._signature}
             self._signature = None
-        out.append(self._chunk([part]))
+        out.append(self._chunk([part], **beside))
 
     # ---- blocks ----
 
@@ -160,7 +166,8 @@ class Encoder:
 
     def _say(self, event: TextDelta | RefusalDelta, out: list[bytes]) -> None:
         self._refused = self._refused or isinstance(event, RefusalDelta)
-        self._give({"text": event.text}, out)
+        told = event.logprobs if isinstance(event, TextDelta) else None
+        self._give({"text": event.text}, out, **logprobs_result([told]))
 
     def _think(self, event: ReasoningDelta, out: list[bytes]) -> None:
         if event.text and self._shows:
@@ -366,7 +373,7 @@ def reply(answer: Reply, request_id: str, model: str, request: ChatRequest | Non
         **_ending(finish, refused),
         "index": 0,
     }
-    candidate |= _beside(finish, notes)
+    candidate |= _beside(finish, notes) | logprobs_result(answer.logprobs)
     return dumps(
         {
             "candidates": [candidate],

@@ -140,7 +140,9 @@ class Encoder:
         return self._chunk({"role": "assistant", "content": "", "refusal": None})
 
     def _say(self, event: TextDelta) -> bytes:
-        return self._chunk({"content": event.text}, logprobs=event.logprobs)
+        told = event.logprobs  # with all that the API requires
+        whole = {"content": None, "refusal": None, **told} if isinstance(told, dict) else told
+        return self._chunk({"content": event.text}, logprobs=whole)
 
     def _reason(self, event: ReasoningDelta) -> bytes:
         before, after = self._reasoning
