@@ -297,6 +297,25 @@ async def test_a_key_that_stands_in_the_route_is_made_up_and_not_expected(home: 
     assert {"authorization": "«any»"} == found["exchanges"][0]["expect"]["headers"]
 
 
+async def test_the_key_of_a_client_is_made_up_where_it_is_passed_on(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINE", "client-key-99")
+    route = ROUTE.replace(
+        'auth: { bearer: "${env:MADE_KEY}" }',
+        'auth: { from: { client_key: true }, bearer: "{{ account.key }}" }',
+    )
+    result = await record(home, answers(plain()), "--key-from", "MINE", route=route)
+    found = await holds(home, result, "client-key-99")
+    sent = found["exchanges"][0]["expect"]["headers"]["authorization"]
+    assert {"Authorization": sent} == found["client"]["headers"]
+    missing = await record(home, answers(), "--key-from", "NONE", "--force", route=route)
+    assert (2, "penstock record: environment variable `NONE` is not set\n") == (
+        missing.exit_code,
+        missing.output,
+    )
+
+
 async def test_a_large_body_stands_beside_the_fixture(home: Path) -> None:
     told = {**ANSWER, "pad": "x" * 40_000}
     result = await record(home, answers(lambda: web.json_response(told)))
