@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
@@ -15,7 +16,9 @@ SHORTEST = 6  # characters; what is shorter is a number or a word, not a secret
 
 _QUOTES: tuple[Callable[[Any], str], ...] = (quote, partial(quote, safe=""), quote_plus)
 
-_ESCAPED = 75  # spellings that are escaped or quoted
+_ESCAPED = 79  # spellings that are escaped or quoted
+# What writers of JSON escape beside what they must: of web pages' characters, and of .NET.
+_MARKUP, _DOTNET = re.compile(r"[<>&]"), re.compile(r"[<>&'+`]|\\\"")
 
 
 def forms(text: str) -> set[bytes]:
@@ -28,9 +31,10 @@ def forms(text: str) -> set[bytes]:
 
 
 def spellings(text: str) -> list[bytes]:
-    """The forms that are not base64, in an order that is the same for all texts.
+    r"""The forms that are not base64, in an order that is the same for all texts.
 
-    As it is, JSON-escaped once and twice, each quoted for a URL once and twice, in hexadecimal.
+    As it is, JSON-escaped once and twice, each quoted for a URL once and twice; as JSON of other
+    writers (ASCII alone, `\/`, `\u0026`); in hexadecimal.
     """
     raw = text.encode("utf-8", "replace")
     coded = [raw.hex().encode(), raw.hex().upper().encode()]
@@ -41,8 +45,19 @@ def spellings(text: str) -> list[bytes]:
     quoted = [make(form) for form in found for make in _QUOTES]
     quoted += [make(form) for form in quoted for make in _QUOTES]
     lower = [re.sub("%..", lambda hit: hit.group().lower(), form) for form in quoted]
-    found += [form.encode() for form in quoted + lower]
+    found += [form.encode() for form in [*quoted, *lower, *_otherwise(raw.decode())]]
     return found + coded
+
+
+def _otherwise(text: str) -> list[str]:
+    """The text as other writers of JSON escape it."""
+    plain = json.dumps(text)[1:-1]
+    return [
+        plain,
+        plain.replace("/", "\\/"),
+        _MARKUP.sub(lambda hit: f"\\u{ord(hit[0]):04x}", plain),
+        _DOTNET.sub(lambda hit: f"\\u{ord(hit[0][-1]):04X}", plain),
+    ]
 
 
 def cores(raw: bytes) -> Iterator[tuple[int, bytes]]:

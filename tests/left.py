@@ -175,7 +175,7 @@ GEMINI: dict[str, Fields] = {
         "searchEntryPoint": {"renderedContent": MARK}}),
     "citationMetadata": _gemini(citationMetadata={
         "citationSources": [{"uri": f"https://{MARK}"}]}),
-    "finishMessage": _gemini(finishMessage=MARK),
+    "finishMessage": _gemini(finishReason="SAFETY", finishMessage=MARK),
     "safetyRatings": _gemini(safetyRatings=[{"category": MARK, "probability": "LOW"}]),
     "urlContextMetadata": _gemini(urlContextMetadata={"urlMetadata": [{"retrievedUrl": MARK}]}),
     "logprobsResult": _gemini(logprobsResult={
@@ -200,8 +200,8 @@ UPSTREAMS = {"openai_chat": CHAT, "openai_responses": RESPONSES, "anthropic_mess
 
 # The only ones that may be left out without a word.
 UNTOLD = {
-    "system_fingerprint", "service_tier", "container", "stop_sequence", "stop_details", "logprobs",
-    "output_text.logprobs", "logprobsResult", "finishMessage", "safetyRatings",
+    "system_fingerprint", "service_tier", "container", "stop_sequence", "logprobs",
+    "output_text.logprobs", "logprobsResult", "safetyRatings",
     "urlContextMetadata", "groundingMetadata.searchEntryPoint",
 }  # fmt: skip
 

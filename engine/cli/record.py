@@ -52,6 +52,10 @@ from .explain import read_request
 @click.option(
     "--path", help="Where the client sends it, if its dialect names model and stream there."
 )
+@click.option(
+    "--key-from", metavar="VARIABLE",
+    help="The environment variable with the client's key, for routes that pass it on.",
+)  # fmt: skip
 @click.option("--note", help="What the fixture shows.")
 @click.option(
     "--config", type=click.Path(dir_okay=False), help="Server file; default penstock.yaml."
@@ -87,15 +91,19 @@ def command(
     raise SystemExit(asyncio.run(_record(order)))
 
 
-def _client(body: bytes, dialect: str, path: str | None) -> ClientSpec:
-    """Exits with 2 if the request is none."""
+def _client(body: bytes, dialect: str, path: str | None, key_from: str | None) -> ClientSpec:
+    """Exits with 2 if the request is none, or the key is not there."""
     try:
         found = loads(body)
     except JsonError as error:
         _wrong(f"the request is {error}")
     if not isinstance(found, dict):
         _wrong("the request is no JSON object")
-    return ClientSpec(dialect=dialect, path=path, json=found)
+    key = environment().get(key_from, "") if key_from else ""
+    if key_from and not key:
+        _wrong(f"environment variable `{key_from}` is not set")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return ClientSpec(dialect=dialect, path=path, json=found, headers=headers)
 
 
 def _route(name: str, folders: tuple[str, ...], notes: Notes) -> Route:

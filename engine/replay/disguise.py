@@ -13,6 +13,7 @@ What contains another secret keeps that one's placeholder inside.
 from __future__ import annotations
 
 import base64
+import html
 import re
 from collections.abc import Iterable, Iterator
 from random import Random
@@ -28,6 +29,8 @@ _AUTHORITY = re.compile(r"[a-z][a-z0-9+.-]*://([^/?#@]+)")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
 _RUN = re.compile(rb"[A-Za-z0-9+/_-]*")
 _HEX = re.compile(r"[0-9a-fA-F-]+")
+_CODED = re.compile(rb"[A-Za-z0-9+/_-]{8,}")
+_UNICODE = re.compile(rb"\\u([0-9a-fA-F]{4})")
 _LOOKS = re.compile(
     rb"(?<![A-Za-z0-9])(?:(sk-|rk_live_|sk_live_)[A-Za-z0-9_-]{16,}|(eyJ)[\w-]{10,}\.[\w-]{10,}"
     rb"|(AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Z])|(gh[pousr]_|github_pat_|glpat-|hf_|flo_)[A-Za-z0-9_-]{20,}"
@@ -36,7 +39,10 @@ _LOOKS = re.compile(
 
 
 class Found(NamedTuple):
-    """What must not be written. what: the secret's name, or how a credential of its kind begins."""
+    """What must not be written. what: the secret's name, or how a credential of its kind begins.
+
+    at: the offset; -1 where it only shows when escapes and base64 are opened
+    """
 
     what: str
     at: int
@@ -111,20 +117,36 @@ class Disguise:
         return loads(self.clean(dumps(value)))
 
     def left(self, data: bytes) -> list[Found]:
-        """Secrets that are still there in any form, and what looks like a credential."""
-        found = [
-            Found(self._names[text], data.index(form), True)
-            for text in self._made
-            for form in forms(text)
-            if form in data
-        ]
-        return found + list(self._alike(data))
+        """Secrets that are still there in any form, and what looks like a credential.
+
+        Also those inside of base64, and in escapes that no writer has to use.
+        """
+        inside, found = list(_opened(data)), list[Found]()
+        for text in self._made:
+            every = forms(text)
+            places = [data.index(form) for form in every if form in data]
+            if places or any(form in plain for form in every for plain in inside):
+                found.append(Found(self._names[text], min(places, default=-1), True))
+        return sorted(found, key=lambda each: -each.at) + list(self._alike(data))
 
     def _alike(self, data: bytes) -> Iterator[Found]:
         for hit in _LOOKS.finditer(data):
             kind = next(group for group in hit.groups() if group).decode().strip()
             if kind not in self._allow and not any(hit[0] in fake for fake in self._fakes):
                 yield Found(kind, hit.start(), False)
+
+
+def _opened(data: bytes) -> Iterator[bytes]:
+    """The data without escapes, and what its base64 says at each alignment."""
+    plain = _UNICODE.sub(lambda hit: chr(int(hit[1], 16)).encode("utf-8", "replace"), data)
+    plain = html.unescape(plain.replace(b"\\/", b"/").decode("latin-1")).encode("utf-8")
+    yield plain
+    yield b"\n".join(_decoded(run[0][at:]) for run in _CODED.finditer(data) for at in range(4))
+
+
+def _decoded(run: bytes) -> bytes:
+    whole = run[: len(run) - (len(run) % 4 == 1)].translate(_FOR_URLS)
+    return base64.urlsafe_b64decode(whole + b"=" * (-len(whole) % 4))
 
 
 def _leaves(text: str) -> Iterator[str]:
@@ -151,8 +173,7 @@ def _coded(data: bytes, core: bytes, head: int, text: bytes, fake: bytes) -> byt
         begin = max(0, at - head)
         run = _RUN.match(data, begin)
         assert run is not None
-        whole = run[0][: len(run[0]) - (len(run[0]) % 4 == 1)]
-        plain = base64.urlsafe_b64decode(whole.translate(_FOR_URLS) + b"=" * (-len(whole) % 4))
+        whole, plain = run[0][: len(run[0]) - (len(run[0]) % 4 == 1)], _decoded(run[0])
         for_urls = b"-" in whole or b"_" in whole
         encode = base64.urlsafe_b64encode if for_urls else base64.b64encode
         new = encode(plain.replace(text, fake)).rstrip(b"=")

@@ -271,7 +271,9 @@ def _is_long(secret: Secret) -> bool:
 
 
 def _of_route(order: Order) -> Iterator[Secret]:
-    """What the route took from outside, and its accounts'."""
+    """What the route took from outside, its accounts', and the client's own."""
+    for value in order.client.headers.values():
+        yield Secret(value.removeprefix("Bearer "), "client key")
     for name, value in order.notes.env.items():
         yield Secret(value, f"env:{name}")
     accounts = [secret for each in order.route.roster.accounts for secret in each.secrets]
@@ -323,7 +325,10 @@ def _tree(
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The fixture, and the files beside it."""
     beside: dict[str, bytes] = {}
-    client = {"dialect": order.client.dialect, "path": order.client.path, "json": order.client.json}
+    spec = order.client
+    client = {
+        "dialect": spec.dialect, "path": spec.path, "headers": spec.headers, "json": spec.json
+    }  # fmt: skip
     exchanges = [
         {
             "expect": _expected(taken.request, disguise),
@@ -419,6 +424,7 @@ def _search(disguise: Disguise, files: Mapping[str, bytes], tree: Mapping[str, A
         for found in disguise.left(data):
             at = data.count(b"\n", 0, found.at) + 1
             where = f"byte {found.at} of {name}" if name.endswith(".bin") else f"{name}:{at}"
+            where = where if found.at >= 0 else f"{name}, in base64 or escapes,"
             kind = "" if found.known else "what looks like a credential, "
             raise NotRecorded(
                 f"{where} would hold {kind}{found.what}; --allow {found.what} writes it"

@@ -297,6 +297,25 @@ async def test_a_key_that_stands_in_the_route_is_made_up_and_not_expected(home: 
     assert {"authorization": "«any»"} == found["exchanges"][0]["expect"]["headers"]
 
 
+async def test_the_key_of_a_client_is_made_up_where_it_is_passed_on(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINE", "client-key-99")
+    route = ROUTE.replace(
+        'auth: { bearer: "${env:MADE_KEY}" }',
+        'auth: { from: { client_key: true }, bearer: "{{ account.key }}" }',
+    )
+    result = await record(home, answers(plain()), "--key-from", "MINE", route=route)
+    found = await holds(home, result, "client-key-99")
+    sent = found["exchanges"][0]["expect"]["headers"]["authorization"]
+    assert {"Authorization": sent} == found["client"]["headers"]
+    missing = await record(home, answers(), "--key-from", "NONE", "--force", route=route)
+    assert (2, "penstock record: environment variable `NONE` is not set\n") == (
+        missing.exit_code,
+        missing.output,
+    )
+
+
 async def test_a_large_body_stands_beside_the_fixture(home: Path) -> None:
     told = {**ANSWER, "pad": "x" * 40_000}
     result = await record(home, answers(lambda: web.json_response(told)))
@@ -422,6 +441,24 @@ async def test_an_answer_that_breaks_off_is_recorded_so(home: Path) -> None:
     assert ("Hel", "truncated") == (found["expect"]["text"], found["expect"]["error"]["class"])
 
 
+async def test_an_answer_that_falls_silent_is_recorded_so(home: Path) -> None:
+    ask(home, stream=True)
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        delta = {"choices": [{"delta": {"content": "Hel"}}]}
+        await response.write(f"data: {json.dumps(delta)}\n\n".encode())
+        await asyncio.sleep(30)
+        return response
+
+    route = ROUTE + "timeouts: { idle: 300ms }\n"
+    found = await holds(home, await record(home, handle, route=route), KEY)
+    assert "stall" == found["exchanges"][0]["reply"]["end"]
+    assert "Hel" == found["expect"]["text"]
+    assert "error" in found["expect"]
+
+
 # ---- what may not be written ----
 
 
@@ -474,6 +511,16 @@ async def test_a_key_in_several_frames_of_an_answer_is_not_written(home: Path) -
     )
     assert 1 == result.exit_code
     assert not (home / "f").exists()
+
+
+async def test_a_key_that_comes_back_coded_twice_is_not_written(home: Path) -> None:
+    told = base64.b64encode(base64.b64encode(KEY.encode())).decode()
+    result = await record(home, answers(lambda: web.json_response({**ANSWER, "debug": told})))
+    assert (
+        "penstock record: nothing is written: f.yaml, in base64 or escapes, would hold "
+        "env:MADE_KEY; --allow env:MADE_KEY writes it\n"
+    ) == result.output
+    assert (1, False) == (result.exit_code, (home / "f").exists())
 
 
 async def test_a_secret_too_short_to_be_told_from_text_is_named(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from random import Random
 from urllib.parse import quote
 
@@ -181,3 +182,34 @@ def test_a_token_of_our_own_making_is_no_find() -> None:
     token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm5hYmVsbGUifQ.c2lnbmF0dXJl"
     hides = disguise(token)
     assert [] == hides.left(hides.clean(token.encode()))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda text: json.dumps(text).replace("/", "\\/"),
+        lambda text: json.dumps(text).replace("+", "\\u002B").replace("&", "\\u0026"),
+        lambda text: json.dumps(text).replace("&", "\\u0026"),
+    ],
+)
+def test_escapes_of_other_writers_of_json_are_replaced(write: Callable[[str], str]) -> None:
+    secret = "a+b/c&d-12345"
+    hides = disguise(secret)
+    clean = hides.clean(write(secret).encode())
+    assert hides.clean(secret.encode()).decode() == json.loads(clean)
+    assert [] == hides.left(clean)
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        base64.b64encode(b"x" + json.dumps({"k": KEY}).replace("/", "\\/").encode()),
+        base64.b64encode(base64.b64encode(b"user:" + KEY.encode())),
+        "".join(f"\\u{ord(char):04x}" for char in KEY).encode(),
+        KEY.replace("+", "&#43;").encode(),
+        base64.b64encode(KEY.encode().hex().encode()),
+    ],
+)
+def test_what_is_hidden_deeper_is_found_though_not_replaced(hidden: bytes) -> None:
+    hides = disguise(KEY)
+    assert Found("s1", -1, True) in hides.left(b'{"debug":"' + hides.clean(hidden) + b'"}')

@@ -31,6 +31,7 @@ from engine.dialects.arguments import object_of, unsaid
 from engine.dialects.hosted import instead, wants_json
 from engine.dialects.outcomes import answer_for, message_for
 from engine.dialects.provenance import seal
+from engine.dialects.refused import EXPLANATION, why
 from engine.dialects.tokens import FACTOR, estimate
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
@@ -322,8 +323,10 @@ def _ending(finish: Finish, refused: bool) -> Fields:
     elif refused and reason == "end_turn":
         reason = "refusal"
     ending: Fields = {"stop_reason": reason, "stop_sequence": stop}
-    if reason == "refusal" and isinstance(finish.details, dict):
+    if reason == "refusal" and isinstance(finish.details, dict) and EXPLANATION in finish.details:
         ending["stop_details"] = finish.details
+    elif reason == "refusal" and (words := why(finish)):
+        ending["stop_details"] = {"type": "refusal", "category": None, EXPLANATION: words}
     return ending
 
 

@@ -53,6 +53,8 @@ _BROKEN = frozenset(
     {"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS",
      "MISSING_THOUGHT_SIGNATURE", "MALFORMED_RESPONSE"}
 )  # fmt: skip
+# What stands beside the parts of a candidate, and is told as it came where nothing of it changed.
+BESIDE = ("finishMessage", "safetyRatings", "urlContextMetadata", "groundingMetadata")
 _MOST = 2**53  # a count beyond it is nonsense
 
 
@@ -105,6 +107,7 @@ class StreamDecoder:
         self._finished = False
         self._called = False
         self._answered = False  # something but thoughts was said
+        self._beside: Fields = {}  # what is said of the answer, for clients of this API
         self._next = 0
         self._prose: type | None = None  # kind of the open block
         self._at = -1  # its number
@@ -145,6 +148,8 @@ class StreamDecoder:
             if not self._started:
                 self._started = True
                 out.append(Start())
+            if told := _text(feedback.get("blockReasonMessage")):
+                self._beside["finishMessage"] = told
             self._end("content_filter", reason, out)
 
     def _odd(self, record: Record) -> list[Event]:
@@ -175,6 +180,7 @@ class StreamDecoder:
             self._part(part, out)
             if at == last:
                 self._cite(candidate, out)
+        self._beside |= {name: candidate[name] for name in BESIDE if candidate.get(name)}
         raw = _text(candidate.get("finishReason"))
         if not raw or raw == "FINISH_REASON_UNSPECIFIED":
             return
@@ -189,7 +195,7 @@ class StreamDecoder:
         self._close(out)
         if self._called and reason in ("stop", "other"):
             reason = "tool_calls"
-        out.append(Finish(reason, raw))
+        out.append(Finish(reason, raw, details=self._beside or None))
 
     # ---- parts ----
 
@@ -266,7 +272,7 @@ class StreamDecoder:
 
     def _cite(self, candidate: Fields, out: list[Event]) -> None:
         if self._prose is Text:
-            notes = [*_grounding(_fields(candidate.get("groundingMetadata"))),
+            notes = [*grounding(_fields(candidate.get("groundingMetadata"))),
                      *_sources(_fields(candidate.get("citationMetadata")))]  # fmt: skip
             out += [CitationDelta(self._at, note) for note in notes]
 
@@ -295,7 +301,7 @@ def _page(chunk: Fields) -> Fields:
     return {**found, "uri": found.get("uri") or found.get("sourceUri")}
 
 
-def _grounding(found: Fields) -> list[Citation]:
+def grounding(found: Fields) -> list[Citation]:
     """The pages that the answer rests on, each with the text it supports."""
     pages = [_page(_fields(chunk)) for chunk in _list(found.get("groundingChunks"))]
     texts: dict[int, str] = {}

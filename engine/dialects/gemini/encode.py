@@ -34,6 +34,7 @@ from engine.dialects.filetypes import right_type
 from engine.dialects.hosted import told, wants_json
 from engine.dialects.outcomes import answer_for, message_for
 from engine.dialects.pictures import SPOKEN
+from engine.dialects.refused import why
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
     ArgsDelta,
@@ -54,7 +55,7 @@ from engine.events import (
 )
 from engine.wire import dumps
 
-from .decode import FINISHES
+from .decode import BESIDE, FINISHES, grounding
 from .names import NAME
 from .parse import wants_thoughts
 from .signatures import carried
@@ -209,8 +210,7 @@ class Encoder:
             last["thoughtSignature"] = self._signature
         content = {"parts": [last], "role": "model"}
         candidate: Fields = {"content": content, **_ending(event, self._refused), "index": 0}
-        if (grounding := _grounding(self._citations)) is not None:
-            candidate["groundingMetadata"] = grounding
+        candidate |= _beside(event, self._citations)
         told: Fields = {
             "candidates": [candidate],
             "usageMetadata": usage(self._usage),
@@ -316,6 +316,24 @@ def _ending(finish: Finish, refused: bool) -> Fields:
     return {"finishReason": _REASONS.get(reason, "STOP")}
 
 
+def _beside(finish: Finish, cited: list[Citation]) -> Fields:
+    """What stands beside the parts: as the upstream told it, if it speaks this API.
+
+    Its pages only where all of its citations are still there: a transform may have taken some.
+    """
+    details = finish.details if isinstance(finish.details, dict) else {}
+    out: Fields = {name: details[name] for name in BESIDE if name in details}
+    words, pages = why(finish), out.get("groundingMetadata")
+    if words:
+        out["finishMessage"] = words
+    known = grounding(pages) if isinstance(pages, dict) else []
+    if pages is None or cited != known:
+        out.pop("groundingMetadata", None)
+        built = _grounding(cited)
+        out |= {} if built is None else {"groundingMetadata": built}
+    return out
+
+
 def _grounding(found: list[Citation]) -> Fields | None:
     """The pages an answer rests on, None if there are none."""
     pages = [note for note in found if note.url]
@@ -341,15 +359,14 @@ def reply(answer: Reply, request_id: str, model: str, request: ChatRequest | Non
     """
     shows = request is None or wants_thoughts(request)
     refused = any(isinstance(part, Refusal) for part in answer.parts)
-    finish = Finish(answer.finish, answer.raw_finish)
+    finish = Finish(answer.finish, answer.raw_finish, details=answer.details)
     notes = [note for part in answer.parts if isinstance(part, Text) for note in part.citations]
     candidate: Fields = {
         "content": {"parts": _parts(answer, shows, wants_json(request)), "role": "model"},
         **_ending(finish, refused),
         "index": 0,
     }
-    if (grounding := _grounding(notes)) is not None:
-        candidate["groundingMetadata"] = grounding
+    candidate |= _beside(finish, notes)
     return dumps(
         {
             "candidates": [candidate],

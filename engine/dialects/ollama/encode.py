@@ -19,6 +19,7 @@ from engine.dialects.arguments import object_of
 from engine.dialects.hosted import told
 from engine.dialects.outcomes import answer_for, message_for
 from engine.dialects.pictures import in_words
+from engine.dialects.refused import parts_of, why
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
     ArgsDelta,
@@ -180,7 +181,7 @@ class Encoder:
         if self._broken and event.reason != "length":
             return stream_failure(ErrorEvent("retryable", _NO_OBJECT))
         end = {"done": True, **ending(event, self._usage)}
-        return self._line(self._form.say(""), **end)
+        return self._line(self._form.say(why(event)), **end)
 
     def _fail(self, event: ErrorEvent) -> bytes:
         self._over = True
@@ -272,7 +273,7 @@ def reply(
     A call that was cut off with the answer is left out: nobody may run it. Raises ExchangeError
     for one whose arguments are no object although it is whole.
     """
-    refused = "".join(part.text for part in answer.parts if isinstance(part, Refusal))
+    refused = "".join(part.text for part in parts_of(answer) if isinstance(part, Refusal))
     pictures, left = _pictures(answer.parts, form.room)
     text = "".join(_text(part, quiet) for part in answer.parts)
     said = form.say("\n".join(filter(None, [text + refused, left])))

@@ -19,6 +19,7 @@ from engine.chat import Citation, Media, Opaque, Part, Reasoning, Refusal, Text,
 from engine.dialects.cited import placed
 from engine.dialects.hosted import instead
 from engine.dialects.outcomes import Answer, answer_for, message_for
+from engine.dialects.refused import parts_of, why
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
     Annotation,
@@ -233,7 +234,9 @@ class Encoder:
 
     def _finish(self, event: Finish) -> bytes:
         self._over = True
-        out = [self._chunk({}, finish=_reason(event.reason, self._legacy))]
+        words = why(event)
+        out = [self._chunk({"refusal": words})] if words else []
+        out.append(self._chunk({}, finish=_reason(event.reason, self._legacy)))
         if self._include_usage:
             tail = {**self._head, "choices": [], "usage": usage(self._usage)}
             out.append(b"data: %b\n\n" % dumps(tail))
@@ -314,12 +317,12 @@ def reply(
 
 
 def _message(answer: Reply, legacy: bool, quiet: bool) -> Fields:
-    only = answer.parts[0] if len(answer.parts) == 1 else None
+    only = answer.parts[0] if len(answer.parts) == 1 and answer.details is None else None
     if type(only) is Text and not only.citations:  # as most answers are
         return {"role": "assistant", "content": only.text, "refusal": None}
     calls, text, reasoning = answer.calls, _text(answer.parts, quiet), answer.reasoning
     pictures = [part for part in answer.parts if isinstance(part, Media) and holds(part)]
-    refusal = "".join(part.text for part in answer.parts if isinstance(part, Refusal))
+    refusal = "".join(part.text for part in parts_of(answer) if isinstance(part, Refusal))
     speech = [audio(part) for part in answer.parts if isinstance(part, Media) and said(part)]
     message: Fields = {
         "role": "assistant",

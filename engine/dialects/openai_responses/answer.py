@@ -23,6 +23,7 @@ from engine.dialects.cited import placed
 from engine.dialects.hosted import wants_json
 from engine.dialects.outcomes import Answer, answer_for, message_for
 from engine.dialects.provenance import seal
+from engine.dialects.refused import parts_of
 from engine.errors import ExchangeError, RequestError
 from engine.events import ErrorEvent, Finish, Reply, Usage
 from engine.wire import dumps
@@ -292,10 +293,11 @@ def reply(
     status = "incomplete" if answer.finish == "length" else "completed"
     told = [found for piece in answer.logprobs for found in logprobs_of(piece)]
     output: list[object] = []
-    for part in answer.parts:
+    parts = parts_of(answer)
+    for part in parts:
         if isinstance(part, Text) and told:
             part.extras, told = {**part.extras, "logprobs": told}, []
-        last = part is answer.parts[-1]
+        last = part is parts[-1]
         made = maker.item(maker.sayable(part), len(output), status if last else "completed")
         if made is not None:
             output.append(made)

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine.chat import ChatRequest, Media, Part, Reasoning, Refusal, Text, ToolCall
+from engine.dialects.refused import why
 from engine.events import (
     ArgsDelta,
     CitationDelta,
@@ -41,6 +42,7 @@ from .answer import Fields, Maker
 from .shown import KIND
 
 PING = b": keepalive\n\n"
+_LATE = -1  # block of what the end of an answer says
 
 
 class _Item:
@@ -317,6 +319,9 @@ class Encoder:
 
     def _finish(self, event: Finish, out: list[bytes]) -> None:
         self._start(None, out)
+        if words := why(event):
+            self._begin(Open(_LATE, Refusal(words)), out)
+            self._close(Close(_LATE), out)
         self._over = True
         response = answer.ended(self._response, event, self._done(), self._usage)
         self.document = response

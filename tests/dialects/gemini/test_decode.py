@@ -179,6 +179,12 @@ def test_row_53_pages_that_were_searched_are_citations() -> None:
     assert [Citation("web", "https://a", "A", "a"), Citation("web", "https://b")] == found
 
 
+def test_what_is_said_of_a_prompt_that_was_blocked_stays_with_the_finish() -> None:
+    feedback = {"blockReason": "SAFETY", "blockReasonMessage": "not that"}
+    (*_, last) = events({"promptFeedback": feedback})
+    assert Finish("content_filter", "SAFETY", details={"finishMessage": "not that"}) == last
+
+
 def test_documents_places_and_pictures_are_citations_too() -> None:
     value = chunk(*text("a"), finish="STOP")
     value["candidates"][0]["groundingMetadata"] = {
