@@ -27,11 +27,12 @@ class Recent:
 
     def move(self, now: float) -> None:
         span = int(now // SPAN)
+        if span == self.span:
+            return
         gone, self.span = span - self.span, span
         for counts in (self.requests, self.again):
-            if gone:
-                counts[1] = counts[0] if gone == 1 else 0
-                counts[0] = 0
+            counts[1] = counts[0] if gone == 1 else 0
+            counts[0] = 0
 
 
 @dataclass(slots=True)

@@ -330,8 +330,8 @@ class Attempt:
             if (value := headers.get(name)) and request.header(name) is None
         }
         if "anthropic-beta" in found:
-            found["anthropic-beta"] = kept_betas(found["anthropic-beta"], self.call.offer.profile)
-        found = {name: value for name, value in found.items() if value}
+            kept = kept_betas(found.pop("anthropic-beta"), self.call.offer.profile)
+            found |= {"anthropic-beta": kept} if kept else {}
         return request.with_headers(found) if found else request
 
     async def _refused(self, answer: Answer, transforms: list[tuple[Stage, Any]]) -> None:
