@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -236,9 +236,11 @@ class Attempt:
         talk = route.talk if self.call.errand is None else None
         sent = partial(watch.allow, patience)
         # No name for the request: its body should not be held while an answer lasts.
-        return called(
+        made = called(
             self.ports.upstream, self._render(transforms, streams), line, talk, self.env, sent
         )
+        limit = (route.plan if self.call.errand is None else self.call.errand.plan).timeout
+        return made if limit is None else _limited(made, self.ports.clock.watch(limit))
 
     def _awaited(
         self,
@@ -488,3 +490,13 @@ class Attempt:
         if self.outcome.error is None:
             self.outcome.finish = seen.finish or Finish("stop")
             self.outcome.whole = seen.body or body
+
+
+@contextlib.asynccontextmanager
+async def _limited(
+    made: AbstractAsyncContextManager[Answer], limit: AbstractContextManager[Watch]
+) -> AsyncIterator[Answer]:
+    """The call and its answer, which together may take no longer than `limit` (`timeout`)."""
+    with limit:
+        async with made as answer:
+            yield answer

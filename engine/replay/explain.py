@@ -243,6 +243,8 @@ def _notes(
         f"connect {spec.timeouts.connect:g} s, first event {spec.timeouts.first_byte:g} s",
         f"between events {spec.timeouts.idle:g} s",
     ]
+    if route.plan.timeout is not None:
+        notes.append(f"the request and its answer take at most {route.plan.timeout:g} s")
     if route.poll is not None:
         notes.append(f"its job is asked for {_pace(route.poll.pace)}, until it is done")
         if hosts := route.poll.ask.hosts:

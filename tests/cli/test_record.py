@@ -423,14 +423,20 @@ async def test_a_conversation_over_a_websocket_is_recorded_as_it_was_played(
     }
 
 
+async def begun(request: web.BaseRequest) -> web.StreamResponse:
+    """A stream that has said half a word."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    delta = {"choices": [{"delta": {"content": "Hel"}}]}
+    await response.write(f"data: {json.dumps(delta)}\n\n".encode())
+    return response
+
+
 async def test_an_answer_that_breaks_off_is_recorded_so(home: Path) -> None:
     ask(home, stream=True)
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        delta = {"choices": [{"delta": {"content": "Hel"}}]}
-        await response.write(f"data: {json.dumps(delta)}\n\n".encode())
+        response = await begun(request)
         await asyncio.sleep(0.05)
         assert request.transport is not None
         request.transport.abort()
@@ -445,10 +451,7 @@ async def test_an_answer_that_falls_silent_is_recorded_so(home: Path) -> None:
     ask(home, stream=True)
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        delta = {"choices": [{"delta": {"content": "Hel"}}]}
-        await response.write(f"data: {json.dumps(delta)}\n\n".encode())
+        response = await begun(request)
         await asyncio.sleep(30)
         return response
 

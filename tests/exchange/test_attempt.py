@@ -132,6 +132,14 @@ async def test_after_the_finish_usage_is_waited_for_but_not_for_long() -> None:
     assert outcome.usage == Usage(1, 2)
 
 
+@pytest.mark.parametrize("body", [[], [sse({"x": "a"}, done=False)]])
+async def test_a_request_may_have_a_limit_of_its_own(body: list[bytes]) -> None:
+    assert "request: { path: " in CUSTOM
+    route = route_of(CUSTOM.replace("request: {", "request: { timeout: 7s,"))
+    outcome, _, world = await attempt(route, [Say(body, end="stall")], stream=True)
+    assert ("timeout", 7.0) == (outcome.error.cls, world.clock.now() - 1_700_000_000)
+
+
 @pytest.mark.parametrize(("body", "seconds"), [([], 120.0), ([sse({"x": "a"}, done=False)], 90.0)])
 async def test_silence_is_a_timeout(body: list[bytes], seconds: float) -> None:
     outcome, _, world = await attempt(route_of(CUSTOM), [Say(body, end="stall")], stream=True)

@@ -451,3 +451,8 @@ def test_how_often_a_job_is_asked_for_is_told() -> None:
         "its job is asked for every 2 s, until it is done"
         in explained(route_of(text, env=ENV)).notes
     )
+
+
+def test_the_limit_of_a_request_is_told() -> None:
+    route = route_of(JOBS.replace("path: /jobs\n", "path: /jobs\n  timeout: 5s\n", 1), env=ENV)
+    assert "the request and its answer take at most 5 s" in explained(route).notes
