@@ -59,7 +59,7 @@ class Pool:
 class Pools(Protocol):
     """Where calls get their connections."""
 
-    async def pool(self, line: Line, *, fresh: bool = False) -> Pool:
+    def pool(self, line: Line, *, fresh: bool = False) -> Pool:
         """The connections of a line. fresh: none that an earlier call has left behind."""
         ...
 
@@ -125,7 +125,7 @@ class Open:
 
     async def _send(self, *, fresh: bool) -> Response:
         request, line = self._request, self._line
-        pool = await self._upstream.pool(line, fresh=fresh)
+        pool = self._upstream.pool(line, fresh=fresh)
         pool.busy += 1
         try:
             response = await self._sent(pool, request, line)
@@ -142,7 +142,7 @@ class Open:
     async def _sent(self, pool: Pool, request: HttpRequest, line: Line) -> Response:
         url = url_of(request)
         origin = pool.origin(url, line.proxy)
-        connection = await pool.connector.pooled(origin)
+        connection = await pool.connector.pooled(origin.key)
         self.reused = connection is not None
         if connection is None:
             connection = await pool.connector.opened(origin, line.connect)

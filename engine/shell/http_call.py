@@ -109,7 +109,8 @@ class Connector(aiohttp.TCPConnector):
         super().__init__(**options)
         self._factory = partial(Handler, loop=self._loop)  # type: ignore[assignment] # narrower
 
-    async def _get(self, key: Any, traces: Any) -> Connection | None:
+    async def pooled(self, key: Any, traces: Any = ()) -> Connection | None:
+        """A connection that an earlier request left behind. key: an Origin's."""
         while (connection := await super()._get(key, traces)) is not None:
             protocol = connection.protocol
             if protocol is not None and not protocol.should_close:
@@ -117,9 +118,7 @@ class Connector(aiohttp.TCPConnector):
             connection.close()
         return None
 
-    async def pooled(self, origin: Origin) -> Connection | None:
-        """A connection that an earlier request left behind."""
-        return await self._get(origin.key, ())
+    _get = pooled  # what aiohttp calls before it opens one
 
     async def opened(self, origin: Origin, seconds: float) -> Connection:
         """A new connection, within `seconds`. Raises aiohttp.ClientError."""

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections import OrderedDict
 from contextlib import AbstractAsyncContextManager
@@ -40,10 +41,12 @@ class AiohttpUpstream:
         self._calls = 0
         self._jars: OrderedDict[str, CookieJar] = OrderedDict()
         self._fresh: dict[Line, Pool] = {}
+        self._closing: set[asyncio.Future[None]] = set()
 
     async def close(self) -> None:
         for pool in (*self._pools.values(), *self._fresh.values()):
-            await pool.connector.close()
+            await _closed(pool)
+        await asyncio.gather(*self._closing)
 
     def stream(
         self, request: HttpRequest, line: Line, sent: Sent = None
@@ -60,24 +63,26 @@ class AiohttpUpstream:
             body = await answer.read(limit)
             return HttpResponse(answer.head.status, answer.head.headers, body)
 
-    async def pool(self, line: Line, *, fresh: bool = False) -> Pool:
+    def pool(self, line: Line, *, fresh: bool = False) -> Pool:
         pools = self._fresh if fresh else self._pools
         line = replace(line, jar="") if line.jar else line
         pool = pools.get(line)
         if pool is None:
+            if len(pools) >= MAX_POOLS:
+                self._evict(pools)
             pool = pools[line] = self._made(line, reuse=line.reuse and not fresh)
         self._calls += 1
         pool.used = self._calls
-        if len(self._pools) > MAX_POOLS:
-            await self._evict()
         return pool
 
-    async def _evict(self) -> None:
+    def _evict(self, pools: dict[Line, Pool]) -> None:
         """Close a tenth of the pools, those that have been idle longest."""
-        idle = [line for line, pool in self._pools.items() if not pool.busy]
-        idle.sort(key=lambda line: self._pools[line].used)
+        idle = [line for line, pool in pools.items() if not pool.busy]
+        idle.sort(key=lambda line: pools[line].used)
         for line in idle[: max(1, MAX_POOLS // 10)]:
-            await self._pools.pop(line).connector.close()
+            closing = asyncio.ensure_future(_closed(pools.pop(line)))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     def _made(self, line: Line, *, reuse: bool) -> Pool:
         connector = Connector(
@@ -102,6 +107,10 @@ class AiohttpUpstream:
         else:
             self._jars.move_to_end(name)
         return jar
+
+
+async def _closed(pool: Pool) -> None:
+    await pool.connector.close()
 
 
 def _tls(verify: bool, ca: str | None) -> bool | ssl.SSLContext:
