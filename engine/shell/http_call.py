@@ -32,6 +32,7 @@ from engine.errors import ExchangeError
 from engine.wire import HttpRequest, unbroken
 
 MAX_HEADER = 65_536
+MAX_HEADS = 64  # that are kept for an origin
 LONG = 16_384  # bytes of a body that are not copied beside the head
 BODILESS = ("GET", "HEAD", "OPTIONS", "TRACE")  # requests that need not say that they have no body
 _FRAMING = ("content-length", "transfer-encoding")  # decided here, whatever a route says
@@ -76,11 +77,12 @@ class Origin:
     absolute  the request line names the whole URL: plain HTTP through a proxy (RFC 9112 §3.2.2)
     own       (name in lower case, line) of what each head says unless the request does: Host,
               `defaults`, and the credentials that the URL or the proxy's URL holds
+    heads     the last heads but their Content-Length: most requests of a route have the same
 
     Raises aiohttp.InvalidURL.
     """
 
-    __slots__ = ("absolute", "key", "own", "request")
+    __slots__ = ("absolute", "heads", "key", "own", "request")
 
     def __init__(self, url: URL, proxy: str | None, defaults: Pairs) -> None:
         if url.scheme not in ("http", "https"):
@@ -96,6 +98,7 @@ class Origin:
         if hdrs.AUTHORIZATION in asked:
             own.append((hdrs.PROXY_AUTHORIZATION, asked[hdrs.AUTHORIZATION]))
         self.own = tuple((name.lower(), f"{name}: {value}") for name, value in own)
+        self.heads: dict[tuple[str, URL, Pairs], bytes] = {}
 
 
 def _probe(url: URL, **more: Any) -> ClientRequest:
@@ -325,9 +328,23 @@ async def send(
 
 def head_of(request: HttpRequest, url: URL, origin: Origin, cookie: str = "") -> bytes:
     """Request line and headers, with the blank line. cookie: instead of the request's own."""
-    method, body, headers = request.method, request.body, request.headers
+    known = request.method, url, request.headers
+    head = None if cookie else origin.heads.get(known)
+    if head is None:
+        head = _head(request, url, origin, cookie)
+        if not cookie:
+            if len(origin.heads) >= MAX_HEADS:
+                origin.heads.clear()
+            origin.heads[known] = head
+    if request.body or request.method not in BODILESS:
+        return b"%bContent-Length: %d\r\n\r\n" % (head, len(request.body))
+    return head + b"\r\n"
+
+
+def _head(request: HttpRequest, url: URL, origin: Origin, cookie: str) -> bytes:
+    headers = request.headers
     given = {name.lower() for name, _ in headers}
-    lines = [f"{method} {url if origin.absolute else url.raw_path_qs} HTTP/1.1"]
+    lines = [f"{request.method} {url if origin.absolute else url.raw_path_qs} HTTP/1.1"]
     lines += [line for name, line in origin.own if name not in given]
     if cookie:
         headers = tuple(pair for pair in headers if pair[0].lower() != "cookie")
@@ -335,9 +352,7 @@ def head_of(request: HttpRequest, url: URL, origin: Origin, cookie: str = "") ->
     if not given.isdisjoint(_FRAMING):
         headers = tuple(pair for pair in headers if pair[0].lower() not in _FRAMING)
     lines += [f"{name}: {value}" for name, value in headers]
-    if body or method not in BODILESS:
-        lines.append(f"Content-Length: {len(body)}")
-    lines += ("", "")
+    lines.append("")
     head = "\r\n".join(lines).encode()
     if not unbroken(head, len(lines)):
         raise ValueError("a header would hold a control character")
