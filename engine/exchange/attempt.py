@@ -148,7 +148,7 @@ class Attempt:
         self.outcome = Outcome()
         self.pipeline: Pipeline | None = None
         self.events: Events
-        self.order = Invariants()
+        self.order: Invariants
         self.tap: Tap | None = None
         self.keeper: Keeper | None = None
         self.passes = (
@@ -320,7 +320,7 @@ class Attempt:
     def _told(self, request: HttpRequest) -> HttpRequest:
         """With what a client of the upstream's own dialect says in headers; the route's win."""
         dialect, headers = self.call.dialect, self.call.asked.headers
-        if dialect is not self.route.dialect:
+        if not dialect.headers or dialect is not self.route.dialect:
             return request
         found = {
             name: value
@@ -361,6 +361,7 @@ class Attempt:
         if early is not None:
             self.outcome.error = early
             return
+        self.order = Invariants()
         self.pipeline = pipeline = route.pipeline(
             self.env, transforms, answer.head, stream=streams, new_id=self._new_id
         )

@@ -75,6 +75,7 @@ class Exchange:
         self.relents = relents
         self.report = Report() if report is None else report
         self.hold = Hold(NOBODY)
+        self.chooses = bool(route.roster.accounts) or route.roster.client
         self.leave: Callable[[], None] | None = None
         self.tries: list[Try] = []
 
@@ -107,11 +108,8 @@ class Exchange:
         begun = clock.monotonic()
         env = self._begin()
         number, renewed, tried, previous = 1, _NONE, _NONE, None
-        if route.roster.per_client:
-            self.leave = await self.keyring.clients.enter(route, self.call.asked.client, total)
-        await self._prepare(env)
-        chosen = bool(route.roster.accounts) or route.roster.client
-        if chosen:
+        await self._prepare(env, total)
+        if self.chooses:
             await self._take(tried, total)
         while True:
             scopes = self._scopes()
@@ -132,7 +130,7 @@ class Exchange:
                     await clock.sleep(after)
                     if rotate:
                         tried, renewed = tried | {self.hold.account.digest}, frozenset()
-                    if chosen:
+                    if self.chooses:
                         await self._take(tried, left - after)
                     number, previous = number + 1, (outcome.error.cls if outcome.error else None)
                     self.sink.restart()
@@ -144,9 +142,8 @@ class Exchange:
 
     def _begin(self) -> dict[str, object]:
         """The roots of the route's templates. Raises ExchangeError while the route is out."""
-        route, call, storms = self.route, self.call, self.keyring.storms
-        storms.enter(route)
-        call.begun = storms.begins(route)
+        route, call = self.route, self.call
+        call.begun = self.keyring.storms.enter(route)
         now, random = self.ports.clock.now(), self.ports.random
         return route.variables(call.asked, call.offer, now, random)
 
@@ -155,9 +152,11 @@ class Exchange:
         if outcome.error is not None and OUTCOMES[outcome.error.cls].fault == "upstream":
             self.keyring.storms.again(self.route)
 
-    async def _prepare(self, env: dict[str, object]) -> None:
-        """What the route wants to know beside the request itself."""
+    async def _prepare(self, env: dict[str, object], total: float) -> None:
+        """A place among its client's requests, and what the route wants to know beside this one."""
         route = self.route
+        if route.roster.per_client:
+            self.leave = await self.keyring.clients.enter(route, self.call.asked.client, total)
         if route.values and any(plan.asks for plan in route.values.values()):
             env |= {"_asker": self.call, "_answers": {}}
         await self.memory.prepare(env)

@@ -426,8 +426,9 @@ class _Compiler:
 
     def _fixed(
         self, spec: RouteSpec, request: HttpSpec, placed: Callable[[Env], Pairs]
-    ) -> Pairs | None:
-        """All headers of a request, when nothing but references stands in them."""
+    ) -> tuple[Pairs, Pairs] | None:
+        """All headers of a request and the query of its credentials, when nothing but references
+        stands in them."""
         templates = [*spec.upstream.headers.values(), *request.headers.values()]
         mentions = set(mentioned((templates, spec.auth)))
         if (
@@ -442,7 +443,10 @@ class _Compiler:
         env: Env = {REFERENCES: self.reader.references}
         layers = without_case(spec.upstream.headers, request.headers)
         plain = HttpRequest("", "", pairs(layers, "header")(env))
-        return plain.with_headers(dict(placed(env))).headers
+        headers = plain.with_headers(dict(placed(env))).headers
+        cookies = "; ".join(f"{n}={v}" for n, v in pairs(spec.auth.cookie, "cookie")(env))
+        headers = (*headers, ("Cookie", cookies)) if cookies else headers
+        return headers, pairs(spec.auth.query, "query parameter")(env)
 
     def _signer(self, spec: RouteSpec) -> Signer | None:
         if spec.auth.sign is None:

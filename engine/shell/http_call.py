@@ -189,13 +189,18 @@ class Response:
     __slots__ = ("_connection", "_handler", "content", "headers", "status")
 
     def __init__(
-        self, status: int, headers: Pairs, content: StreamReader, connection: Connection
+        self,
+        status: int,
+        headers: Pairs,
+        content: StreamReader,
+        connection: Connection,
+        protocol: ResponseHandler,
     ) -> None:
         self.status = status
         self.headers = headers
         self.content = content
         self._connection: Connection | None = connection
-        self._handler: Any = connection.protocol  # a Handler
+        self._handler: Any = protocol  # a Handler
         if status != 101:  # else the connection is no longer HTTP's
             content.on_eof(self._release)
 
@@ -223,7 +228,7 @@ class Response:
         """The answer came whole: the connection is free for another request."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            transport = connection.transport
+            transport = self._handler.transport
             unsent = transport is not None and transport.get_write_buffer_size()
             connection.close() if unsent else connection.release()
 
@@ -323,7 +328,7 @@ async def send(
         connection.close()
         raise
     content = Body.of(content)
-    return Response(message.code, tuple(message.headers.items()), content, connection)
+    return Response(message.code, tuple(message.headers.items()), content, connection, protocol)
 
 
 def head_of(request: HttpRequest, url: URL, origin: Origin, cookie: str = "") -> bytes:

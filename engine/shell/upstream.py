@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections import OrderedDict
 from contextlib import AbstractAsyncContextManager
@@ -41,12 +40,11 @@ class AiohttpUpstream:
         self._calls = 0
         self._jars: OrderedDict[str, CookieJar] = OrderedDict()
         self._fresh: dict[Line, Pool] = {}
-        self._closing: set[asyncio.Future[None]] = set()
+        self.crowded = False
 
     async def close(self) -> None:
         for pool in (*self._pools.values(), *self._fresh.values()):
-            await _closed(pool)
-        await asyncio.gather(*self._closing)
+            await pool.connector.close()
 
     def stream(
         self, request: HttpRequest, line: Line, sent: Sent = None
@@ -68,21 +66,21 @@ class AiohttpUpstream:
         line = replace(line, jar="") if line.jar else line
         pool = pools.get(line)
         if pool is None:
-            if len(pools) >= MAX_POOLS:
-                self._evict(pools)
             pool = pools[line] = self._made(line, reuse=line.reuse and not fresh)
+            self.crowded = max(len(self._pools), len(self._fresh)) > MAX_POOLS
         self._calls += 1
         pool.used = self._calls
         return pool
 
-    def _evict(self, pools: dict[Line, Pool]) -> None:
+    async def evict(self) -> None:
         """Close a tenth of the pools, those that have been idle longest."""
-        idle = [line for line, pool in pools.items() if not pool.busy]
-        idle.sort(key=lambda line: pools[line].used)
-        for line in idle[: max(1, MAX_POOLS // 10)]:
-            closing = asyncio.ensure_future(_closed(pools.pop(line)))
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+        self.crowded = False
+        for pools in (self._pools, self._fresh):
+            idle = [line for line, pool in pools.items() if not pool.busy]
+            idle.sort(key=lambda line: pools[line].used)
+            excess = MAX_POOLS // 10 if len(pools) > MAX_POOLS else 0
+            for pool in [pools.pop(line) for line in idle[:excess]]:
+                await pool.connector.close()
 
     def _made(self, line: Line, *, reuse: bool) -> Pool:
         connector = Connector(
@@ -107,10 +105,6 @@ class AiohttpUpstream:
         else:
             self._jars.move_to_end(name)
         return jar
-
-
-async def _closed(pool: Pool) -> None:
-    await pool.connector.close()
 
 
 def _tls(verify: bool, ca: str | None) -> bool | ssl.SSLContext:
