@@ -58,6 +58,9 @@ class Handler(ResponseHandler):
         if self.pump is not None:
             self.pump()
 
+    # Called for each read; what it would set is a timeout of aiohttp's sessions.
+    _reschedule_timeout = staticmethod(bool)  # type: ignore[assignment]
+
     def resume_reading(self, resume_parser: bool = True) -> None:
         """aiohttp asks for it after each chunk; only a pause can have held something back."""
         if self._reading_paused:
@@ -168,12 +171,9 @@ class Body(StreamReader):
         return False
 
     def read_nowait(self, n: int = -1) -> bytes:
+        """All of it, whatever `n`."""
         if self._exception is not None:
             raise self._exception
-        return self._read_nowait(n)
-
-    def _read_nowait(self, n: int) -> bytes:
-        """All of it, whatever `n`."""
         buffer = self._buffer
         data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
         buffer.clear()
@@ -181,6 +181,8 @@ class Body(StreamReader):
         if self._protocol._reading_paused:
             self._protocol.resume_reading()
         return data
+
+    _read_nowait = read_nowait  # what `readany` calls
 
 
 class Response:
@@ -258,33 +260,24 @@ class Pump:
         self.over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def __call__(self) -> None:
-        handler = self._handler
+        handler, content = self._handler, self._content
         handler.pump = None  # reading may have more parsed at once, and come here again
         try:
-            enough = self._taken()
+            while True:
+                try:
+                    data = content.read_nowait()
+                except (aiohttp.ClientError, OSError, zlib.error) as error:
+                    raise broken(error) from None
+                enough = bool(data) and self._take(data)
+                if enough or not content._buffer:
+                    break
+            if not (enough or content._eof):
+                handler.pump = self
+            elif not self.over.done():
+                self.over.set_result(enough)
         except Exception as error:
             if not self.over.done():
                 self.over.set_exception(error)
-            return
-        if enough is None:
-            handler.pump = self
-        elif not self.over.done():
-            self.over.set_result(enough)
-
-    def _taken(self) -> bool | None:
-        """None: more is to come."""
-        content, take = self._content, self._take
-        while True:
-            try:
-                data = content.read_nowait()
-            except (aiohttp.ClientError, OSError, zlib.error) as error:
-                raise broken(error) from None
-            if data and take(data):
-                return True
-            if content.at_eof():
-                return False
-            if not content._buffer:
-                return None
 
 
 def broken(error: Exception) -> ExchangeError:
