@@ -101,7 +101,7 @@ class Origin:
         if hdrs.AUTHORIZATION in asked:
             own.append((hdrs.PROXY_AUTHORIZATION, asked[hdrs.AUTHORIZATION]))
         self.own = tuple((name.lower(), f"{name}: {value}") for name, value in own)
-        self.heads: dict[tuple[str, URL, Pairs], bytes] = {}
+        self.heads: dict[tuple[str, str, Pairs, Pairs], bytes] = {}
 
 
 def _probe(url: URL, **more: Any) -> ClientRequest:
@@ -326,7 +326,7 @@ async def send(
 
 def head_of(request: HttpRequest, url: URL, origin: Origin, cookie: str = "") -> bytes:
     """Request line and headers, with the blank line. cookie: instead of the request's own."""
-    known = request.method, url, request.headers
+    known = request.method, request.url, request.query, request.headers
     head = None if cookie else origin.heads.get(known)
     if head is None:
         head = _head(request, url, origin, cookie)
