@@ -23,9 +23,7 @@ from typing import Any
 from engine.masks import SHORTEST
 from engine.options import Secret
 from engine.ports import PassingTokens, Ports, Tokens, Upstream
-from engine.replay.composing import (
-    bearers,
-)
+from engine.replay.composing import bearers, bears
 from engine.replay.fixtures import ClientSpec
 from engine.replay.play import Seen, ask
 from engine.replay.taping import Taken, Tape, TapedWeb
@@ -259,8 +257,9 @@ def _is_long(secret: Secret) -> bool:
 
 def outside(order: Order) -> Iterator[Secret]:
     """What the route took from outside, its accounts', and the client's own."""
-    for value in order.client.headers.values():
-        yield Secret(value.removeprefix("Bearer "), "client key")
+    for name, value in order.client.headers.items():
+        if bears(name):
+            yield Secret(value.removeprefix("Bearer "), "client key")
     for name, value in order.notes.env.items():
         yield Secret(value, f"env:{name}")
     accounts = [secret for each in order.route.roster.accounts for secret in each.secrets]
