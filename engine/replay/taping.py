@@ -27,6 +27,7 @@ class Taken:
     pieces  the body, each with the milliseconds since the request
     frames  of a websocket: the steps of `frames` in a fixture
     end     as in a fixture
+    fetched it was for a value, and no call of the route's own
     """
 
     request: HttpRequest
@@ -35,6 +36,7 @@ class Taken:
     pieces: list[tuple[int, bytes]] = field(default_factory=list)
     frames: list[dict[str, Any]] = field(default_factory=list)
     end: str = "eof"
+    fetched: bool = False
 
     @property
     def body(self) -> bytes:
@@ -70,7 +72,9 @@ class Tape:
         return Taping(self, taken, self._upstream.converse(request, heard, line, sent))
 
     async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse:
-        async with self.stream(request, line) as answer:
+        taken = self.begin(request)
+        taken.fetched = True
+        async with Taping(self, taken, self._upstream.stream(request, line)) as answer:
             body = await answer.read(limit)
         return HttpResponse(answer.head.status, answer.head.headers, body)
 

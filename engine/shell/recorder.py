@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -129,14 +130,16 @@ class HeldClock(SystemClock):
 
 
 class Listening:
-    """An Observer that keeps the secrets it is told."""
+    """An Observer that keeps the secrets it is told, and which records no rule knew."""
 
     def __init__(self) -> None:
         self.secrets: list[Secret] = []
+        self.unmatched: Counter[str] = Counter()
 
-    def saw(self, name: str, **fields: object) -> None:
+    def saw(self, name: str, **fields: Any) -> None:
         told = fields.get("secrets")
         self.know(*(told if isinstance(told, list) else ()))
+        self.unmatched.update(fields.get("unmatched") or {})
 
     def know(self, *secrets: Secret) -> None:
         self.secrets += secrets
@@ -201,10 +204,11 @@ class Recording:
 
     def told(self, text: str) -> str:
         """A text without its secrets."""
-        return _told(text, self.secrets)
+        return told(text, self.secrets)
 
 
-def _told(text: str, secrets: list[Secret]) -> str:
+def told(text: str, secrets: list[Secret]) -> str:
+    """A text without secrets."""
     redactor = Redactor()
     redactor.add(*secrets)
     return redactor.text(text)
@@ -216,29 +220,30 @@ async def run(order: Order, reach: Callable[[Upstream], Upstream] = lambda it: i
     reach: what stands between the engine and the network, if something does
     """
     listening, clock, seed = Listening(), HeldClock(), SystemRandom().getrandbits(31)
-    async with _world(order, listening, clock, seed, reach) as (ports, tape, tokens):
+    async with world(order, listening, clock, seed, reach) as (ports, tape, tokens):
         begun = clock.now()
         (seen,) = await ask(order.route, order.client, ports)
     taken = [each for each in tape.taken if each.head is not None]
     if not taken:
         what = seen.error.message if seen.error else "no request was sent"
-        what = _told(what, [*_of_route(order), *listening.secrets])
+        what = told(what, [*outside(order), *listening.secrets])
         raise NotRecorded(f"nothing came from the upstream: {what}")
     places = {login.place: login.account for login in order.route.logins}
     kept = {places[place]: found for place, found in tokens.first.items() if place in places}
-    told = (each for each in (*listening.secrets, *bearers(taken)) if long_enough(each))
-    secrets = [*_of_route(order), *told]
+    met = (each for each in (*listening.secrets, *bearers(taken)) if long_enough(each))
+    secrets = [*outside(order), *met]
     return Recording(begun, seed, seen, taken, kept, secrets, len(tape.taken) - len(taken))
 
 
 @asynccontextmanager
-async def _world(
+async def world(
     order: Order,
     listening: Listening,
     clock: HeldClock,
     seed: int,
-    reach: Callable[[Upstream], Upstream],
+    reach: Callable[[Upstream], Upstream] = lambda it: it,
 ) -> AsyncIterator[tuple[Ports, Tape, NotedTokens]]:
+    """The network, and nothing kept from before but the logins; all calls are noted."""
     async with AsyncExitStack() as stack:
         upstream = AiohttpUpstream()
         stack.push_async_callback(upstream.close)
@@ -270,7 +275,7 @@ def long_enough(secret: Secret) -> bool:
     return len(secret.reveal().strip().encode()) >= SHORTEST
 
 
-def _of_route(order: Order) -> Iterator[Secret]:
+def outside(order: Order) -> Iterator[Secret]:
     """What the route took from outside, its accounts', and the client's own."""
     for value in order.client.headers.values():
         yield Secret(value.removeprefix("Bearer "), "client key")
