@@ -87,7 +87,7 @@ def _tree(
     exchanges = [
         {
             "expect": _expected(taken.request, disguise),
-            "reply": _reply(taken, disguise, f"{order.out.stem}.{number}.bin", beside),
+            "reply": reply_tree(taken, disguise, f"{order.out.stem}.{number}.bin", beside),
         }
         for number, taken in enumerate(recording.taken, 1)
     ]
@@ -115,7 +115,10 @@ def _said(text: str, disguise: Disguise) -> str:
     return disguise.clean(text.encode("utf-8", "replace")).decode("utf-8", "replace")
 
 
-def _reply(taken: Taken, disguise: Disguise, file: str, beside: dict[str, bytes]) -> dict[str, Any]:
+def reply_tree(
+    taken: Taken, disguise: Disguise, file: str, beside: dict[str, bytes]
+) -> dict[str, Any]:
+    """The `reply` of an exchange. What does not belong into YAML goes beside it, as `file`."""
     assert taken.head is not None
     tree: dict[str, Any] = {"status": taken.head.status}
     headers = disguise.tree(headers_tree(taken.head))

@@ -210,7 +210,7 @@ async def run(order: Order, reach: Callable[[Upstream], Upstream] = lambda it: i
         raise NotRecorded(f"nothing came from the upstream: {what}")
     places = {login.place: login.account for login in order.route.logins}
     kept = {places[place]: found for place, found in tokens.first.items() if place in places}
-    met = (each for each in (*listening.secrets, *bearers(taken)) if _is_long(each))
+    met = (each for each in (*listening.secrets, *bearers(taken)) if long_enough(each))
     secrets = [*outside(order), *met]
     return Recording(begun, seed, seen, taken, kept, secrets, len(tape.taken) - len(taken))
 
@@ -250,7 +250,7 @@ def _unheard(text: str) -> None:
     """Tokens that cannot be read are missing from the recording; the exchange says so."""
 
 
-def _is_long(secret: Secret) -> bool:
+def long_enough(secret: Secret) -> bool:
     """What is shorter is a number or a word; of what the operator keeps secret nobody knows."""
     return len(secret.reveal().strip().encode()) >= SHORTEST
 

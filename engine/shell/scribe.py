@@ -33,7 +33,7 @@ from .fixture_files import made
 from .keeping import Keeping
 from .library import Library
 from .overhearing import Capture, OverheardTokens, OverheardUpstream
-from .recorder import Notes, NotRecorded, Order, Recording, outside
+from .recorder import Notes, NotRecorded, Order, Recording, long_enough, outside
 from .redact import Redactor
 from .settings import Settings
 from .testing import WORLD, Bench
@@ -262,7 +262,7 @@ class _Work:
         yield from outside(order)
         if self.served.key is not None:
             yield self.served.key
-        yield from (each for each in bearers(taken) if len(each.reveal().strip()) >= 6)
+        yield from (each for each in bearers(taken) if long_enough(each))
         yield from self.scribe.redactor.inside(b"\n".join(_bytes(taken)) + dumps(tokens))
 
 
