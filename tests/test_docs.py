@@ -199,6 +199,18 @@ def test_the_guide_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "pk-ecabd2f7" not in run("explain", "parrot", "--stream")[1]
 
 
+def test_the_draft_of_the_page_is_what_is_drafted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked, answer = fences("docs/drafts.md", "text")[:2]
+    (tmp_path / "answer.txt").write_text(answer)
+    args = ["new", "--from-curl", "-", "--answer", "answer.txt", "--name", "parrot"]
+    result = CliRunner().invoke(main, args, input=asked)
+    assert (0, *_session("docs/drafts.md", "new")) == (result.exit_code, result.output)
+    assert fences("docs/drafts.md", "yaml") == [(tmp_path / "routes/parrot.yaml").read_text()]
+
+
 def test_the_route_of_the_readme_asks_as_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ import click
 from engine import __version__
 
 VERBS = {
+    "new": "write the first draft of a route",
     "serve": "serve the routes",
     "check": "check route files and name every mistake",
     "explain": "show the upstream request for a client request",

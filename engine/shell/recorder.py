@@ -230,7 +230,7 @@ async def run(order: Order, reach: Callable[[Upstream], Upstream] = lambda it: i
         raise NotRecorded(f"nothing came from the upstream: {what}")
     places = {login.place: login.account for login in order.route.logins}
     kept = {places[place]: found for place, found in tokens.first.items() if place in places}
-    met = (each for each in (*listening.secrets, *bearers(taken)) if _is_long(each))
+    met = (each for each in (*listening.secrets, *bearers(taken)) if long_enough(each))
     secrets = [*outside(order), *met]
     return Recording(begun, seed, seen, taken, kept, secrets, len(tape.taken) - len(taken))
 
@@ -270,7 +270,7 @@ def _unheard(text: str) -> None:
     """Tokens that cannot be read are missing from the recording; the exchange says so."""
 
 
-def _is_long(secret: Secret) -> bool:
+def long_enough(secret: Secret) -> bool:
     """What is shorter is a number or a word; of what the operator keeps secret nobody knows."""
     return len(secret.reveal().strip().encode()) >= SHORTEST
 
@@ -337,7 +337,7 @@ def _tree(
     exchanges = [
         {
             "expect": _expected(taken.request, disguise),
-            "reply": _reply(taken, disguise, f"{order.out.stem}.{number}.bin", beside),
+            "reply": reply_tree(taken, disguise, f"{order.out.stem}.{number}.bin", beside),
         }
         for number, taken in enumerate(recording.taken, 1)
     ]
@@ -365,7 +365,10 @@ def _said(text: str, disguise: Disguise) -> str:
     return disguise.clean(text.encode("utf-8", "replace")).decode("utf-8", "replace")
 
 
-def _reply(taken: Taken, disguise: Disguise, file: str, beside: dict[str, bytes]) -> dict[str, Any]:
+def reply_tree(
+    taken: Taken, disguise: Disguise, file: str, beside: dict[str, bytes]
+) -> dict[str, Any]:
+    """The `reply` of an exchange. What does not belong into YAML goes beside it, as `file`."""
     assert taken.head is not None
     tree: dict[str, Any] = {"status": taken.head.status}
     headers = disguise.tree(headers_tree(taken.head))

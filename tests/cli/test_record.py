@@ -343,6 +343,18 @@ async def test_a_route_may_be_named_by_its_file(home: Path) -> None:
     assert "../elsewhere/made.yaml" == (await holds(home, result, KEY))["route"]
 
 
+async def test_so_named_it_is_replayed_before_the_folder_of_the_fixture_is_there(
+    home: Path,
+) -> None:
+    patch = 'request: { patch: [ { set: { id: "{{ uuid4() }}" } } ] }\n'
+    async with listening(answers(plain())) as url:
+        (home / "made.yaml").write_text(ROUTE.replace("SITE", url) + patch)
+        args = ("made.yaml", "--request", "r.json", "-o", "f/f.yaml")
+        result = await asyncio.to_thread(run, *args)
+    found = await holds(home, result, KEY)
+    assert "«uuid»" == found["exchanges"][0]["expect"]["json"]["id"]
+
+
 async def test_a_client_of_another_dialect_says_where_it_sends(home: Path) -> None:
     (home / "r.json").write_text(json.dumps({"contents": [{"parts": [{"text": "Hi"}]}]}))
     path = "/v1beta/models/m:generateContent"
