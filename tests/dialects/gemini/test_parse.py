@@ -139,6 +139,21 @@ def test_names_in_snake_case_are_the_same() -> None:
     assert set(one.extras) == set(two.extras)
 
 
+def test_one_thing_is_a_list_of_one() -> None:
+    """As Google's own examples for curl have it."""
+    alone = {
+        "system_instruction": {"parts": {"text": "You are a cat"}},
+        "contents": {"parts": {"text": "Hello"}},
+        "tools": {"function_declarations": {"name": "f"}},
+    }
+    listed = {
+        "systemInstruction": {"parts": [{"text": "You are a cat"}]},
+        "contents": [{"parts": [{"text": "Hello"}]}],
+        "tools": [{"functionDeclarations": [{"name": "f"}]}],
+    }
+    assert parse(dumps(listed), HERE) == parse(dumps(alone), HERE)
+
+
 @pytest.mark.parametrize(
     ("given", "think"),
     [
