@@ -55,6 +55,8 @@ ELSEWHERE = {
     "shell/calls.py": "tests/faults/test_bodies.py",
     "shell/chats.py": "tests/clients/test_openai_python.py",
     "shell/demo.py": "tests/test_stranger.py",
+    "shell/fixture_files.py": "tests/cli/test_record.py",
+    "shell/keeping.py": "tests/shell/test_scribe.py",
     "shell/listener.py": "tests/faults/test_connections.py",
     "shell/roster.py": "tests/shell/test_watch.py",
     "shell/server.py": "tests/faults/test_rows.py",

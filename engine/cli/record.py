@@ -13,7 +13,8 @@ from engine.errors import ConfigError, RequestError
 from engine.replay.fixtures import ClientSpec
 from engine.route.route import Route
 from engine.shell.atomic import FileError
-from engine.shell.recorder import Notes, NotRecorded, Order, Recording, relative, run, write
+from engine.shell.fixture_files import write
+from engine.shell.recorder import Notes, NotRecorded, Order, Recording, relative, run
 from engine.shell.shelf import route_folders
 from engine.shell.testing import Bench
 from engine.wire import Headers, JsonError, loads

@@ -36,9 +36,14 @@ class Answered:
 
     @property
     def name(self) -> str:
-        path = urlsplit(self.request.url).path or "/"
-        masked = ("*" if is_id(part) else part for part in path.split("/"))
-        return f"{self.request.method} {'/'.join(masked)}"
+        return request_name(self.request)
+
+
+def request_name(request: HttpRequest) -> str:
+    """The method and path of a request, without the ids in it."""
+    path = urlsplit(request.url).path or "/"
+    masked = ("*" if is_id(part) else part for part in path.split("/"))
+    return f"{request.method} {'/'.join(masked)}"
 
 
 @dataclass(slots=True)

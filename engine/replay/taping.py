@@ -55,6 +55,14 @@ class Tape:
         self.taken.append(Taken(request, self._monotonic()))
         return self.taken[-1]
 
+    def keep(self, taken: Taken, data: bytes) -> None:
+        """Note a piece of an answer."""
+        taken.pieces.append((self.since(taken), data))
+
+    def step(self, taken: Taken, step: dict[str, Any]) -> None:
+        """Note a step on a websocket."""
+        taken.frames.append(step)
+
     def since(self, taken: Taken) -> int:
         """Milliseconds since its request."""
         return round((self._monotonic() - taken.began) * 1000)
@@ -105,7 +113,7 @@ class Taping:
         await self._opened.__aexit__(*exc)
 
     def _note(self, data: bytes) -> None:
-        self._taken.pieces.append((self._tape.since(self._taken), data))
+        self._tape.keep(self._taken, data)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -179,7 +187,7 @@ class Overheard:
         return messages
 
     def _step(self, step: dict[str, Any]) -> None:
-        self._taken.frames.append(step)
+        self._tape.step(self._taken, step)
 
 
 def _readable(data: bytes) -> object:

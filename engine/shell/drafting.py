@@ -29,7 +29,8 @@ from engine.wire import HttpResponse
 from .atomic import write_bytes
 from .bundle import bundled_presets, bundled_routes
 from .environment import environment
-from .recorder import Notes, NotRecorded, Order, Recording, long_enough, relative, reply_tree, write
+from .fixture_files import reply_tree, write
+from .recorder import Notes, NotRecorded, Order, Recording, long_enough, relative
 from .settings import Settings
 from .shelf import Shelf
 from .testing import WORLD, Bench

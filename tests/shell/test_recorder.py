@@ -11,6 +11,7 @@ import pytest
 from engine.masks import SHORTEST, forms
 from engine.options import Secret
 from engine.ports import PassingTokens, Upstream
+from engine.shell.fixture_files import write
 from engine.shell.loopback import Detour, Stage
 from engine.shell.recorder import (
     HeldClock,
@@ -20,7 +21,6 @@ from engine.shell.recorder import (
     Order,
     relative,
     run,
-    write,
 )
 from engine.shell.settings import load_settings
 from engine.shell.stub import listening, load_fixture
