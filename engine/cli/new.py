@@ -59,6 +59,8 @@ def command(
         _wrong("give one of --from-curl, --from-har, --preset, --transform")
     if answer is not None and curl is None:
         _wrong("--answer goes with --from-curl")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]*", name):
+        _wrong("a route's name may only hold letters, digits, `_`, `.` and `-`")
     try:
         if python is not None:
             _transform(python, Path(out or "."), force)
@@ -101,6 +103,10 @@ def _from_har(har: str | None, name: str, prompt: str) -> Draft:
     exchanges = read_har(_read(har or ""))
     at = chat_of(exchanges, prompt)
     draft = sketch(exchanges, at, name=name, prompt=prompt)
+    if not draft.env:
+        draft.remarks.append(
+            "the HAR file has no credentials: if the service wants some, save sensitive data, too"
+        )
     answer = exchanges[at].answer
     if answer is None or not answer.body:
         draft.remarks.append(
@@ -130,7 +136,7 @@ def _route(draft: Draft, place: Path, allow: frozenset[str], force: bool) -> Non
     home = place.parent
     fixture = (home.parent if home.name else home) / "fixtures" / f"{draft.name}.yaml"
     answer = draft.exchanges[-1].answer
-    recorded = answer is not None and bool(answer.body)
+    recorded = answer is not None and bool(answer.body) and answer.status < 400
     _free([place, fixture] if recorded else [place], force)
     keep_out(draft, allow)
     write_all({place: draft.file})

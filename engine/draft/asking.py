@@ -32,7 +32,8 @@ _SAMPLING = {
 _IDLE = re.compile(
     r"(?i):.*|host|connection|content-(?:length|type)|accept-(?:encoding|language)|cookie|sec-.*"
     r"|priority|dnt|pragma|cache-control|te|upgrade-insecure-requests|if-.*|transfer-encoding"
-    r"|expect|origin-trial|x-client-data|x-stainless-.*"
+    r"|expect|origin-trial|x-client-data|x-stainless-.*|traceparent|tracestate|baggage|sentry-trace"
+    r"|newrelic|x-datadog-.*"
 )
 
 
@@ -238,14 +239,12 @@ def prompt_of(request: HttpRequest) -> str:
     """What was typed, by the looks: the last message of a user, else the longest text of words."""
     kind = request.header("content-type") or ""
     texts: list[tuple[float, str]] = []
-    try:
-        body = loads(request.body) if request.body else None
-    except JsonError:
-        body = None
+    body = _json(request.body)
     if body is None and kind.startswith("multipart/"):
         pairs = fields_of(request)
     elif body is None:
-        pairs = parse_qsl(request.body.decode("utf-8", "replace"))
+        form = parse_qsl(request.body.decode("utf-8", "replace"))
+        pairs = [pair for name, text in form for pair in _texts(name, text)]
         if not pairs and request.body and kind.startswith("text/"):
             return request.body.decode("utf-8", "replace")
     else:
@@ -255,6 +254,13 @@ def prompt_of(request: HttpRequest) -> str:
         texts.append((_wordy(name, text), text))
     best = max(texts, default=(0.0, ""), key=lambda pair: pair[0])
     return best[1] if best[0] > 0 else ""
+
+
+def _json(data: bytes | str) -> Any:
+    try:
+        return loads(data) if data else None
+    except JsonError:
+        return None
 
 
 _ASKS = re.compile(
@@ -283,4 +289,5 @@ def _texts(name: str, value: object) -> Iterator[tuple[str, str]]:
         for inner in dicts[-1:] if dicts and len(dicts) == len(value) else value:
             yield from _texts(name, inner)
     elif isinstance(value, str):
-        yield name, value
+        inside = _json(value) if value[:1] in ("{", "[") else None
+        yield from [(name, value)] if inside is None else _texts(name, inside)

@@ -42,6 +42,35 @@ def framed(answer: HttpResponse) -> Framed | None:
     return _lines(body) or _text(body, kind)
 
 
+def opened(found: Framed) -> list[str]:
+    """Open the JSON in the texts of records, in place; the dotted names of these, outer first."""
+    names: dict[str, None] = {}
+    if isinstance(found.format, str) and found.format not in ("text", "lines"):
+        for record in found.records:
+            record.value = _opened(record.value, "", names)
+    return list(names)
+
+
+def _opened(value: Any, path: str, names: dict[str, None]) -> Any:
+    if isinstance(value, dict):
+        inner = {key: f"{path}.{key}".removeprefix(".") for key in value}
+        return {key: _opened(each, inner[key], names) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_opened(each, f"{path}[{at}]", names) for at, each in enumerate(value)]
+    found = _json(value) if isinstance(value, str) and value[:1] in ("{", "[") else None
+    if not isinstance(found, dict | list) or not found:
+        return value
+    names[path] = None
+    return _opened(found, path, names)
+
+
+def is_patches(found: Framed) -> bool:
+    """Whether records are patches of one document: a path, an operation, a value."""
+    values = [record.value for record in found.records]
+    some = [value for value in values if isinstance(value, dict) and {"p", "v"} <= set(value)]
+    return len(some) > 1 and all(isinstance(v, dict) and set(v) <= {"p", "o", "v"} for v in values)
+
+
 def _json(data: bytes | str) -> Any:
     try:
         return loads(data)

@@ -27,8 +27,8 @@ def read_har(data: bytes) -> list[Exchange]:
     entries = log.get("entries") if isinstance(log, dict) else None
     if not isinstance(entries, list):
         raise DraftError("this is no HAR file: it has no `log.entries`")
-    entries = sorted(entries, key=lambda entry: str(entry.get("startedDateTime", "")))
     try:
+        entries = sorted(entries, key=lambda entry: str(entry.get("startedDateTime", "")))
         made = [_exchange(entry) for entry in entries]
     except (KeyError, TypeError, AttributeError, ValueError):
         raise DraftError("an entry of the HAR file is not as HAR 1.2 has it") from None

@@ -15,9 +15,9 @@ from typing import Any
 
 from engine.wire import HttpResponse
 
-from .framing import Framed, framed
+from .framing import Framed, framed, opened
 from .hiding import is_uuid, looks_secret
-from .layout import Noted
+from .layout import Noted, written
 from .paths import bare, last, leaves
 
 _THINKS = re.compile(r"(?i)think|reasoning|thought|\bcot\b|^reason$")
@@ -84,7 +84,14 @@ def read_answer(answer: HttpResponse, prompt: str) -> Reading | None:
         return None
     if found.format == "text":
         return _plain(found)
-    return _Inference(found, prompt).reading()
+    nested = opened(found)
+    reading = _Inference(found, prompt).reading()
+    used = written(reading.tree) if reading else ""
+    if reading and (inside := [path for path in nested if f"$.{path}." in used]):
+        at = [name for name in nested if any(path.startswith(name) for path in inside)]
+        dotted = [re.sub(r"\[(\d+)\]", r".\1", path) for path in at]
+        reading.transforms.insert(0, {"nested_json": {"at": dotted}})
+    return reading
 
 
 def _plain(found: Framed) -> Reading:
@@ -191,6 +198,7 @@ class _Inference:
         spoken = next((said for said in good if not self._is_thought(said)), None)
         if spoken is None:
             return None
+        spoken = next((said for said in good if self._is_finer(said, spoken)), spoken)
         thought = next((said for said in good if self._is_thought(said)), None)
         other = next((said for said in good if said not in (spoken, thought)), None)
         doubt = ""
@@ -199,6 +207,10 @@ class _Inference:
         if self.found.format == "json":
             return self._whole(spoken, thought, doubt)
         return self._stream(spoken, thought, doubt)
+
+    def _is_finer(self, said: Said, spoken: Said) -> bool:
+        """Whether it says in pieces what the other one repeats as a whole."""
+        return len(said.pieces) > len(spoken.pieces) and said.text.strip() in spoken.text != ""
 
     def _of(self, said: Said) -> str:
         words = [str(value) for value in said.key if value is not None]
@@ -247,23 +259,37 @@ class _Inference:
         mark = self.leaves[-1].get(spoken.path)
         if isinstance(mark, str) and _MARK.fullmatch(mark):
             yield {"match": {bare(spoken.path): mark}, "end": True}
+        rules = list(self._by_kind(spoken, thought, doubt))
         over = self._over(spoken)
-        if over and not self.kinds:
-            emitters = self._emitters((), spoken, thought, "")
+        if over and not any("finish" in rule for rule in rules):
+            emitters = self._emitters(self.keys[-1], spoken, thought, "")
             yield {"match": {bare(over[0]): over[1]}, **emitters, "finish": "stop"}
+        yield from rules
+
+    def _by_kind(self, spoken: Said, thought: Said | None, doubt: str) -> Iterator[dict[str, Any]]:
         silent: list[Key] = []
+        plain: list[dict[str, Any]] = []  # what nothing selects fits every record, and is last
         for key in dict.fromkeys(self.keys):
             emitters = self._emitters(key, spoken, thought, doubt)
             if self.kinds and "finish" not in emitters and self._ends(key, spoken):
                 emitters["finish"] = "stop"
-            if not emitters:
-                silent.append(key)
-            elif self.kinds:
+            named = any(value not in (None, "") for value in key)
+            if emitters and named:
                 yield self._selected(key, emitters)
-            else:
-                yield emitters
-        for key in silent if self.kinds else []:
-            yield self._selected(key, {"ignore": True})
+            elif emitters:
+                plain.append(emitters)
+            elif named:
+                silent.append(key)
+        yield from (*self._ignored(silent), *plain)
+
+    def _ignored(self, silent: list[Key]) -> Iterator[dict[str, Any]]:
+        if len(self.kinds) != 1 or self.found.lettered or len(silent) < 2:
+            yield from (self._selected(key, {"ignore": True}) for key in silent)
+        else:
+            words = [key[0] for key in silent]
+            kind = self.kinds[0]
+            selector = {"match": {bare(kind): words}} if kind else {"event": words}
+            yield {**selector, "ignore": True}
 
     def _selected(self, key: Key, emitters: dict[str, Any]) -> dict[str, Any]:
         """A rule for one kind of records."""
@@ -275,18 +301,20 @@ class _Inference:
             if kind and value is not None
         }
         if self.kinds == [""]:
-            return {"event": key[0], **emitters} if key[0] else {"not": {"$": None}, **emitters}
-        return {"match": named, **emitters} if named else {"has": "$", **emitters}
+            return {"event": key[0], **emitters}
+        return {"match": named, **emitters}
 
     def _emitters(self, key: Key, spoken: Said, thought: Said | None, doubt: str) -> dict[str, Any]:
         out: dict[str, Any] = {}
         if thought is not None and thought.key == key:
-            out["reasoning"] = thought.path
+            odd = len(thought.pieces) > 1 and thought.snapshot is not spoken.snapshot
+            why = "guess: its pieces are of another kind than those of the text"
+            out["reasoning"] = Noted(thought.path, why) if odd else thought.path
         if spoken.key == key:
             out["text"] = Noted(spoken.path, doubt) if doubt else spoken.path
         mine = [at for at, each in enumerate(self.keys) if each == key]
-        if self.found.format != "json" and (why := self._why(mine)):
-            out["finish"] = why
+        if self.found.format != "json" and (finish := self._why(mine)):
+            out["finish"] = finish
         if usage := self._usage(mine):
             out["usage"] = usage
         return out

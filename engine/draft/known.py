@@ -13,6 +13,7 @@ from engine.wire import Headers, HttpRequest, HttpResponse, JsonError, loads
 
 from .framing import framed
 from .infer import read_answer
+from .layout import written
 
 _PATHS = {
     "openai": re.compile(r"/chat/completions$"),
@@ -21,6 +22,7 @@ _PATHS = {
     "gemini": re.compile(r"/models/([^/:]+):(?:streamG|g)enerateContent$"),
     "ollama": re.compile(r"/api/chat$"),
 }
+_REASONS = re.compile(rb'"reasoning(?:_content)?"')
 _DIALECTS = {
     "openai": "openai_chat", "anthropic": "anthropic_messages", "gemini": "gemini",
     "openai-responses": "openai_responses", "ollama": "ollama",
@@ -80,9 +82,10 @@ def _spoken(answer: HttpResponse, prompt: str) -> str | None:
     names = [name for value in dicts if (name := _named(value))]
     if not names or len(set(names)) > 1 or 2 * len(names) < len(values):
         return None
-    if names[0] == "openai":  # some say all so far in each piece, and mean no such API
+    if names[0] == "openai":  # some say all so far in each piece, or have a phase in it
         reading = read_answer(answer, prompt)
-        return None if reading and "reduce" in reading.tree else "openai"
+        odd = reading and ("reduce" in reading.tree or "reasoning: " in written(reading.tree))
+        return None if odd and not _REASONS.search(answer.body) else "openai"
     return names[0]
 
 

@@ -12,7 +12,7 @@ from engine.options import Secret
 from engine.wire import HttpRequest, JsonError, loads
 
 from .asking import Asking, prompt_of
-from .framing import framed
+from .framing import framed, is_patches
 from .hiding import Hiding
 from .infer import Reading, read_answer
 from .known import Known, known
@@ -221,15 +221,19 @@ class _Sketch:
     # ---- the whole ----
 
     def draft(self, insecure: bool) -> Draft:
-        self.asking.count(self.request)
         api = known(self.request, self.answer, self.prompt)
         self.asking.filter = api.filter if api else "as_openai"
-        ask = self.asking.tree(self.request)
+        self.asking.count(self.request)
+        self.asking.tree(self.request)  # once for what it meets: a secret may stand in other texts
         headers = dict(self.asking.headers(self.request))
+        ask = self.asking.tree(self.request)
         auth: dict[str, Any] = dict(self._credential(self.request, plain=False))
         secret = {key: value for key, value in headers.items() if "${env:" in value}
         if secret:
             auth["header"] = auth.get("header", {}) | secret
+        query = ask.get("query", {})
+        if kept := {key: query.pop(key) for key in list(query) if "${env:" in query[key]}:
+            auth["query"] = kept
         plain = {key: value for key, value in headers.items() if key not in secret}
         values = self._values()
         shared = {key: value for key, value in plain.items() if _SHARED.fullmatch(key)}
@@ -243,19 +247,36 @@ class _Sketch:
         tree |= {"auth": auth, "values": values, "upstream": upstream | {"headers": shared}}
         if not shared:
             tree["upstream"].pop("headers")
-        if values and any("refresh_for" in value for value in values.values()):
-            rule = {"status": [401, 403], "as": "auth_expired"}
-            inherit = ["inherit"] if api else []
-            tree.setdefault("errors", {}).setdefault("rules", []).extend(
-                [Noted(rule, "guess: how the service refuses what is stale"), *inherit]
-            )
+        if any("refresh_for" in value for value in values.values()):
+            self._renewed(tree, [*values.values()], over=bool(api))
         return self._done(tree, reading)
 
+    def _renewed(self, tree: dict[str, Any], values: list[dict[str, Any]], *, over: bool) -> None:
+        """Say how a service refuses what is stale. over: the route has a parent with rules."""
+        rules = tree.setdefault("errors", {}).setdefault("rules", [])
+        for at, rule in enumerate(rules):  # a failure of status 200
+            rules[at] = Noted({**rule.value, "as": "stale"}, rule.why)
+        for value in values if rules else []:
+            if "refresh_for" in value:
+                value["refresh_for"] = ["auth_expired", "stale"]
+        rule = {"status": [401, 403], "as": "auth_expired"}
+        rules.append(Noted(rule, "guess: how the service refuses what is stale"))
+        rules.extend(["inherit"] if over else [])
+
     def _reading(self) -> Reading | None:
-        if self.answer is None or not self.answer.body:
+        answer = self.answer
+        if answer is None or not answer.body:
             return None
-        reading = read_answer(self.answer, self.prompt)
-        if reading is None:
+        found, reading = framed(answer), None
+        if answer.status >= 400:
+            self.remarks.append(
+                f"the recorded answer is an error ({answer.status}): record a good one"
+            )
+        elif found and is_patches(found):
+            self.remarks.append(
+                "the answer is patches of one document: docs/cookbook.md reads such"
+            )
+        elif (reading := read_answer(answer, self.prompt)) is None:
             self.remarks.append("nothing in the answer reads like text; write its rules by hand")
         return reading
 
@@ -305,9 +326,8 @@ class _Sketch:
         self, api: Known | None, ask: dict[str, Any], headers: dict[str, str]
     ) -> dict[str, Any]:
         if api and api.usual:
-            ask = {
-                key: value for key, value in ask.items() if key not in ("path", "method", "query")
-            }
+            query = {key: value for key, value in ask.get("query", {}).items() if key != "alt"}
+            ask = {key: ask[key] for key in ask if key not in ("path", "method")} | {"query": query}
         if api and api.plain:
             ask.pop("json", None)
         elif api and isinstance(ask.get("json"), dict) and "stream" in ask["json"]:
@@ -324,12 +344,12 @@ class _Sketch:
             errors = {"errors": {"rules": reading.errors}} if reading.errors else {}
             return {reading.part: reading.tree, **errors}
         usual = ["$.text", "$.content", "$.message", "$.answer", "$.data.text", "$.data.content"]
-        rule = {"text": Noted(usual, "guess: no answer was given; say where its text stands")}
+        rule = {"text": Noted(usual, "guess: say where the text of an answer stands")}
         if not self._streams():
             return {"response": {"events": [{**rule, "finish": "stop"}]}}
         optional = Noted(True, "guess: say what tells that the answer is whole")
         stream = {
-            "format": Noted("sse", "guess: no answer was given"),
+            "format": Noted("sse", "guess: how is the answer framed?"),
             "use": "always",
             "finish_optional": optional,
         }

@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from engine.draft.hiding import private
 from engine.draft.opaque import Exchange
@@ -105,7 +106,10 @@ async def _seen(order: Order, taken: list[Taken]) -> Seen:
 def _taken(exchange: Exchange) -> Taken:
     answer = exchange.answer or HttpResponse(502)
     head = HttpResponse(answer.status, answer.headers)
-    return Taken(exchange.request, 0.0, head, [(0, answer.body)] if answer.body else [])
+    url, _, query = exchange.request.url.partition("?")
+    apart = tuple(parse_qsl(query.partition("#")[0], keep_blank_values=True))
+    request = dataclasses.replace(exchange.request, url=url, query=apart)
+    return Taken(request, 0.0, head, [(0, answer.body)] if answer.body else [])
 
 
 def _trimmed(draft: Draft) -> Iterator[Exchange]:

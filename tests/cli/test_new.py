@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus, urlencode
 
 import pytest
 import yaml
@@ -26,6 +27,7 @@ from engine.shell.settings import Clients, Listen, Log, Settings
 from engine.shell.stub import listening
 from tests.draft.browser import Browser
 from tests.draft.services import ASKED, KEY, SERVICES, TEXT, THINKING, THINKS, TOKEN, Service
+from tests.shell.kimi_site import Site
 
 CLIENT = "client-key-Za81kq"
 CURL = f"""curl 'https://chat.example.com/api/ask' \\
@@ -112,6 +114,8 @@ ENV = {
     "ollama": {},
     "snapshots": {"SNAPSHOTS_COOKIE": f"sid={KEY}; theme=dark"},
     "tagged": {"TAGGED_X_API_KEY": KEY},
+    "nested": {"NESTED_TOKEN": KEY},
+    "phases": {"PHASES_KEY": KEY},
     "nonce": {},
     "chats": {"CHATS_REFRESH_TOKEN": KEY},
 }
@@ -157,7 +161,8 @@ async def test_the_official_client_is_answered_by_a_drafted_route(home: Path, na
         assert 0 == result.exit_code, result.output
         async with served(home, **ENV[name]) as client:
             (model,) = (await client.models.list()).data
-            asked: Any = {"model": model.id, "messages": [{"role": "user", "content": ASKED}]}
+            question = [{"role": "user", "content": "Another one: why?"}]
+            asked: Any = {"model": model.id, "messages": question}
             if name not in ("openai_chat", "anthropic", "gemini", "ollama"):  # these stream alone
                 whole = await client.chat.completions.create(**asked)
                 assert (TEXT, "stop") == (
@@ -170,6 +175,8 @@ async def test_the_official_client_is_answered_by_a_drafted_route(home: Path, na
             ]
     assert TEXT == "".join(pieces)
     assert [] == service.refused
+    sent = unquote_plus(service.bodies[-1].decode())
+    assert ("Another one: why?" in sent, ASKED in sent) == (True, False), sent
 
 
 async def test_a_dialect_needs_no_rules(home: Path) -> None:
@@ -195,6 +202,35 @@ async def test_what_stands_in_earlier_answers_is_fetched(home: Path) -> None:
     ]
 
 
+async def test_a_nonce_that_has_expired_is_fetched_again(home: Path) -> None:
+    site = Site()
+
+    async def visit(browser: Browser) -> None:
+        page = await browser.ask("GET", "/chat/")
+        nonce = page.partition('php","nonce":"')[2].partition('"')[0]
+        form = {
+            "action": "kimi_send_message", "nonce": nonce, "message": ASKED,
+            "model": "moonshotai/Kimi-K2-Instruct", "session_id": "session_1767225600123_k3j9x0q2z",
+        }  # fmt: skip
+        path, kind = "/wp-admin/admin-ajax.php", "application/x-www-form-urlencoded"
+        ajax = {"x_requested_with": "XMLHttpRequest"}
+        await browser.ask("POST", path, urlencode(form).encode(), kind, **ajax)
+
+    async with listening(site.handle) as url:
+        async with Browser(url) as browser:
+            await visit(browser)
+        (home / "saved.har").write_bytes(browser.har())
+        assert 0 == (await draft(home / "saved.har")).exit_code
+        async with served(home) as client:
+            for refuse in ("json", "status"):
+                site.refuse = refuse
+                site.expire()
+                answer = await client.chat.completions.create(
+                    model="Kimi-K2-Instruct", messages=[{"role": "user", "content": refuse}]
+                )
+                assert f"You said: {refuse}" == answer.choices[0].message.content
+
+
 async def test_the_words_of_the_user_say_which_request_was_the_chat(home: Path) -> None:
     async with visited(home, SERVICES["nonce"]()) as (_, har):
         good = await draft(har, "--prompt", ASKED)
@@ -215,8 +251,25 @@ async def test_an_answer_that_the_browser_left_out_is_said_to_be_missing(home: P
     result = await draft(har, "--prompt", ASKED)
     assert 0 == result.exit_code
     assert "the HAR file has no answer of the chat" in result.output
-    assert "# guess: no answer was given" in (home / "routes/draft.yaml").read_text()
+    assert "# guess: how is the answer framed?" in (home / "routes/draft.yaml").read_text()
     assert not (home / "fixtures").exists()
+
+
+async def test_a_file_without_credentials_is_told(home: Path) -> None:
+    async with visited(home, SERVICES["ollama"]()) as (_, har):
+        result = await draft(har)
+    assert "look at: the HAR file has no credentials: if the service wants some" in result.output
+
+
+async def test_an_error_is_no_answer_to_draft_from(home: Path) -> None:
+    async with visited(home, SERVICES["tagged"]()) as (_, har):
+        pass
+    found = json.loads(har.read_bytes())
+    found["log"]["entries"][0]["response"] |= {"status": 429}
+    har.write_text(json.dumps(found))
+    result = await draft(har, "--prompt", ASKED)
+    assert (0, False) == (result.exit_code, (home / "fixtures").exists())
+    assert "look at: the recorded answer is an error (429): record a good one" in result.output
 
 
 # ---- from a curl command ----
@@ -231,7 +284,7 @@ def test_a_command_is_enough_for_a_request(home: Path) -> None:
         route["request"]["json"]
     )
     assert ["export EXAMPLE_KEY=…", "export EXAMPLE_COOKIE=…"] == result.output.splitlines()[2:4]
-    assert "routes/example.yaml:15: a guess: no answer was given\n" in result.output
+    assert "routes/example.yaml:15: a guess: how is the answer framed?\n" in result.output
     assert [] == leaks(home, result, KEY)
     assert result.output.endswith("then: penstock explain routes/example.yaml\n")
 
@@ -308,6 +361,7 @@ async def test_a_transform_passes_its_test(home: Path) -> None:
         (["--preset", "openai", "--from-har", "x"], "give one of --from-curl, --from-har"),
         (["--preset", "openia"], "no preset `openia`; there are: anthropic, azure-openai"),
         (["--preset", "openai", "--answer", "x"], "--answer goes with --from-curl"),
+        (["--preset", "openai", "--name", "../x"], "a route's name may only hold letters, digits"),
         (["--transform", "No-Name"], "a transform's name has a-z, 0-9 and _, a letter first"),
         (["--from-har", "none.har"], "cannot read none.har: No such file or directory"),
         (["--from-har", "bad.har"], "this is no HAR file: it is not JSON"),

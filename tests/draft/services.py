@@ -34,9 +34,11 @@ class Service:
     visit: Visit
     pages: dict[str, Callable[[web.BaseRequest, bytes], web.Response]]
     refused: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
+        self.bodies.append(body)
         page = self.pages.get(request.path)
         answer = page(request, body) if page else web.Response(status=404, text="no such page")
         if answer.status >= 400:
@@ -54,7 +56,7 @@ def sse(*values: Any, names: list[str] | None = None, done: str = "") -> web.Res
 
 
 def guarded(answer: Callable[[], web.Response]) -> Callable[[web.BaseRequest, bytes], web.Response]:
-    """Only for those who bring the key, and ask the question."""
+    """Only for those who bring the key."""
 
     def page(request: web.BaseRequest, body: bytes) -> web.Response:
         brought = [
@@ -63,8 +65,6 @@ def guarded(answer: Callable[[], web.Response]) -> Callable[[web.BaseRequest, by
         ]
         if not any(KEY in value for value in brought):
             return web.json_response({"error": {"message": "no key"}}, status=401)
-        if ASKED not in body.decode() and "Another" not in body.decode():
-            return web.json_response({"error": {"message": "no question"}}, status=400)
         return answer()
 
     return page
@@ -246,6 +246,47 @@ def tagged() -> Service:
     return Service(visit, {"/chat": guarded(answer)})
 
 
+def nested() -> Service:
+    """JSON in strings in JSON, both ways; the key stands in the query, too."""
+
+    def record(kind: str, text: str) -> dict[str, Any]:
+        content = json.dumps({"text": text}, ensure_ascii=False)
+        data = {"message": {"content": content, "content_type": 1}, "seq": len(text)}
+        return {"event_type": kind, "event_id": "e-1", "event_data": json.dumps(data)}
+
+    def answer() -> web.Response:
+        pieces = [record("message", piece) for piece in SAID]
+        return sse({"event_type": "init", "event_data": "{}"}, *pieces, {"event_type": "finished"})
+
+    async def visit(browser: Browser) -> None:
+        content = json.dumps({"text": ASKED}, separators=(",", ":"))
+        body = {"messages": [{"content": content, "content_type": 2001, "attachments": []}]}
+        await browser.post(f"/samantha/ask?aid=497858&token={KEY}", body, x_api_key=KEY)
+
+    return Service(visit, {"/samantha/ask": guarded(answer)})
+
+
+def phases() -> Service:
+    """Chunks in the clothes of the Chat API, but with a phase in each, and a body of its own."""
+
+    def chunk(text: str, phase: str, status: str = "typing") -> dict[str, Any]:
+        delta = {"role": "assistant", "content": text, "phase": phase, "status": status}
+        return {"choices": [{"delta": delta}], "usage": {"input_tokens": 12, "output_tokens": 9}}
+
+    def answer() -> web.Response:
+        thoughts = [chunk(piece, "think") for piece in THOUGHT]
+        pieces = [chunk(piece, "answer") for piece in SAID]
+        end = chunk("", "answer", "finished")
+        return sse({"response.created": {"chat_id": "c-1"}}, *thoughts, *pieces, end)
+
+    async def visit(browser: Browser) -> None:
+        message = {"fid": "1f0c9a2e-7d1b-4c58-9f3a-0123456789ab", "role": "user", "content": ASKED}
+        body = {"stream": True, "model": "owl-3", "messages": [message], "timestamp": 1767225600123}
+        await browser.post("/api/v2/chat/completions", body, authorization=f"Bearer {KEY}")
+
+    return Service(visit, {"/api/v2/chat/completions": guarded(answer)})
+
+
 PAGE = """<!DOCTYPE html><html><head><title>Chat of ann@example.org</title>
 <script>var settings = {"root":"https:\\/\\/chat.example.com\\/","nonce":"0f1e2d3c4b"};</script>
 </head><body><p>action: wp_send_message</p><script id="chat-js-extra">
@@ -321,6 +362,17 @@ def chats() -> Service:
 
 SERVICES: dict[str, Callable[[], Service]] = {
     made.__name__: made
-    for made in (openai_chat, anthropic, gemini, ollama, snapshots, tagged, nonce, chats)
+    for made in (
+        openai_chat,
+        anthropic,
+        gemini,
+        ollama,
+        snapshots,
+        tagged,
+        nested,
+        phases,
+        nonce,
+        chats,
+    )
 }
-THINKS = {"anthropic", "gemini", "snapshots", "tagged", "chats"}
+THINKS = {"anthropic", "gemini", "snapshots", "tagged", "phases", "chats"}

@@ -116,6 +116,42 @@ def test_the_end_may_be_a_reason_a_flag_a_word_or_a_mark_in_the_text() -> None:
     assert TEXT == mark.text
 
 
+def test_what_is_said_in_pieces_counts_not_its_repetition() -> None:
+    pieces = [{"type": "answer", "content": piece} for piece in SAID]
+    whole = {"type": "done", "content": f"{TEXT} What about sunsets, which are red?"}
+    found = read(*pieces, whole)
+    assert ({"match": {"type": "answer"}, "text": "$.content"}, TEXT) == (
+        rules(found)[0],
+        found.text,
+    )
+    assert ["guess: `$.content` of done reads like text, too"] == list(notes(found.tree))
+
+
+def test_what_nothing_selects_comes_last() -> None:
+    notes_ = [{"n": at, "type": "xy"[at % 2]} for at in range(8)]
+    found = read({"t": SAID[0]}, *notes_, *({"t": piece} for piece in SAID[1:]))
+    assert [{"match": {"type": ["x", "y"]}, "ignore": True}, {"text": "$.t"}] == rules(found)
+    assert TEXT == found.text
+
+
+def test_thinking_in_pieces_of_another_kind_is_a_guess() -> None:
+    thoughts = ["The user asks ", "about scattering. "]
+    grown = [{"thoughts": thought, "answer": ""} for thought in thoughts]
+    grown += [{"answer": "".join(SAID[:at])} for at in range(1, 5)]
+    found = read(*grown)
+    assert "snapshot" == found.tree["reduce"]
+    assert "guess: its pieces are of another kind than those of the text" in list(notes(found.tree))
+
+
+def test_json_in_strings_is_opened_by_a_transform() -> None:
+    def inside(text: str) -> dict[str, str]:
+        return {"data": json.dumps({"parts": [json.dumps({"text": text})]}), "args": '{"a":1}'}
+
+    found = read(*map(inside, SAID))
+    assert [{"nested_json": {"at": ["data", "data.parts.0"]}}] == found.transforms
+    assert ([{"text": "$.data.parts[0].text"}], TEXT) == (rules(found), found.text)
+
+
 def test_lines_with_letters_are_opened() -> None:
     lines = ['f:{"messageId":"m-1"}', 'g:"Hm, let me see."', '0:"Not "', '0:"much."']
     lines += ['d:{"finishReason":"stop","usage":{"promptTokens":5,"completionTokens":9}}']

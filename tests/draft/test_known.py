@@ -67,6 +67,19 @@ def test_snapshots_in_its_clothes_are_not_the_api() -> None:
     assert known(post("/v1/chat/completions", {"messages": HI}), sse(*chunks)) is None
 
 
+def test_neither_are_chunks_with_a_phase() -> None:
+    def chunk(phase: str, text: str, **more: str) -> dict[str, Any]:
+        return {"choices": [{"delta": {"phase": phase, "content": text, **more}}]}
+
+    thoughts = [chunk("think", text) for text in ("The user asks ", "about scattering. ")]
+    pieces = [chunk("answer", text) for text in ("Because ", "air scatters.")]
+    assert known(post("/api/chat/completions", {"messages": HI}), sse(*thoughts, *pieces)) is None
+    usual = [{"choices": [{"delta": {"reasoning_content": "The user asks. "}}]}, *CHUNKS]
+    found = known(post("/v1/chat/completions", {"model": "m", "messages": HI}), sse(*usual))
+    assert found is not None
+    assert "openai" == found.preset
+
+
 def test_messages_are_written_in_its_form() -> None:
     named = ("openai", "anthropic", "openai-responses", "gemini", "ollama")
     assert ["as_openai", "as_anthropic", "as_openai", "as_gemini", "as_ollama"] == [

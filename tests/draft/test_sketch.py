@@ -119,7 +119,7 @@ def test_what_is_missing_is_said() -> None:
         "nothing in the answer reads like text; write its rules by hand",
         "what was typed is nowhere in the request: put {{ req.prompt }} there",
     ] == sorted(lost.remarks)
-    assert "# guess: no answer was given; say where its text stands" in lost.file
+    assert "# guess: say where the text of an answer stands" in lost.file
 
 
 def test_without_an_answer_the_request_says_whether_it_streams() -> None:
@@ -144,6 +144,32 @@ def test_an_odd_request_with_a_known_answer_keeps_its_own_body() -> None:
         "model": "{{ model.upstream }}", "messages": "{{ req.messages | as_openai }}", "chat": "x",
         "stream": "{{ req.stream }}",
     } == found["request"]["json"]  # fmt: skip
+
+
+def test_patches_of_a_document_are_told() -> None:
+    patches = [{"p": "a/b", "o": "APPEND", "v": "Good"}, {"v": " day"}, {"p": "a/c", "v": "x"}]
+    stream = "".join(f"data: {json.dumps(patch)}\n\n" for patch in patches).encode()
+    found = draft(Exchange(asked({"q": "Hello you"}), HttpResponse(200, (), stream)))
+    assert ["the answer is patches of one document: docs/cookbook.md reads such"] == found.remarks
+
+
+def test_a_key_in_the_query_is_a_credential() -> None:
+    key = "AIzaSyA1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q"
+    path = f"/v1beta/models/gem-1:generateContent?alt=sse&key={key}"
+    body = {"contents": [{"role": "user", "parts": [{"text": "Hello you"}]}]}
+    found = draft(Exchange(asked(body, path=path)))
+    route = bare(found.tree)
+    assert ({"query": {"key": "${env:EXAMPLE_KEY}"}}, {"EXAMPLE_KEY": key}) == (
+        route["auth"],
+        found.env,
+    )
+    assert ("gemini", ["gem-1"], False) == (route["extends"], route["models"], "request" in route)
+
+
+def test_a_secret_that_stands_in_another_text_too_is_covered_there() -> None:
+    request = asked({"note": "by abcdefgh1 only", "token": "abcdefgh1", "q": "Hello you"})
+    found = tree(Exchange(request))
+    assert "by ${env:EXAMPLE_TOKEN} only" == found["request"]["json"]["note"]
 
 
 def test_a_certificate_that_was_not_checked_is_not_checked() -> None:
