@@ -94,7 +94,9 @@ def _urls(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
         node = find(tree, ("base_url",))
         yield from _url(node, "base_url", spec.base_url)
         if mark := re.search("[?#]", spec.base_url):
-            message = f"`base_url` ends before `{mark[0]}`: paths follow it, `request.query` has room"
+            message = (
+                f"`base_url` ends before `{mark[0]}`: paths follow it; `request` takes a `query`"
+            )
             yield node.mark.problem("E506", message)
     elif not spec.abstract:
         yield tree.mark.problem("E506", "`base_url` is missing: scheme and host of the upstream")
