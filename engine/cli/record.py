@@ -62,8 +62,8 @@ from .explain import read_request
     "--config", type=click.Path(dir_okay=False), help="Server file; default penstock.yaml."
 )
 @click.option(
-    "--allow", multiple=True, metavar="NAME",
-    help="Write this, as a refusal named it; may be given several times.",
+    "--allow", multiple=True, metavar="PATTERN",
+    help="Write this, as a refusal named it, or what it says; may be given several times.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite the fixture.")
 def command(

@@ -44,7 +44,7 @@ from .common import BAD, WRONG_USE, environment, routes_option, show_problems
     metavar="NUMBER", help="With --record: fixtures of one route.",
 )  # fmt: skip
 @click.option(
-    "--record-allow", "allow", multiple=True, metavar="NAME",
+    "--record-allow", "allow", multiple=True, metavar="PATTERN",
     help="With --record: write this, as a refusal in the log named it.",
 )  # fmt: skip
 @click.option("--demo", is_flag=True, help="Serve a demo: no key and no network needed.")

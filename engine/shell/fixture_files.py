@@ -7,11 +7,12 @@ matcher, or nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from engine.parsers import FramingError
 from engine.replay.composing import (
     Flat,
     answer_tree,
@@ -25,6 +26,7 @@ from engine.replay.disguise import Disguise
 from engine.replay.fixtures import Fixture, read_fixture
 from engine.replay.play import Seen, play
 from engine.replay.recorded import Recorded
+from engine.replay.reframing import Change, reframer
 from engine.replay.taping import Taken
 from engine.route.nodes import MAX_BYTES
 from engine.route.route import Route
@@ -36,6 +38,7 @@ from .testing import WORLD, Bench
 
 INLINE = 32 * 1024  # bytes of a body; a larger one stands beside the fixture
 Trees = list[dict[str, Any]]
+Refit = Callable[[bytes, Change], bytes]
 
 
 async def write(order: Order, recording: Recording) -> list[Path]:
@@ -84,10 +87,11 @@ def _tree(
     client = {
         "dialect": spec.dialect, "path": spec.path, "headers": spec.headers, "json": spec.json
     }  # fmt: skip
+    refit = reframer(order.route)
     exchanges = [
         {
             "expect": _expected(taken.request, disguise),
-            "reply": reply_tree(taken, disguise, f"{order.out.stem}.{number}.bin", beside),
+            "reply": reply_tree(taken, disguise, f"{order.out.stem}.{number}.bin", beside, refit),
         }
         for number, taken in enumerate(recording.taken, 1)
     ]
@@ -116,9 +120,16 @@ def _said(text: str, disguise: Disguise) -> str:
 
 
 def reply_tree(
-    taken: Taken, disguise: Disguise, file: str, beside: dict[str, bytes]
+    taken: Taken,
+    disguise: Disguise,
+    file: str,
+    beside: dict[str, bytes],
+    refit: Refit | None = None,
 ) -> dict[str, Any]:
-    """The `reply` of an exchange. What does not belong into YAML goes beside it, as `file`."""
+    """The `reply` of an exchange. What does not belong into YAML goes beside it, as `file`.
+
+    refit: changes the payloads of a body in frames, if it may be one
+    """
     assert taken.head is not None
     tree: dict[str, Any] = {"status": taken.head.status}
     headers = disguise.tree(headers_tree(taken.head))
@@ -126,7 +137,7 @@ def reply_tree(
     if taken.head.status == 101:
         tree["frames"] = [disguise.tree(frame) for frame in taken.frames]
     else:
-        body = disguise.clean(taken.body)
+        body = _cleaned(taken.body, disguise, file, refit)
         if len(body) <= INLINE and inline(body):
             tree |= {"body": body.decode()} if body else {}
         else:
@@ -135,6 +146,23 @@ def reply_tree(
         if len(body) == len(taken.body) and len(taken.pieces) > 1:
             tree["cuts"] = Flat(Flat(cut) for cut in _cuts(taken))
     return tree | ({} if taken.end == "eof" else {"end": taken.end})
+
+
+def _cleaned(body: bytes, disguise: Disguise, file: str, refit: Refit | None) -> bytes:
+    """The body without secrets, those inside of frames too. Raises NotRecorded."""
+    if refit is None:
+        return disguise.clean(body)
+
+    def change(payload: bytes) -> bytes:
+        clean = disguise.clean(payload)
+        for found in disguise.left(clean):  # the frame may be packed: nobody else looks into it
+            raise NotRecorded(f"a frame of {file} would hold {found.what}")
+        return clean
+
+    try:
+        return refit(body, change)
+    except FramingError:  # it is in no frames
+        return disguise.clean(body)
 
 
 def _cuts(taken: Taken) -> Iterator[list[int]]:

@@ -7,6 +7,8 @@ import base64
 import gzip
 import json
 import re
+import struct
+import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -678,3 +680,63 @@ async def test_a_place_that_cannot_be_written_is_named(home: Path) -> None:
         result.exit_code,
         result.output,
     )
+
+
+# ---- frames with lengths ----
+
+AWS = """\
+version: 1
+base_url: SITE
+models: [m]
+auth: { bearer: "${env:MADE_KEY}" }
+request: { path: /chat, json: { q: "{{ req.prompt }}" } }
+stream:
+  format: aws_eventstream
+  use: always
+  events:
+    - { event: chunk, text: $.text }
+    - { event: end, finish: stop }
+"""
+
+
+def aws_frame(event: str, payload: dict[str, Any]) -> bytes:
+    text, data = event.encode(), json.dumps(payload).encode()
+    headers = b"\x0b:event-type\x07" + struct.pack(">H", len(text)) + text
+    prelude = struct.pack(">II", 16 + len(headers) + len(data), len(headers))
+    made = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + data
+    return made + struct.pack(">I", zlib.crc32(made))
+
+
+async def test_a_key_inside_of_frames_with_checksums_is_made_up_and_they_fit(home: Path) -> None:
+    ask(home, stream=True)
+    body = aws_frame("chunk", {"text": "Hello", "for": KEY}) + aws_frame("end", {})
+    kind = "application/vnd.amazon.eventstream"
+    result = await record(home, pieces(body, 20, kind), route=AWS)
+    found = await holds(home, result, KEY)
+    raw = (home / "f" / found["exchanges"][0]["reply"]["body_file"]).read_bytes()
+    assert (len(body), found["env"]["MADE_KEY"].encode() in raw) == (len(raw), True)
+    assert "Hello" == found["expect"]["text"]
+
+
+async def test_a_credential_in_a_packed_frame_is_not_written(home: Path) -> None:
+    ask(home, stream=True)
+    payload = gzip.compress(json.dumps({"text": "Hello", "k": "AKIAIOSFODNN7EXAMPLE"}).encode())
+    body = b"\x01" + struct.pack(">I", len(payload)) + payload
+    route = AWS.replace("aws_eventstream", "{ frames: { flags: true } }").replace("chunk", "'0'")
+    result = await record(home, pieces(body, 500, "application/connect+json"), route=route)
+    assert 1 == result.exit_code
+    assert "a frame of f.1.bin would hold AKIA" in result.output
+
+
+# ---- what nobody told of ----
+
+
+async def test_an_address_and_a_text_drawn_by_chance_stop_the_writer(home: Path) -> None:
+    told = {**ANSWER, "owner": "ann@corp-mail.de", "ticket": "xK9vQ2mZ7pLw4RtY8sBn3HdF"}
+    handle = answers(*[lambda: web.json_response(told)] * 3)
+    first = await record(home, handle)
+    assert "what looks like a credential, e-mail; --allow e-mail writes it" in first.output
+    second = await record(home, handle, "--allow", "e-mail")
+    assert "entropy:ticket; --allow entropy:ticket writes it" in second.output
+    third = await record(home, handle, "--allow", "ann@*", "--allow", "entropy:*")
+    assert 0 == third.exit_code, third.output
