@@ -99,10 +99,9 @@ class _Hidden:
         if _ending(seen) != _ending(old) or len(asked) != len(tree["exchanges"]):
             raise NotRecorded("without its texts the answer ends otherwise")
         for each, sent in zip(tree["exchanges"], asked, strict=True):
-            borne, headers = each["expect"].get("headers", {}), sent.get("headers", {})
-            kept = {name: headers[name] for name in borne if name in headers}
+            borne = {name: part for name, part in each["expect"].items() if name == "headers"}
             bare = {name: part for name, part in sent.items() if name != "headers"}
-            each["expect"] = {**bare, "headers": kept} if kept else bare
+            each["expect"] = {**bare, **borne}
         tree["expect"] = disguise.tree(answer_tree(seen, len(asked)))
 
     def search(self, files: Mapping[str, bytes]) -> None:
