@@ -1,4 +1,4 @@
-"""penstock serve: what it says before it serves. While it serves: tests/shell/test_reload_live.py."""
+"""penstock serve: what it says at first. While it serves: tests/shell/test_reload_live.py."""
 
 from __future__ import annotations
 
