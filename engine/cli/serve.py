@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, Problem
 from engine.shell.app import Gateway, serve
 from engine.shell.demo import Demo
 from engine.shell.environment import read_env_file
@@ -113,11 +113,15 @@ def _settings(
         click.echo(f"penstock serve: no file {config}", err=True)
         raise SystemExit(WRONG_USE)
     overrides = {key: value for key, value in given.items() if value is not None}
+    notes: list[Problem] = []
     try:
-        return load_settings(path if path.is_file() and not alone else None, env, overrides)
+        file = path if path.is_file() and not alone else None
+        settings = load_settings(file, env, overrides, notes)
     except ConfigError as error:
         show_problems(error.problems)
         raise SystemExit(BAD) from None
+    show_problems(notes)
+    return settings
 
 
 def _run(
@@ -149,9 +153,8 @@ def _say(gateway: Gateway) -> None:
     """What is served and what is not."""
     states = gateway.keeper.states.values()
     good = sorted(gateway.keeper.book.routes)
-    click.echo(
-        f"Penstock serves {len(good)} routes on {gateway.url}/v1: {', '.join(good) or 'none'}"
-    )
+    count = "1 route" if len(good) == 1 else f"{len(good)} routes"
+    click.echo(f"Penstock serves {count} on {gateway.url}/v1: {', '.join(good) or 'none'}")
     for state in sorted(states, key=lambda state: state.name):
         if state.state in ("broken", "disabled"):
             why = next((str(p).partition("\n")[0] for p in state.problems), "")
