@@ -97,6 +97,11 @@ class ToolResult:
     name: str | None = None
     extras: Extras = field(default_factory=dict)
 
+    @property
+    def text(self) -> str:
+        """All text, a line for each of its parts: tools return them as things of their own."""
+        return "\n".join(filter(None, (text_of([part]) for part in self.parts)))
+
 
 Part = Text | Media | Reasoning | ToolCall | ToolResult | Refusal | Opaque
 
@@ -120,14 +125,8 @@ class Message:
 
 
 def text_of(parts: list[Part]) -> str:
-    """All text among the parts, joined without separator."""
-    out: list[str] = []
-    for part in parts:
-        if isinstance(part, Text | Refusal):
-            out.append(part.text)
-        elif isinstance(part, ToolResult):
-            out.append(text_of(part.parts))
-    return "".join(out)
+    """All text among the parts, joined without separator: an answer comes in pieces."""
+    return "".join(part.text for part in parts if isinstance(part, Text | Refusal | ToolResult))
 
 
 def media_parts(messages: Iterable[Message]) -> Iterator[Media]:

@@ -2,9 +2,9 @@
 
 Order, as a client's encoder may rely on it: Start first, once; Open(b) before any delta of block
 b; Close(b) once; block numbers count from 0 in the order of Open; last of all exactly one Finish
-or one ErrorEvent. UsageEvent carries absolute values and may come at any time before that. Ping
-may come anywhere. Inside the engine (before `route/pipeline.py` has numbered them) deltas may
-come without Open and Close.
+or one ErrorEvent. A citation may come when its text is closed. UsageEvent carries absolute values
+and may come at any time. Ping may come anywhere. Inside the engine (before `route/pipeline.py` has
+numbered them) deltas may come without Open and Close.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ class Finish:
     stop     the stop sequence that ended the answer, if it was one and it was told
     details  what the upstream says of its reason, in its own shape
     seconds  how long the answer took, `waited` of them before its first words; 0: nobody measured
+    tier, fingerprint  what served it (`service_tier`, `system_fingerprint`), as OpenAI's APIs tell
     """
 
     reason: str
@@ -128,6 +129,8 @@ class Finish:
     details: JSON = None
     seconds: float = 0.0
     waited: float = 0.0
+    tier: str = ""
+    fingerprint: str = ""
 
 
 @dataclass(slots=True)
@@ -220,6 +223,8 @@ class Reply:
     details: JSON = None
     seconds: float = 0.0
     waited: float = 0.0
+    tier: str = ""
+    fingerprint: str = ""
 
     @property
     def text(self) -> str:
@@ -300,6 +305,7 @@ class Folder:
                 reply.finish, reply.raw_finish = reason, raw
                 reply.stop, reply.details = stop, details
                 reply.seconds, reply.waited = seconds, waited
+                reply.tier, reply.fingerprint = event.tier, event.fingerprint
             case ErrorEvent():
                 reply.error = event
             case Annotation(value):

@@ -11,7 +11,7 @@ import json
 from functools import cache
 from typing import Any
 
-from engine.chat import ToolCall
+from engine.chat import Text, ToolCall
 from engine.events import (
     FINISHES,
     Annotation,
@@ -42,8 +42,8 @@ _ANYWHERE = (Ping, UsageEvent, StateSet, Annotation)
 def check_events(events: list[Event], *, source: bool = False) -> None:
     """The invariants of one answer's events.
 
-    source: they come from a decoder, which may give UsageEvent and End after the Finish, and
-    nothing terminal at all for an answer that was cut off.
+    source: they come from a decoder, which may give UsageEvent and End after the Finish, citations
+    where no text is open, and nothing terminal at all for an answer that was cut off.
     """
     grammar = _Events(source)
     for event in events:
@@ -56,6 +56,7 @@ class _Events:
         self.source = source
         self.started = False
         self.open: dict[int, type] = {}
+        self.texts: set[int] = set()
         self.args: dict[int, str] = {}
         self.calls: dict[int, ToolCall] = {}
         self.blocks = 0
@@ -67,7 +68,7 @@ class _Events:
         if self.end is not None:
             late = self.source and isinstance(self.end, Finish)
             assert late, f"{event} after {self.end}"
-            assert isinstance(event, UsageEvent | End), f"{event} after {self.end}"
+            assert isinstance(event, UsageEvent | End | CitationDelta), f"{event} after {self.end}"
             return
         if isinstance(event, ErrorEvent):
             self.end = event
@@ -85,6 +86,7 @@ class _Events:
                 assert block == self.blocks, f"block {block} opened, expected {self.blocks}"
                 self.blocks += 1
                 self.open[block] = type(part)
+                self.texts |= {block} if isinstance(part, Text) else set()
                 if isinstance(part, ToolCall):
                     assert part.id, "a tool call without id"
                     assert part.name, "a tool call without name"
@@ -100,6 +102,10 @@ class _Events:
                 assert isinstance(event, (*_ANYWHERE, End)), f"unknown event {event}"
 
     def _delta(self, event: Any) -> None:
+        if isinstance(event, CitationDelta):
+            cited = self.source or event.block in self.texts
+            assert cited, f"{event} of a block that is no text"
+            return
         assert event.block in self.open, f"{event} outside its block"
         if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
             assert event.text, f"empty {event}"

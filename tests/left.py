@@ -45,6 +45,12 @@ CHAT: dict[str, Fields] = {
                                  "image_url": {"url": f"data:image/png;base64,{MARK}"}}]}),
     "annotations, url_citation": _chat({"annotations": [
         {"type": "url_citation", "url_citation": _URL}]}),
+    "search_results": _chat(search_results=[{"title": "t", "url": f"https://{MARK}"}]),
+    "citations": _chat(citations=[f"https://{MARK}"]),
+    "context.citations": _chat({"context": {"citations": [{"url": f"https://{MARK}"}]}}),
+    "executed_tools": _chat({"executed_tools": [{"type": "python", "output": MARK}]}),
+    "executed_tools.search_results": _chat({"executed_tools": [
+        {"type": "search", "search_results": {"results": [{"url": f"https://{MARK}"}]}}]}),
     "logprobs": _chat(None, {"logprobs": _tokens(MARK)}),
     "system_fingerprint": _chat(system_fingerprint=MARK),
     "service_tier": _chat(service_tier=MARK),
@@ -147,6 +153,8 @@ MESSAGES: dict[str, Fields] = {
     "stop_details": _messages(stop_reason="refusal", stop_details={
         "type": "refusal", "category": None, "explanation": MARK}),
     "container": _messages(container={"id": MARK}),
+    "usage.service_tier": _messages(usage={"input_tokens": 1, "service_tier": MARK}),
+    "usage.server_tool_use": _messages(usage={"input_tokens": 1, "server_tool_use": {"x": MARK}}),
 }  # fmt: skip
 
 
@@ -200,8 +208,9 @@ UPSTREAMS = {"openai_chat": CHAT, "openai_responses": RESPONSES, "anthropic_mess
 
 # The only ones that may be left out without a word.
 UNTOLD = {
-    "system_fingerprint", "service_tier", "container", "stop_sequence", "logprobs",
-    "output_text.logprobs", "logprobsResult", "safetyRatings",
+    "system_fingerprint", "service_tier", "usage.service_tier", "usage.server_tool_use",
+    "container", "stop_sequence", "logprobs", "output_text.logprobs", "logprobsResult",
+    "safetyRatings",
     "urlContextMetadata", "groundingMetadata.searchEntryPoint",
 }  # fmt: skip
 
@@ -218,8 +227,10 @@ for one of the same where its bytes do not pass through (the column of the upstr
   streams too in the log line `attempt` and in `penstock_answers_unsaid_total`
 - **not**: left out without a word, as it is no part of what the model says
 
-Ids, times, fingerprints and tiers are the gateway's own or are not told. Previews of pictures
-(`partial_image`) are left out: the picture itself follows.
+Ids and times are the gateway's own. Previews of pictures (`partial_image`) are left out: the
+picture itself follows. Sources that come while no text is open go to the next text, else to the
+last. Streams of Messages and Responses have no place for the latter, and no API for sources of an
+answer without text but Chat Completions: they are named.
 """
 
 

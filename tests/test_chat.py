@@ -7,6 +7,7 @@ from engine.chat import (
     Media,
     Message,
     Opaque,
+    Part,
     Reasoning,
     Refusal,
     Text,
@@ -29,8 +30,13 @@ def test_the_text_of_a_message_joins_what_was_said_and_nothing_else() -> None:
             Opaque("gemini", "x", {}),
         ],
     )
-    assert message.text == "one two three four"
+    assert message.text == "one two three \nfour"
     assert text_of([]) == ""
+
+
+def test_texts_of_a_tools_result_are_things_of_their_own() -> None:
+    parts: list[Part] = [Text("a"), Media("image"), Text(""), Text("b")]
+    assert ToolResult("c1", parts).text == "a\nb"
 
 
 def test_requests_do_not_share_their_lists() -> None:

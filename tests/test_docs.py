@@ -199,6 +199,18 @@ def test_the_guide_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "pk-ecabd2f7" not in run("explain", "parrot", "--stream")[1]
 
 
+def test_the_draft_of_the_page_is_what_is_drafted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked, answer = fences("docs/drafts.md", "text")[:2]
+    (tmp_path / "answer.txt").write_text(answer)
+    args = ["new", "--from-curl", "-", "--answer", "answer.txt", "--name", "parrot"]
+    result = CliRunner().invoke(main, args, input=asked)
+    assert (0, *_session("docs/drafts.md", "new")) == (result.exit_code, result.output)
+    assert fences("docs/drafts.md", "yaml") == [(tmp_path / "routes/parrot.yaml").read_text()]
+
+
 def test_the_route_of_the_readme_asks_as_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,7 +401,10 @@ def test_the_unit_runs_a_command_that_exists() -> None:
 
 @pytest.mark.rows("KB-16", "IB-1")
 def test_the_shipped_server_file_wants_a_client_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PENSTOCK_API_KEY", raising=False)
-    assert 0 == run("check", str(ROOT / "deploy" / "penstock.yaml"))[0]
-    code, output = run("serve", "--config", str(ROOT / "deploy" / "penstock.yaml"), "--port", "0")
-    assert (1, True) == (code, "set a client key" in output)
+    file = str(ROOT / "deploy" / "penstock.yaml")
+    monkeypatch.setenv("PENSTOCK_API_KEY", "a-key-of-a-client")
+    assert 0 == run("check", file)[0]
+    monkeypatch.delenv("PENSTOCK_API_KEY")
+    for verb in (("check", file), ("serve", "--config", file, "--port", "0")):
+        code, output = run(*verb)
+        assert (1, True) == (code, "set a client key" in output)

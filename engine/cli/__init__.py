@@ -14,6 +14,7 @@ import click
 from engine import __version__
 
 VERBS = {
+    "new": "write the first draft of a route",
     "serve": "serve the routes",
     "check": "check route files and name every mistake",
     "explain": "show the upstream request for a client request",
@@ -21,6 +22,7 @@ VERBS = {
     "list": "list routes, presets, transforms, filters, outcome classes",
     "schema": "print the JSON Schema of route files",
     "record": "keep a request and its real answers as a fixture",
+    "drift": "compare recorded fixtures with what the upstream answers now",
     "test": "replay recorded fixtures",
     "mock": "serve the recorded upstream of fixtures",
     "login": "log in for a route's OAuth accounts",

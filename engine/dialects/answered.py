@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.chat import Message, Part, Text, ToolCall, ToolResult, text_of
+from engine.chat import Message, Part, Text, ToolCall, ToolResult
 
 _BEGIN, _END = "<tool_result>\n", "\n</tool_result>"
 _Place = tuple[int, int]  # of a call: its turn, and which of the turn's calls it is
@@ -65,7 +65,7 @@ def _in_words(parts: list[Part]) -> list[Part]:
         if not isinstance(part, ToolResult):
             out.append(part)
         elif all(isinstance(held, Text) for held in part.parts):
-            out.append(Text(f"{_BEGIN}{text_of(part.parts)}{_END}"))
+            out.append(Text(f"{_BEGIN}{part.text}{_END}"))
         else:
             out += [Text(_BEGIN), *part.parts, Text(_END)]
     return out

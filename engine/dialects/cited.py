@@ -39,6 +39,7 @@ class Placing:
         self._before = 0
         self._texts: dict[int, list[str]] = {}
         self._notes: dict[int, list[Citation]] = {}
+        self._last = (-1, "", 0)  # the text that was over last: its block, and what stood before
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._encoder, name)
@@ -60,6 +61,8 @@ class Placing:
         elif isinstance(event, TextDelta):
             self._texts.setdefault(event.block, []).append(event.text)
         elif isinstance(event, CitationDelta) and event.citation.end is None:
+            if event.block == self._last[0]:
+                return [CitationDelta(event.block, placed(event.citation, *self._last[1:]))]
             self._notes.setdefault(event.block, []).append(event.citation)
             return []
         elif isinstance(event, Close):
@@ -70,8 +73,11 @@ class Placing:
 
     def _found(self, block: int) -> list[Event]:
         """The citations of a block whose text is whole."""
-        text = "".join(self._texts.pop(block, []))
+        if block not in self._texts:
+            return []
+        text = "".join(self._texts.pop(block))
         before = self._before if self._joined else 0
         self._before += len(text)
+        self._last = block, text, before
         notes = self._notes.pop(block, [])
         return [CitationDelta(block, placed(note, text, before)) for note in notes]

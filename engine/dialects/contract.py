@@ -147,6 +147,7 @@ class Dialect:
     headers         names of a client's headers that go on to an upstream of the same dialect
     by_url          whether it takes this picture or file by its http URL
     cites           whether its answers have a place for this citation
+    cites_late      it has that place in a stream when the text is over, too
     annotates       its answers have a place for what the engine notes beside them
     tap             makes the watcher of a stream that passes through; None: it never does
     check_whole     the same for a whole answer
@@ -187,6 +188,7 @@ class Dialect:
     error_from: Callable[[HttpResponse], ExchangeError]
     by_url: Callable[[Media], bool] = lambda media: False
     cites: Callable[[Citation], bool] = lambda found: bool(found.url)
+    cites_late: bool = False
     annotates: bool = False
     scan: Scanner
     splice: Callable[[bytes, Scan, str, bool], bytes]

@@ -31,6 +31,7 @@ _LOOKED_UP = frozenset(
         "additional_tools", "file_search_call", "mcp_list_tools", "tool_search_call",
         "tool_search_output", "web_search_call",
         "toolCall", "toolResponse",
+        "executed_tools",
     }
 )  # fmt: skip
 _SEARCHES = ("web_search", "web_fetch", "tool_search")

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.chat import ChatRequest, Citation, Opaque, Text
-from engine.events import Annotation, Reply
+from engine.events import Annotation, CitationDelta, Reply
 
 from .contract import Dialect
 from .hosted import KINDS, left_out
 
-Beside = Opaque | Citation | Annotation  # what only some APIs have a place for
+# What only some APIs have a place for; a citation whose text was over when it came is the event.
+Beside = Opaque | Citation | CitationDelta | Annotation
 CITATIONS, ANNOTATIONS = "citations", "annotations"
 PARTS = KINDS | {CITATIONS, ANNOTATIONS}  # names that are known beforehand
 
@@ -31,6 +32,9 @@ def unsaid(found: Iterable[Beside], client: Dialect, request: ChatRequest | None
             foreign += [each] if each.dialect != client.name else []
         elif isinstance(each, Citation):
             names |= set() if client.cites(each) else {CITATIONS}
+        elif isinstance(each, CitationDelta):
+            late = client.cites_late or request is None or not request.stream
+            names |= set() if late and client.cites(each.citation) else {CITATIONS}
         elif not client.annotates:
             names.add(ANNOTATIONS)
     return sorted({*names, *left_out(foreign, request)})

@@ -48,6 +48,11 @@ def bearers(taken: Iterable[Taken]) -> Iterator[Secret]:
             yield from _of_answer(each.head, each.body)
 
 
+def bears(name: str) -> bool:
+    """Whether a header of this name is for a credential."""
+    return _BEARS.fullmatch(name) is not None
+
+
 def _of_request(request: HttpRequest) -> Iterator[Secret]:
     for name, value in request.headers:
         if name.lower() == "cookie":

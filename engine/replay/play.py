@@ -39,7 +39,7 @@ from engine.kept.recall import Recall
 from engine.kept.sessions import Sessions
 from engine.options import Secret
 from engine.parsers import PARSERS
-from engine.ports import Clock, Observer, PassingTokens, Ports, Store
+from engine.ports import Clock, Observer, PassingTokens, Ports, Store, Upstream
 from engine.route.book import make_book
 from engine.route.route import Route
 from engine.route.view import Asked
@@ -221,15 +221,22 @@ def played_tokens(route: Route, fixture: Fixture) -> PassingTokens:
 
 
 async def play(
-    route: Route, fixture: Fixture, world: World, recorded: Recorded | None = None
+    route: Route,
+    fixture: Fixture,
+    world: World,
+    recorded: Recorded | None = None,
+    reach: Callable[[Upstream], Upstream] = lambda it: it,
 ) -> list[Seen]:
-    """Ask as the fixture's client does; one Seen for each time it asks."""
+    """Ask as the fixture's client does; one Seen for each time it asks.
+
+    reach: what stands between the engine and the fixture, if something does
+    """
     client = fixture.spec.client
     assert client is not None
     recorded = recorded or Recorded(fixture)
     clock = recorded.clock
     ports = Ports(
-        recorded,
+        reach(recorded),
         clock,
         world.store(clock),
         world.store(clock),

@@ -27,6 +27,7 @@ class Taken:
     pieces  the body, each with the milliseconds since the request
     frames  of a websocket: the steps of `frames` in a fixture
     end     as in a fixture
+    fetched it was for a value, and no call of the route's own
     """
 
     request: HttpRequest
@@ -35,6 +36,7 @@ class Taken:
     pieces: list[tuple[int, bytes]] = field(default_factory=list)
     frames: list[dict[str, Any]] = field(default_factory=list)
     end: str = "eof"
+    fetched: bool = False
 
     @property
     def body(self) -> bytes:
@@ -53,6 +55,14 @@ class Tape:
         self.taken.append(Taken(request, self._monotonic()))
         return self.taken[-1]
 
+    def keep(self, taken: Taken, data: bytes) -> None:
+        """Note a piece of an answer."""
+        taken.pieces.append((self.since(taken), data))
+
+    def step(self, taken: Taken, step: dict[str, Any]) -> None:
+        """Note a step on a websocket."""
+        taken.frames.append(step)
+
     def since(self, taken: Taken) -> int:
         """Milliseconds since its request."""
         return round((self._monotonic() - taken.began) * 1000)
@@ -70,7 +80,9 @@ class Tape:
         return Taping(self, taken, self._upstream.converse(request, heard, line, sent))
 
     async def fetch(self, request: HttpRequest, line: Line, limit: int) -> HttpResponse:
-        async with self.stream(request, line) as answer:
+        taken = self.begin(request)
+        taken.fetched = True
+        async with Taping(self, taken, self._upstream.stream(request, line)) as answer:
             body = await answer.read(limit)
         return HttpResponse(answer.head.status, answer.head.headers, body)
 
@@ -101,7 +113,7 @@ class Taping:
         await self._opened.__aexit__(*exc)
 
     def _note(self, data: bytes) -> None:
-        self._taken.pieces.append((self._tape.since(self._taken), data))
+        self._tape.keep(self._taken, data)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -175,7 +187,7 @@ class Overheard:
         return messages
 
     def _step(self, step: dict[str, Any]) -> None:
-        self._taken.frames.append(step)
+        self._tape.step(self._taken, step)
 
 
 def _readable(data: bytes) -> object:

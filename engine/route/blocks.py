@@ -43,7 +43,7 @@ class Blocks:
     """State of one answer's blocks. `calls` counts the tool calls opened, `shown` the pictures.
 
     kind, at  delta type and number of the prose block that is open
-    beside    all that only some clients have a place for
+    beside    all that only some clients have a place for; a citation whose text was over as an event
     """
 
     def __init__(self, new_id: Callable[[], str]) -> None:
@@ -56,7 +56,9 @@ class Blocks:
         self._ids: set[str] = set()
         self._head: Text | Reasoning | Refusal | None = None  # opened, and nothing said of it yet
         self.calls = self.shown = 0
-        self.beside: list[Opaque | Citation | Annotation] = []
+        self._notes: list[Citation] = []  # came while no text was open
+        self._last = -1  # the latest text block
+        self.beside: list[Opaque | Citation | CitationDelta | Annotation] = []
 
     @property
     def opened(self) -> int:
@@ -85,6 +87,10 @@ class Blocks:
     def _prose(self, event: Event, out: list[Event]) -> None:
         self._begin_prose(type(event), out)
         out.append(_moved(event, self.at))
+        if self.kind is TextDelta:
+            self._last = self.at
+            notes, self._notes = self._notes, []
+            self._cite(notes, out)
 
     def _begin_prose(
         self, kind: type, out: list[Event], part: Text | Reasoning | Refusal | None = None
@@ -109,12 +115,17 @@ class Blocks:
             self._close(event.block, out)
         elif isinstance(event, CitationDelta):
             if self.kind is TextDelta:
-                out.append(CitationDelta(self.at, event.citation))
-                self.beside.append(event.citation)
+                self._cite([event.citation], out)
+            else:  # it may be about the text that comes or about the one before
+                self._notes.append(event.citation)
         else:
             if isinstance(event, Annotation):
                 self.beside.append(event)
             out.append(event)
+
+    def _cite(self, notes: list[Citation], out: list[Event]) -> None:
+        self.beside += notes
+        out += [CitationDelta(self.at, note) for note in notes]
 
     def _open(self, event: Open, out: list[Event]) -> None:
         part = event.part
@@ -199,7 +210,16 @@ class Blocks:
         self._end_prose(out)
         for hint in list(self._calls):
             self._end_call(hint, out, whole=whole)
-        return out
+        late = [self._late(note) for note in self._notes]
+        self._notes = []
+        self.beside += late
+        return [*out, *late]
+
+    def _late(self, note: Citation) -> CitationDelta | Annotation:
+        """What becomes of a citation behind which no text came."""
+        if self._last >= 0:
+            return CitationDelta(self._last, note)
+        return Annotation({"url": note.url, "title": note.title} if note.raw is None else note.raw)
 
 
 def _moved(event: Event, block: int) -> Event:

@@ -20,7 +20,7 @@ from engine.accounts.parking import Parking
 from engine.kept.answers import Answers
 from engine.kept.sessions import Sessions
 from engine.options import Secret
-from engine.ports import Ports
+from engine.ports import Ports, Tools
 from engine.route.book import RouteBook
 from engine.route.route import Route
 
@@ -34,6 +34,7 @@ from .conversations import ConversationsAdmin
 from .discovery import Models
 from .doorman import Doorman
 from .jobs import Job, kept_up
+from .keeping import Keeping, Writes
 from .keys import ClientKeys
 from .library import Library
 from .listener import Listener
@@ -65,6 +66,7 @@ class Gateway:
     models: Models
     admin: AdminServer | None = None
     tally: Tally | None = None
+    scribe: Writes | None = None
     url: str = ""
     admin_url: str = ""
     stop_listening: Callable[[], Awaitable[None]] | None = None
@@ -72,11 +74,14 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway(
-    settings: Settings, library: Library, *, strict: bool = False
+    settings: Settings, library: Library, *, strict: bool = False, record: Keeping | None = None
 ) -> AsyncIterator[Gateway]:
-    """Start everything; inside the block it serves. Raises ConfigError, OSError (port taken)."""
+    """Start everything; inside the block it serves. Raises ConfigError, OSError (port taken).
+
+    record: where what is served is kept as fixtures, if it is
+    """
     async with AsyncExitStack() as stack:
-        built = await _build(settings, library, stack)
+        built = await _build(settings, library, stack, record)
         await built.keeper.start(strict=strict)
         gc.freeze()  # the routes stay: no collection need look at them again
         await _listen(settings, built, stack)
@@ -87,6 +92,8 @@ async def gateway(
         if built.stop_listening is not None:
             await built.stop_listening()
         await built.server.chats.drain(float(settings.drain))
+        if built.scribe is not None:
+            await built.scribe.close()
         if built.tally is not None:
             await built.tally.save()
 
@@ -104,6 +111,8 @@ def _jobs(settings: Settings, built: Gateway) -> Iterator[tuple[str, Job]]:
         yield "parking", partial(parking.tend, lambda: chats.book().routes.values())
     yield "doorman", _door(built).tend
     yield "models", built.models.run
+    if built.scribe is not None:
+        yield "recording", built.scribe.tend
     if built.tally is not None:
         yield "tally", built.tally.tend
 
@@ -131,7 +140,9 @@ async def _tasks() -> AsyncIterator[Any]:
             task.cancel()
 
 
-async def _build(settings: Settings, library: Library, stack: AsyncExitStack) -> Gateway:
+async def _build(
+    settings: Settings, library: Library, stack: AsyncExitStack, record: Keeping | None
+) -> Gateway:
     clock, redactor, metrics = SystemClock(), Redactor(), Metrics()
     redactor.add(*settings.secrets())
     logger = Logger(
@@ -146,20 +157,13 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     stores = open_stores(settings, clock, observer)
     stack.push_async_callback(stores.close)
     tools = await stack.enter_async_context(open_tools(settings.mcp, observer))
-    random = Random(SystemRandom().getrandbits(128))
-    ports = Ports(
-        upstream,
-        clock,
-        stores.passing,
-        stores.durable,
-        observer,
-        random,
-        BotocoreAws(redactor.add),
-        stores.shared,
-        TokenPlaces(stores.durable, clock, observer, random),
-        tools,
-        PublicWeb(),
-    )
+    ports = _ports(upstream, clock, stores, observer, redactor, tools)
+    scribe: Writes | None = None
+    kind: Callable[..., Chats] = Chats
+    if record is not None:
+        from .recorded_chats import recording  # so that nobody else imports it
+
+        ports, scribe, kind = recording(record, settings, library, redactor, ports)
     keyring = await stack.enter_async_context(Keyring(ports))
     sessions = Sessions(ports)
     models = Models(ports, keyring, sessions)
@@ -173,14 +177,38 @@ async def _build(settings: Settings, library: Library, stack: AsyncExitStack) ->
     server = Server(
         settings=settings,
         keys=None if settings.clients.auth == "none" else ClientKeys(settings.clients.keys),
-        chats=_chats(settings, models, ports, keyring, sessions, redactor.clean),
+        chats=_chats(settings, models, ports, keyring, sessions, redactor.clean, kind),
         ready=lambda: bool(keeper.book.routes),
         since=int(clock.now()),
     )
     _extend(server, settings, metrics, keyring, keeper)
     admin = await _admin(server, settings, metrics, keeper, stores)
     tally = await _tally(settings, metrics, ports)
-    return Gateway(server, keeper, logger, stores, models, admin, tally)
+    return Gateway(server, keeper, logger, stores, models, admin, tally, scribe)
+
+
+def _ports(
+    upstream: AiohttpUpstream,
+    clock: SystemClock,
+    stores: Stores,
+    observer: Reporter,
+    redactor: Redactor,
+    tools: Tools,
+) -> Ports:
+    random = Random(SystemRandom().getrandbits(128))
+    return Ports(
+        upstream,
+        clock,
+        stores.passing,
+        stores.durable,
+        observer,
+        random,
+        BotocoreAws(redactor.add),
+        stores.shared,
+        TokenPlaces(stores.durable, clock, observer, random),
+        tools,
+        PublicWeb(),
+    )
 
 
 async def _tally(settings: Settings, metrics: Metrics, ports: Ports) -> Tally | None:
@@ -199,8 +227,9 @@ def _chats(
     keyring: Keyring,
     sessions: Sessions,
     clean: Callable[[bytes], bytes],
+    kind: Callable[..., Chats],
 ) -> Chats:
-    return Chats(
+    return kind(
         lambda: models.book,
         ports,
         keyring,
@@ -307,10 +336,11 @@ async def serve(
     *,
     strict: bool = False,
     started: Callable[[Gateway], None] = lambda gateway: None,
+    record: Keeping | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP looks at all route files anew."""
     loop, stop, again = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-    async with gateway(settings, library, strict=strict) as running:
+    async with gateway(settings, library, strict=strict, record=record) as running:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop.set)
         loop.add_signal_handler(signal.SIGHUP, again.set)

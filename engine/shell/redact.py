@@ -93,6 +93,16 @@ class Redactor:
             known = self._names[text] = self.text(text)
         return known
 
+    def inside(self, data: bytes) -> list[Secret]:
+        """The known secrets that stand in the bytes, in any form."""
+        with self._lock:
+            found = {form for form in self._find(data) if form.text in data}
+            return [
+                Secret(text, forms[0].mask[2:-2].decode())
+                for text, forms in self._known.items()
+                if not found.isdisjoint(forms)
+            ]
+
     def _add(self, secret: Secret) -> None:
         text = secret.reveal().strip()
         if text in self._known:

@@ -53,7 +53,8 @@ class Server:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Any request. Never raises but CancelledError."""
         path = request.path
-        handler = self._handlers.get((request.method, path))
+        method = "GET" if request.method == "HEAD" else request.method  # aiohttp sends no body
+        handler = self._handlers.get((method, path))
         try:
             self._check_host(request)
             if handler is None:
@@ -121,7 +122,6 @@ class Server:
             ("GET", "/readyz"): self.readiness,
             ("GET", "/ready"): self.readiness,
             ("GET", "/"): self.hello,
-            ("HEAD", "/"): self.hello,
         }
 
     def _search(self, request: web.BaseRequest) -> Handler:
@@ -138,10 +138,12 @@ class Server:
             if found is not None:
                 target = replace(found[1], query=request.query)
                 return partial(self._actions[found[0]], dialect, target)
-        methods = sorted(known for known, where in self._handlers if where == path)
-        if methods:
+        if methods := self._methods(path):
             raise RequestError("method", f"{path} takes {', '.join(methods)}")
         raise RequestError("not_found", f"there is nothing at {path}")
+
+    def _methods(self, path: str) -> list[str]:
+        return sorted(known for known, where in self._handlers if where == path)
 
     def _check_host(self, request: web.BaseRequest) -> None:
         """Keep other web sites' pages away from a loopback server (DNS rebinding, CORS)."""
@@ -177,11 +179,11 @@ class Server:
                 kind=error.kind,
                 error=error.message,
             )
+        headers = id_headers(ident, client_id(Headers(request.headers)))
+        if error.kind == "method":
+            headers["Allow"] = ", ".join(self._methods(request.path))
         return web.Response(
-            status=status,
-            body=body,
-            content_type=dialect.content_type,
-            headers=id_headers(ident, client_id(Headers(request.headers))),
+            status=status, body=body, content_type=dialect.content_type, headers=headers
         )
 
     def _id(self) -> str:

@@ -380,7 +380,7 @@ class StreamSink:
 def _timed(finish: Finish, begun: float, spoke: float | None, now: float) -> Finish:
     """The finish with the time that the answer took; all are monotonic."""
     waited = (spoke or now) - begun
-    return Finish(finish.reason, finish.raw, finish.stop, finish.details, now - begun, waited)
+    return replace(finish, seconds=now - begun, waited=waited)
 
 
 def whole_usage(usage: Usage | None, client: Client, written: float) -> Usage:

@@ -6,6 +6,7 @@ Each fixture has its route compiled with the fixture's own environment and nothi
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -160,6 +161,8 @@ class Bench:
     def _compile(self, name: str, beside: Path, fixture: Fixture) -> Subject | None:
         if _is_file(name):
             path = beside / name
+            if not beside.is_dir():  # a fixture that is not written yet
+                path = Path(os.path.normpath(path))
             found = Prepared([path.parent], fixture).load(path) if path.is_file() else None
         else:
             found = Prepared(self._folders, fixture, bundled=True).find(name)

@@ -76,6 +76,14 @@ def test_one_that_knows_its_place_does_not_wait() -> None:
     assert CitationDelta(0, known) == events[1]
 
 
+def test_one_that_comes_when_its_text_is_over_stands_there_too() -> None:
+    late = CitationDelta(1, WORDS)
+    events = said(True, *text(0), Close(0), *text(1), Close(1), late, Finish("stop"))
+    found = events[-2]
+    assert isinstance(found, CitationDelta)
+    assert (23, 28) == (found.citation.start, found.citation.end)
+
+
 def test_an_answer_that_breaks_off_cites_nothing_more() -> None:
     error = ErrorEvent("truncated", "cut")
     assert error == said(True, *text(0, WORDS), error)[-1]

@@ -5,7 +5,7 @@ import pytest
 from engine.chat import ChatRequest, Citation, Opaque, Output, Text
 from engine.dialects import DIALECTS
 from engine.dialects.unsaid import PARTS, Beside, beside, unsaid
-from engine.events import Annotation, Reply
+from engine.events import Annotation, CitationDelta, Reply
 
 C, R, A, G, L = "openai_chat", "openai_responses", "anthropic_messages", "gemini", "ollama"
 CODE = {"executableCode": {"language": "PYTHON", "code": "1"}}
@@ -28,6 +28,15 @@ def test_a_citation_that_the_clients_api_has_no_place_for_is_named(
     lost = {name for name, kind in DIALECTS.items() if unsaid([found], kind, None)}
     assert clients == lost
     assert ["citations"] == unsaid([found, found], DIALECTS[L], None)
+
+
+@pytest.mark.parametrize(("stream", "clients"), [(True, {R, A, L}), (False, {L})])
+def test_a_citation_whose_text_is_over_has_no_place_in_some_streams(
+    stream: bool, clients: set[str]
+) -> None:
+    late, request = CitationDelta(0, PAGE), ChatRequest(C, "m", [], stream=stream)
+    lost = {name for name, kind in DIALECTS.items() if unsaid([late], kind, request)}
+    assert clients == lost
 
 
 def test_only_chat_has_a_place_for_what_the_engine_notes() -> None:

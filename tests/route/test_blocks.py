@@ -102,10 +102,32 @@ def test_signed_thinking_is_a_block_of_its_own() -> None:
     ]  # fmt: skip
 
 
-def test_citations_stand_in_text_only() -> None:
-    note = Citation("url")
-    assert CitationDelta(0, note) in out(TextDelta(0, "a"), CitationDelta(5, note))
-    assert out(CitationDelta(0, note)) == []
+NOTE = Citation("web", "https://a", "A")
+
+
+def test_a_citation_waits_for_the_next_text_and_its_first_words() -> None:
+    assert [
+        Open(0, Text("")), TextDelta(0, "a"), CitationDelta(0, NOTE), Close(0),
+    ] == out(TextDelta(0, "a"), CitationDelta(5, NOTE))  # fmt: skip
+    assert [
+        Open(0, Reasoning()), ReasoningDelta(0, "hm"), Close(0),
+        Open(1, Text("")), TextDelta(1, "a"), CitationDelta(1, NOTE), TextDelta(1, "b"), Close(1),
+    ] == out(ReasoningDelta(0, "hm"), CitationDelta(0, NOTE), TextDelta(0, "a"),
+             TextDelta(0, "b"))  # fmt: skip
+
+
+def test_a_citation_behind_all_texts_is_of_the_last_one() -> None:
+    made = blocks()
+    call = Open(1, ToolCall("x", "f", "{}"))
+    made.feed([TextDelta(0, "a"), call, CitationDelta(0, NOTE)])
+    assert CitationDelta(0, NOTE) == made.finish()[-1]
+    assert [CitationDelta(0, NOTE)] == made.beside
+
+
+def test_a_citation_without_any_text_is_a_note() -> None:
+    told = {"type": "char_location", "cited_text": "x"}
+    made = out(CitationDelta(0, NOTE), CitationDelta(0, Citation("char_location", raw=told)))
+    assert [Annotation({"url": "https://a", "title": "A"}), Annotation(told)] == made
 
 
 def test_an_image_is_whole_in_itself() -> None:
@@ -277,3 +299,10 @@ def test_what_only_some_clients_have_a_place_for_is_kept_beside() -> None:
     made, part, note = blocks(), Opaque("d", "k", {}), Citation("web", url="https://a")
     made.feed([Open(0, part), Close(0), TextDelta(1, "a"), CitationDelta(1, note), Annotation(1)])
     assert [part, note, Annotation(1)] == made.beside
+
+
+@given(st.lists(EVENTS, max_size=25))
+def test_no_citation_is_lost(events: list[Event]) -> None:
+    said = out(*events)
+    given = sum(isinstance(event, CitationDelta) for event in events)
+    assert given == sum(isinstance(event, CitationDelta | Annotation) for event in said)

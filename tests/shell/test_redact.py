@@ -188,3 +188,12 @@ def test_secrets_may_come_while_lines_are_cleaned() -> None:
     for thread in threads:
         thread.join()
     assert failed == []
+
+
+def test_the_secrets_inside_of_bytes_are_told_by_name() -> None:
+    redactor = Redactor()
+    redactor.add(Secret("first-secret-0817", "env:ONE"), Secret("second-secret-22", "env:TWO"))
+    coded = base64.b64encode(b"x second-secret-22")
+    assert [] == redactor.inside(b"nothing of it")
+    found = redactor.inside(b"this is " + coded)
+    assert [("env:TWO", "second-secret-22")] == [(each.name, each.reveal()) for each in found]

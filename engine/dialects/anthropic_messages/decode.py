@@ -310,6 +310,7 @@ class StreamDecoder:
             out.append(ArgsDelta(block.number, dumps(_fields(block.raw.get("input"))).decode()))
         elif block.kind not in _BEGINNINGS and block.kind:
             out.append(self._take(block, Opaque(NAME, block.kind, _whole(block))))
+        out += [CitationDelta(-1, note) for note in block.notes]  # no text came to stand in
         return [*out, Close(block.number)] if block.number >= 0 else out
 
 

@@ -122,8 +122,9 @@ class Encoder:
         if self._at < 0 and type(event) is Open:
             self._at = event.block
         if event.block != self._at:
-            self._waiting.setdefault(event.block, []).append(event)
-            return
+            if type(event) is not CitationDelta or event.block in self._waiting:
+                self._waiting.setdefault(event.block, []).append(event)
+            return  # a block that is over cites no more
         _BLOCK_WRITERS[type(event)](self, event, out)
         while self._at < 0 and self._waiting:
             self._at = next(iter(self._waiting))
@@ -242,7 +243,8 @@ class Encoder:
     def _finish(self, event: Finish, out: list[bytes]) -> None:
         self._over = True
         delta = _ending(event, self._refused)
-        out += (_event("message_delta", {"delta": delta, "usage": usage(self._usage)}), STOP)
+        counts = usage(self._usage) | _told(self._usage, _STREAMED)
+        out += (_event("message_delta", {"delta": delta, "usage": counts}), STOP)
 
     def _fail(self, event: ErrorEvent, out: list[bytes]) -> None:
         self._over = True
@@ -346,7 +348,7 @@ def reply(answer: Reply, request_id: str, model: str, request: ChatRequest | Non
     refused = any(isinstance(part, Refusal) for part in answer.parts)
     finish = Finish(answer.finish, answer.raw_finish, answer.stop, answer.details)
     body |= _ending(finish, refused)
-    body["usage"] = usage(answer.usage)
+    body["usage"] = usage(answer.usage) | _told(answer.usage, _WHOLE)
     return dumps(body)
 
 
@@ -428,6 +430,16 @@ def usage(counts: Usage | None) -> Fields:
     if counts.estimated:
         out["penstock_estimated"] = True
     return out
+
+
+# What this API alone counts, and what served: a stream has said the latter before it was known.
+_STREAMED = ("server_tool_use",)
+_WHOLE = (*_STREAMED, "service_tier", "inference_geo", "speed")
+
+
+def _told(counts: Usage | None, names: tuple[str, ...]) -> Fields:
+    raw = counts.raw if counts is not None and isinstance(counts.raw, dict) else {}
+    return {name: raw[name] for name in names if raw.get(name) is not None}
 
 
 # ---- failures ----

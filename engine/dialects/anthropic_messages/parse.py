@@ -291,8 +291,9 @@ def document_text(block: Extras) -> str:
     body = held.get("data", held.get("content"))
     if isinstance(body, list):
         body = "\n".join(_words(item) for item in body)
-    title, link = block.get("title"), source if isinstance(source, str) else None
-    return "\n".join(found for found in (title, link, body) if isinstance(found, str) and found)
+    link = source if isinstance(source, str) else None
+    told = (block.get("title"), link, block.get("context"), body)
+    return "\n".join(found for found in told if isinstance(found, str) and found)
 
 
 def _words(block: object) -> str:

@@ -276,10 +276,9 @@ class StreamDecoder:
         return self._next - 1
 
     def _cite(self, candidate: Fields, out: list[Event]) -> None:
-        if self._prose is Text:
-            notes = [*grounding(_fields(candidate.get("groundingMetadata"))),
-                     *_sources(_fields(candidate.get("citationMetadata")))]  # fmt: skip
-            out += [CitationDelta(self._at, note) for note in notes]
+        notes = [*grounding(_fields(candidate.get("groundingMetadata"))),
+                 *_sources(_fields(candidate.get("citationMetadata")))]  # fmt: skip
+        out += [CitationDelta(self._at, note) for note in notes]
 
 
 def _speaks(part: Fields) -> bool:

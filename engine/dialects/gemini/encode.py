@@ -240,11 +240,11 @@ _BLOCK_WRITERS: dict[type, _Write] = {
     ReasoningDelta: Encoder._think,
     SignatureDelta: Encoder._sign,
     ArgsDelta: Encoder._args,
-    CitationDelta: Encoder._cite,
     Close: Encoder._close,
 }
 _WRITERS: dict[type, _Write] = {
     **dict.fromkeys(_BLOCK_WRITERS, Encoder._of_block),
+    CitationDelta: Encoder._cite,
     UsageEvent: Encoder._count,
     Finish: Encoder._finish,
     ErrorEvent: Encoder._fail,

@@ -30,6 +30,13 @@ CAMEL = {re.sub("([A-Z])", r"_\1", name).lower(): name for name in _FIELDS.split
 def spelled(value: object, where: str) -> Extras:
     """A copy of an object, its known fields under their names in camelCase.
 
-    Raises RequestError if it is no object.
+    One thing is a list of one to the API, as Google's own examples for curl have it
+    (google-gemini/cookbook, System_instructions_REST). Raises RequestError if it is no object.
     """
-    return {CAMEL.get(name, name): item for name, item in fields(value, where).items()}
+    named = ((CAMEL.get(name, name), item) for name, item in fields(value, where).items())
+    return {
+        name: [item] if name in _LISTS and isinstance(item, dict) else item for name, item in named
+    }
+
+
+_LISTS = frozenset({"contents", "functionDeclarations", "parts", "tools"})

@@ -21,7 +21,6 @@ from engine.chat import (
     Text,
     ToolCall,
     ToolResult,
-    text_of,
 )
 from engine.dialects.arguments import arguments
 from engine.dialects.filetypes import right_type
@@ -231,7 +230,7 @@ def _result(part: ToolResult, names: dict[str, str]) -> Extras:
 def response(part: ToolResult) -> Extras:
     """What a tool said, as an object: an object itself, or a text under `result` or `error`."""
     notes = [f"[{media.kind} attached]" for media in part.parts if isinstance(media, Media)]
-    text = "\n".join(filter(None, [text_of(part.parts), *notes]))
+    text = "\n".join(filter(None, [part.text, *notes]))
     if part.is_error:
         return {"error": text}
     try:

@@ -55,6 +55,7 @@ DIALECT = Dialect(
     stream_failure=encode.stream_failure,
     error_from=outcomes.error_from,
     cites=encode.is_link,
+    cites_late=True,
     annotates=True,
     by_url=lambda media: media.kind in ("image", "video"),
     scan=lambda body, target=HERE: scan(body),

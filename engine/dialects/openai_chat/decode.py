@@ -24,7 +24,6 @@ from engine.dialects.outcomes import (
     unless_empty,
 )
 from engine.events import (
-    Annotation,
     ArgsDelta,
     CitationDelta,
     Close,
@@ -46,6 +45,7 @@ from engine.wire import Record, dumps
 from .images import IMAGES, read_images
 from .sealed import DETAILS, GOOGLE, NAME, beside, gathered, secret
 from .sounds import AUDIO, Sound
+from .sources import Sources, executed
 
 MakeId = Callable[[], str]
 Fields = dict[str, object]
@@ -149,7 +149,7 @@ class StreamDecoder:
         self._calls: list[_Call] = []
         self._by_index: dict[int | str, _Call] = {}
         self._usage: object = None
-        self._sound = Sound()
+        self._sound, self._sources = Sound(), Sources()
         self._details: list[Fields] = []  # of thinking, not yet handed on
 
     def feed(self, record: Record) -> list[Event]:
@@ -189,10 +189,11 @@ class StreamDecoder:
         message = choice.get("message")
         if isinstance(message, dict):
             self._delta(message, choice.get("logprobs"), out)
+        self._source(value, out)
         usage = value.get("usage")
         if isinstance(usage, dict):
             out.append(UsageEvent(read_usage(usage)))
-        self._finish(finish_word(choice), out)
+        self._finish(finish_word(choice), value, out)
         return out
 
     # ---- chunks ----
@@ -209,8 +210,9 @@ class StreamDecoder:
         usage = value.get("usage") or (choice.get("usage") if choice else None)
         if choice is not None or usage:
             self._start(value, out)
+            self._source(value, out)
         if choice is not None and not self._finished:
-            self._choice(choice, out)
+            self._choice(choice, value, out)
         if usage and usage != self._usage and isinstance(usage, dict) and not self._over:
             self._usage = usage
             out.append(UsageEvent(read_usage(usage)))
@@ -229,7 +231,7 @@ class StreamDecoder:
             )
         )
 
-    def _choice(self, choice: Fields, out: list[Event]) -> None:
+    def _choice(self, choice: Fields, value: Fields, out: list[Event]) -> None:
         delta = choice.get("delta")
         if not delta and self._blocks == 0:
             delta = choice.get("message")
@@ -237,7 +239,7 @@ class StreamDecoder:
             self._delta(delta, choice.get("logprobs"), out)
         raw = finish_word(choice)
         if raw:
-            self._finish(raw, out)
+            self._finish(raw, value, out)
 
     def _delta(self, delta: Fields, logprobs: object, out: list[Event]) -> None:
         thought = delta.get("reasoning_content") or delta.get("reasoning")
@@ -265,8 +267,9 @@ class StreamDecoder:
         old = delta.get("function_call")
         if old and isinstance(old, dict):
             self._fragment({"index": "function_call", "function": old}, out)
-        for note in _list(delta.get("annotations")):
-            self._annotate(note, out)
+        notes = _list(delta.get("annotations"))
+        out += [CitationDelta(self._at, _citation(_fields(note))) for note in notes]
+        self._source(delta, out)
 
     def _parts(self, content: list[object], out: list[Event]) -> None:
         """Content as a list: text, and thinking and pictures as some vendors send them."""
@@ -293,11 +296,13 @@ class StreamDecoder:
             block = self._take()
             out += [Open(block, picture), Close(block)]
 
-    def _annotate(self, note: object, out: list[Event]) -> None:
-        if self._prose is Text:
-            out.append(CitationDelta(self._at, _citation(_fields(note))))
-        else:
-            out.append(Annotation(note))
+    def _source(self, told: Fields, out: list[Event]) -> None:
+        """What vendors tell beside the answer."""
+        for tool in executed(told):
+            self._close(out)
+            block = self._take()
+            out += [Open(block, tool), Close(block)]
+        out += [CitationDelta(self._at, note) for note in self._sources.read(told)]
 
     def _seal(self, out: list[Event]) -> None:
         """Hand on what is bound to the thinking so far: in its block, or in one of its own."""
@@ -398,7 +403,7 @@ class StreamDecoder:
 
     # ---- endings ----
 
-    def _finish(self, raw: str, out: list[Event]) -> None:
+    def _finish(self, raw: str, value: Fields, out: list[Event]) -> None:
         if raw.lower() in FAILURES:
             out += self._fail(failed_finish(raw))
             return
@@ -410,7 +415,8 @@ class StreamDecoder:
             reason = "stop"
         self._close_all(out, whole=reason != "length")
         self._finished = True
-        out.append(Finish(reason, raw))
+        tier, mark = _text(value.get("service_tier")), _text(value.get("system_fingerprint"))
+        out.append(Finish(reason, raw, tier=tier, fingerprint=mark))
 
     def _close_all(self, out: list[Event], *, whole: bool) -> None:
         self._close(out)

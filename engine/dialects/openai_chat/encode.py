@@ -174,6 +174,8 @@ class Encoder:
     def _show(self, part: Media | Opaque) -> bytes:
         if isinstance(part, Media) and said(part):
             return self._chunk({AUDIO: audio(part)})
+        if isinstance(part, Opaque) and part.dialect == NAME:
+            return self._chunk({part.kind: [part.raw]})
         if isinstance(part, Opaque) or not holds(part):
             words = instead(part, quiet=self._quiet)
             return self._chunk({"content": words}) if words else b""
@@ -238,7 +240,7 @@ class Encoder:
         self._over = True
         words = why(event)
         out = [self._chunk({"refusal": words})] if words else []
-        out.append(self._chunk({}, finish=_reason(event.reason, self._legacy)))
+        out.append(self._chunk({}, finish=_reason(event.reason, self._legacy), **_served(event)))
         if self._include_usage:
             tail = {**self._head, "choices": [], "usage": usage(self._usage)}
             out.append(b"data: %b\n\n" % dumps(tail))
@@ -281,6 +283,12 @@ class _Outgoing:
         self.empty = empty
 
 
+def _served(end: Finish | Reply) -> Fields:
+    """What served the answer, as far as its upstream told."""
+    told = {"service_tier": end.tier, "system_fingerprint": end.fingerprint}
+    return {name: word for name, word in told.items() if word}
+
+
 def _reason(reason: str, legacy: bool) -> str:
     word = _FINISHES.get(reason, "stop")
     return "function_call" if legacy and word == "tool_calls" else word
@@ -312,6 +320,7 @@ def reply(
         "model": model,
         "choices": [choice],
         "usage": usage(answer.usage),
+        **_served(answer),
     }
     if answer.annotations:
         body["annotations"] = answer.annotations
@@ -341,6 +350,7 @@ def _message(answer: Reply, legacy: bool, quiet: bool) -> Fields:
         message["annotations"] = links
     if pictures:
         message[IMAGES] = image_items(pictures)
+    message |= _own(answer.parts)
     if speech:
         message[AUDIO] = speech[-1]
     if calls and legacy:
@@ -348,6 +358,15 @@ def _message(answer: Reply, legacy: bool, quiet: bool) -> Fields:
     elif calls:
         message["tool_calls"] = _called(answer.parts)
     return message
+
+
+def _own(parts: list[Part]) -> Fields:
+    """What vendors of this API put into lists of their own."""
+    out: dict[str, list[object]] = {}
+    for part in parts:
+        if isinstance(part, Opaque) and part.dialect == NAME:
+            out.setdefault(part.kind, []).append(part.raw)
+    return {**out}
 
 
 def _text(parts: list[Part], quiet: bool) -> str:
@@ -358,6 +377,8 @@ def _text(parts: list[Part], quiet: bool) -> str:
 def _said(part: Part, quiet: bool) -> str:
     if isinstance(part, Text):
         return part.text
+    if isinstance(part, Opaque) and part.dialect == NAME:
+        return ""
     if isinstance(part, Opaque) or (isinstance(part, Media) and not (holds(part) or said(part))):
         return instead(part, quiet=quiet)
     return ""
@@ -414,12 +435,19 @@ def _logprobs(found: list[object]) -> Fields | None:
 
 def is_link(found: Citation) -> bool:
     """Whether the API has an annotation for it: it has none for places in a document."""
-    return bool(found.url) or (isinstance(found.raw, dict) and "url_citation" in found.raw)
+    return bool(found.url) or _is_own(found.raw)
+
+
+def _is_own(raw: object) -> bool:
+    """Whether it is an annotation of this API, of which vendors have more kinds."""
+    fields: Fields = raw if isinstance(raw, dict) else {}
+    kind = fields.get("type")
+    return isinstance(kind, str) and isinstance(fields.get(kind), dict)
 
 
 def citation(found: Citation) -> object:
     """A `url_citation` annotation: the upstream's own, if it was one."""
-    if isinstance(found.raw, dict) and "url_citation" in found.raw:
+    if _is_own(found.raw):
         return found.raw
     return {
         "type": "url_citation",

@@ -293,7 +293,7 @@ def _result(result: ToolResult, message: Message, pictures: list[Part]) -> Extra
         media = [part for part in result.parts if isinstance(part, Media)]
         pictures += media
         notes = [f"[{part.kind} attached]" for part in media]
-        text = "\n".join(filter(None, [text_of(result.parts), *notes]))
+        text = "\n".join(filter(None, [result.text, *notes]))
         content = f"Error: {text}" if result.is_error else text
     out = {**message.extras, "role": "tool", "tool_call_id": result.call_id, "content": content}
     _set(out, "name", message.name)

@@ -111,6 +111,7 @@ def ended(response: Fields, finish: Finish, output: list[object], usage: Usage |
         "incomplete_details": {"reason": reason} if reason else None,
         "output": output,
         "usage": counts(usage),
+        **({"service_tier": finish.tier} if finish.tier else {}),
     }
 
 
@@ -301,7 +302,7 @@ def reply(
         made = maker.item(maker.sayable(part), len(output), status if last else "completed")
         if made is not None:
             output.append(made)
-    finish = Finish(answer.finish, answer.raw_finish, seconds=answer.seconds)
+    finish = Finish(answer.finish, answer.raw_finish, seconds=answer.seconds, tier=answer.tier)
     return dumps(ended(head(request_id, model, created, request), finish, output, answer.usage))
 
 

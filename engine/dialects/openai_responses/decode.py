@@ -67,13 +67,13 @@ def read_usage(raw: Fields) -> Usage:
 
 def read_finish(response: Fields, called: bool) -> Finish | ErrorEvent:
     """How a response ended, by its status."""
-    status = _str(response.get("status")) or "completed"
+    status, tier = _str(response.get("status")) or "completed", _str(response.get("service_tier"))
     if status in ("failed", "cancelled"):
         return failed_response(response)
     if status == "incomplete":
         raw = _str(_fields(response.get("incomplete_details")).get("reason"))
-        return Finish(_INCOMPLETE.get(raw, "tool_calls" if called else "other"), raw)
-    return Finish("tool_calls" if called else "stop", status)
+        return Finish(_INCOMPLETE.get(raw, "tool_calls" if called else "other"), raw, tier=tier)
+    return Finish("tool_calls" if called else "stop", status, tier=tier)
 
 
 def failed_response(response: Fields) -> ErrorEvent:
@@ -333,10 +333,8 @@ class StreamDecoder:
         told = {"content": part["logprobs"]} if fresh and part.get("logprobs") else None
         out = self._say(item, at, self._rest(item, "text", at, part.get("text")), told)
         notes = _list(part.get("annotations"))[item.said.get(("note", at), 0) :]
-        block = item.blocks.get(at)
-        if block is not None:
-            out += [CitationDelta(block, _citation(_fields(note))) for note in notes]
-        return out
+        block = item.blocks.get(at, -1)
+        return out + [CitationDelta(block, _citation(_fields(note))) for note in notes]
 
     def _message_done(self, item: _Item, raw: Fields) -> list[Event]:
         out: list[Event] = []

@@ -171,8 +171,8 @@ class Encoder:
             self._event("response.content_part.added", out, **item.head, content_index=0, part=part)
 
     def _cite(self, event: CitationDelta, out: list[bytes]) -> None:
-        item, note = self._open[event.block], answer.annotation(event.citation)
-        if note is None or not isinstance(item.part, Text):
+        item, note = self._open.get(event.block), answer.annotation(event.citation)
+        if note is None or item is None or not isinstance(item.part, Text):
             return
         self._announce(item, out)
         at = len(item.part.citations)

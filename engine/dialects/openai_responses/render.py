@@ -67,8 +67,9 @@ def _set(body: Extras, name: str, value: object) -> None:
 
 
 def _most(out: Output) -> int:
+    """What is no number of tokens is left for the upstream to refuse."""
     assert out.max_tokens is not None
-    return max(out.max_tokens, _LEAST)
+    return _LEAST if 0 < out.max_tokens < _LEAST else out.max_tokens
 
 
 def _unsayable(request: ChatRequest, dropped: list[str]) -> None:

@@ -104,7 +104,7 @@ def _result(part: ToolResult, custom: bool, lost: list[str]) -> Extras:
     parts = [Text("Error: "), *part.parts] if part.is_error else part.parts
     output: object = _contents(parts, lost)
     if "output" not in part.extras and all(map(_bare, parts)):
-        output = "".join(found.text for found in parts if isinstance(found, Text))
+        output = f"Error: {part.text}" if part.is_error else part.text
     return {"type": kind, **extras, "call_id": part.call_id, "output": output}
 
 

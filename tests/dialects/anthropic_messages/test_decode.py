@@ -211,6 +211,8 @@ def test_citations() -> None:
     assert [event.citation for event in found if isinstance(event, CitationDelta)] == [
         early, early, Citation("page_location", None, "D", None, raw=page),
     ]  # fmt: skip
+    textless = said(begin(0, "text", text="", citations=[link]), stop(0))
+    assert [CitationDelta(-1, early)] == textless
 
 
 # ---- ends ----

@@ -270,6 +270,25 @@ def test_citations() -> None:
     assert [page, made] == [event["delta"]["citation"] for event in found[2:-1]]
 
 
+def test_a_text_that_is_over_cites_no_more_and_nothing_waits_for_it() -> None:
+    late = CitationDelta(0, Citation("url", "https://a"))
+    call: list[Event] = [Open(1, ToolCall("x", "f", "{}")), Close(1)]
+    end = Finish("tool_calls")
+    assert blocks(*text("a"), *call, end) == blocks(*text("a"), late, *call, late, end)
+
+
+SEARCHED = {"web_search_requests": 1, "web_fetch_requests": 0}
+
+
+def test_what_this_api_alone_counts_is_told_again() -> None:
+    raw = {"input_tokens": 1, "service_tier": "priority", "server_tool_use": SEARCHED}
+    counts = Usage(input=1, output=2, raw=raw)
+    body = loads(reply(Reply(parts=[Text("a")], finish="stop", usage=counts), "req_1", "m"))
+    assert raw.items() <= body["usage"].items()  # type: ignore[index]
+    *_, end, _ = stream(*text("a"), UsageEvent(counts), STOP)
+    assert (SEARCHED, False) == (end["usage"]["server_tool_use"], "service_tier" in end["usage"])
+
+
 def test_annotations_of_the_engine_have_no_place() -> None:
     assert blocks(*text("a"), STOP) == blocks(*text("a"), Annotation({"x": 1}), STOP)
 

@@ -153,8 +153,8 @@ def test_documents() -> None:
     [
         (
             {"type": "document", "source": {"type": "text", "media_type": "text/plain",
-                                            "data": "D"}, "title": "T"},
-            "T\nD",
+                                            "data": "D"}, "title": "T", "context": "old"},
+            "T\nold\nD",
         ),
         (
             {"type": "document", "source": {"type": "content",

@@ -227,6 +227,12 @@ def test_sources_belong_to_the_text_though_a_signature_comes_with_them() -> None
         assert [Citation("web", "https://a", "A")] == found
 
 
+def test_sources_that_come_with_a_call_are_told() -> None:
+    value = chunk({"functionCall": {"name": "f", "args": {}}}, finish="STOP")
+    value["candidates"][0]["citationMetadata"] = {"citationSources": [{"uri": "https://b"}]}
+    assert CitationDelta(-1, Citation("web", "https://b")) in events(value)
+
+
 # ---- usage ----
 
 

@@ -216,6 +216,9 @@ def test_citations_come_with_the_end() -> None:
         "groundingSupports": [{"segment": {"text": "x"}, "groundingChunkIndices": [0]}],
     }  # fmt: skip
     assert wanted == end["groundingMetadata"]
+    late = [CitationDelta(0, note) for note in notes]
+    end = stream(Open(0, Text("")), TextDelta(0, "a"), Close(0), *late, STOP)[-1]["candidates"][0]
+    assert wanted == end["groundingMetadata"]
     whole = json.loads(reply(Reply(parts=[Text("a", notes)], finish="stop"), "req_1", "m"))
     assert wanted == whole["candidates"][0]["groundingMetadata"]
 

@@ -139,6 +139,21 @@ def test_names_in_snake_case_are_the_same() -> None:
     assert set(one.extras) == set(two.extras)
 
 
+def test_one_thing_is_a_list_of_one() -> None:
+    """As Google's own examples for curl have it."""
+    alone = {
+        "system_instruction": {"parts": {"text": "You are a cat"}},
+        "contents": {"parts": {"text": "Hello"}},
+        "tools": {"function_declarations": {"name": "f"}},
+    }
+    listed = {
+        "systemInstruction": {"parts": [{"text": "You are a cat"}]},
+        "contents": [{"parts": [{"text": "Hello"}]}],
+        "tools": [{"functionDeclarations": [{"name": "f"}]}],
+    }
+    assert parse(dumps(listed), HERE) == parse(dumps(alone), HERE)
+
+
 @pytest.mark.parametrize(
     ("given", "think"),
     [
@@ -410,7 +425,7 @@ def test_a_response_may_hold_pictures() -> None:
         ({"contents": []}, "contents"),
         ({"contents": ["a"]}, "contents[0]"),
         ({"contents": [{"role": "system", "parts": []}]}, "contents[0].role"),
-        ({"contents": [{"parts": {}}]}, "contents[0].parts"),
+        ({"contents": [{"parts": "a"}]}, "contents[0].parts"),
         ({"contents": [{"parts": ["a"]}]}, "contents[0].parts[0]"),
         ({"contents": [{"parts": [{"text": 1}]}]}, "contents[0].parts[0].text"),
         ({"contents": [{"parts": [{"inlineData": {"data": "a"}}]}]},
@@ -422,7 +437,7 @@ def test_a_response_may_hold_pictures() -> None:
         ({"generationConfig": []}, None),
         ({"generationConfig": {"topK": 1.5}}, "generationConfig.topK"),
         ({"generationConfig": {"temperature": "1"}}, "generationConfig.temperature"),
-        ({"tools": {}}, "tools"),
+        ({"tools": "a"}, "tools"),
         ({"tools": [{"functionDeclarations": [{}]}]}, "tools[0].functionDeclarations[0].name"),
         ({"toolConfig": {"functionCallingConfig": {"mode": "SOME"}}},
          "toolConfig.functionCallingConfig.mode"),

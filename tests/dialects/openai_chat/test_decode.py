@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.chat import Citation, Reasoning, Refusal, Text, ToolCall
+from engine.chat import Citation, Opaque, Reasoning, Refusal, Text, ToolCall
 from engine.dialects.openai_chat.decode import (
     StreamDecoder,
     WholeDecoder,
@@ -15,7 +15,6 @@ from engine.dialects.openai_chat.decode import (
     read_usage,
 )
 from engine.events import (
-    Annotation,
     ArgsDelta,
     CitationDelta,
     Close,
@@ -382,14 +381,24 @@ def test_log_probabilities_stay_with_their_text() -> None:
     assert TextDelta(0, "a", probable) == decode(chunk({"content": "x"}), value)[-1]
 
 
-def test_citations_belong_to_the_text_and_other_notes_to_nothing() -> None:
+def test_citations_belong_to_the_text_if_one_is_open() -> None:
     inner = {"url": "https://a", "title": "A", "start_index": 1, "end_index": 2}
     note = {"type": "url_citation", "url_citation": inner}
     events = decode(chunk({"annotations": [note]}), chunk({"content": "a", "annotations": [note]}))
-    assert Annotation(note) in events
-    assert (
-        CitationDelta(0, Citation("url_citation", "https://a", "A", None, 1, 2, note)) == events[-1]
-    )
+    cited = Citation("url_citation", "https://a", "A", None, 1, 2, note)
+    found = [event for event in events if isinstance(event, CitationDelta)]
+    assert [CitationDelta(-1, cited), CitationDelta(0, cited)] == found
+
+
+def test_what_vendors_tell_beside_an_answer_is_read() -> None:
+    last = {**STOP, "citations": ["https://a"], "service_tier": "flex", "system_fingerprint": "fp"}
+    tool = {"index": 0, "type": "search", "arguments": "{}"}
+    found = decode(chunk({"content": "a"}), chunk({"executed_tools": [tool]}), last)
+    assert [
+        Close(0), Open(1, Opaque("openai_chat", "executed_tools", tool)), Close(1),
+        CitationDelta(0, Citation("web", "https://a")),
+        Finish("stop", "stop", tier="flex", fingerprint="fp"),
+    ] == found[3:]  # fmt: skip
 
 
 def test_only_choice_zero_is_read() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -151,6 +152,24 @@ def test_an_upstreams_own_citation_is_not_rewritten() -> None:
     raw = {"type": "url_citation", "url_citation": {"url": "u", "extra": 1}}
     events = [*text("a")[:-1], CitationDelta(0, Citation("url_citation", raw=raw)), Close(0)]
     assert {"annotations": [raw]} in deltas(*events, Finish("stop"))
+    other = {"type": "document_citation", "document_citation": {"document_id": "d"}}
+    late = CitationDelta(0, Citation("document_citation", raw=other))
+    assert {"annotations": [other]} in deltas(*text("a"), late, Finish("stop"))
+
+
+def test_what_served_the_answer_stands_at_its_end() -> None:
+    *_, last = stream(*text("a"), Finish("stop", tier="flex", fingerprint="fp"))
+    assert ("flex", "fp") == (last["service_tier"], last["system_fingerprint"])
+    body = answered(Reply(parts=[Text("a")], tier="flex", fingerprint="fp"))
+    assert ("flex", "fp") == (body["service_tier"], body["system_fingerprint"])
+    assert "service_tier" not in answered(Reply(parts=[Text("a")]))
+
+
+def test_what_vendors_of_the_api_add_goes_back_as_it_came() -> None:
+    ran = Opaque("openai_chat", "executed_tools", {"index": 0, "type": "search"})
+    assert {"executed_tools": [ran.raw]} in deltas(Open(0, ran), Close(0), Finish("stop"))
+    found = message(ran, Text("a"), replace(ran, raw=2))
+    assert ("a", [ran.raw, 2]) == (found["content"], found["executed_tools"])
 
 
 def test_blocks_that_open_with_content_lose_none_of_it() -> None:

@@ -182,6 +182,19 @@ def test_annotations_and_log_probabilities() -> None:
     assert part["logprobs"] == told["logprobs"]
 
 
+def test_a_text_that_is_over_cites_no_more_in_a_stream() -> None:
+    late = CitationDelta(0, Citation("url_citation", url="https://a"))
+    said: list[Event] = [Open(0, Text("")), TextDelta(0, "Hi"), Close(0)]
+    encoder = Encoder("req_1", "m", 1)
+    encoder.feed([Start("", "m", 1), *said])
+    assert b"" == encoder.feed([late])
+
+
+def test_the_tier_that_served_is_told() -> None:
+    _, whole = answer(*TEXT, Finish("stop", tier="flex"))
+    assert "flex" == whole["service_tier"]
+
+
 def test_a_refusal_is_a_part_and_a_blocked_answer_is_incomplete() -> None:
     _, whole = answer(
         Open(0, Refusal("")),

@@ -199,6 +199,8 @@ def test_limits_formats_and_thinking() -> None:
         "tools": [{"type": "function", "name": "f", "description": "d", "strict": False,
                    "parameters": {"type": "object"}}],
     } == body  # fmt: skip
+    limits = [made(HI, out=Output(most))["max_output_tokens"] for most in (-1, 0, 16, 17)]
+    assert [-1, 0, 16, 17] == limits
     assert {"effort": "none"} == made(HI, think=Think("off"))["reasoning"]
     assert {"type": "json_object"} == made(HI, out=Output(format="json"))["text"]["format"]
 

@@ -44,7 +44,7 @@ def test_an_answer_goes_on_as_it_came() -> None:
     assert tap.feed(FRAMES) == WHOLE
     assert b"" == tap.end()
     assert (True, True, None) == (tap.content, tap.done, tap.error)
-    assert Finish("stop", "completed") == tap.finish
+    assert Finish("stop", "completed", tier="default") == tap.finish
     assert tap.usage is not None
     assert (3, 2) == (tap.usage.input, tap.usage.output)
     assert b"" == tap.feed([frame("response.output_text.delta", delta="late")])
@@ -151,7 +151,8 @@ def test_an_incomplete_answer_is_whole() -> None:
 def test_whole_answers() -> None:
     body = named_payloads(WHOLE)[-1][1]["response"]
     seen = check_whole(dumps(body))
-    assert (True, Finish("stop", "completed"), None) == (seen.content, seen.finish, seen.error)
+    done = Finish("stop", "completed", tier="default")
+    assert (True, done, None) == (seen.content, seen.finish, seen.error)
     assert seen.usage is not None
     assert 3 == seen.usage.input
     assert check_whole(b"<html>").error is not None

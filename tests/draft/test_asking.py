@@ -1,0 +1,158 @@
+"""Requests as a route writes them: what is a template, what a variable, what stays as it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from engine.draft.asking import Asking, prompt_of
+from engine.draft.curl import BOUNDARY, multipart
+from engine.draft.hiding import Hiding
+from engine.draft.layout import bare
+from engine.wire import HttpRequest
+
+ASKED = "Why is the sky blue?"
+ID, OTHER = "2c9c29b4-0000-4000-8000-1234567890ab", "2c9c29b4-0000-4000-8000-1234567890ac"
+FORM = "application/x-www-form-urlencoded; charset=UTF-8"
+
+
+def nowhere(name: str, text: str) -> str:
+    return ""
+
+
+def asking(origin: Callable[[str, str], str] = nowhere) -> Asking:
+    return Asking(Hiding("x"), ASKED, origin)
+
+
+def post(
+    body: Any, kind: str = "application/json", url: str = "https://a.example/b"
+) -> HttpRequest:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return HttpRequest("POST", url, (("Content-Type", kind),), body=raw)
+
+
+def body(value: Any) -> Any:
+    made = asking()
+    request = post(value)
+    made.count(request)
+    return bare(made.tree(request)["json"])
+
+
+@pytest.mark.parametrize(
+    ("sent", "written"),
+    [
+        ({"text": ASKED}, {"text": "{{ req.prompt }}"}),
+        ({"text": f"<q>{ASKED}</q>"}, {"text": "<q>{{ req.prompt }}</q>"}),
+        ({"model": "owl-2", "n": None}, {"model": "{{ model.upstream }}", "n": None}),
+        ({"id": ID, "at": 1767225600123, "t": "1767225600123"},
+         {"id": "{{ uuid4() }}", "at": "{{ now_ms() }}", "t": "{{ '' ~ now_ms() }}"}),
+        ({"a": [ID, {"b": ID}], "c": OTHER},
+         {"a": ["{{ let.id }}", {"b": "{{ let.id }}"}], "c": "{{ uuid4() }}"}),
+        ({"s": "session_1767225600123_x"}, {"s": "session_{{ now_ms() }}_x"}),
+        ({"temperature": 0.5, "maxTokens": 9, "top_p": True},
+         {"temperature": "{{ req.temperature | default(0.5) }}",
+          "maxTokens": "{{ req.max_tokens | default(9) }}", "top_p": True}),
+        ({"token": "long-enough"}, {"token": "${env:X_TOKEN}"}),
+        ({"{{USER}}": "{{USER}} ${x}"}, {"{{USER}}": "{{ '{{USER}} $${x}' }}"}),
+    ],
+)  # fmt: skip
+def test_values_of_a_body(sent: Any, written: Any) -> None:
+    assert written == body(sent)
+
+
+@pytest.mark.parametrize(
+    ("sent", "written"),
+    [
+        ([{"role": "user", "content": ASKED}], "{{ req.messages | as_openai }}"),
+        ([{"role": "system", "content": "x"},
+          {"role": "user", "content": [{"type": "text", "text": ASKED}]}],
+         "{{ req.messages | as_openai }}"),
+        ([{"author": "user", "text": ASKED}],
+         "{{ req.messages | as_messages(role='author', content='text') }}"),
+        ([{"who": "human", "what": ASKED}],
+         "{{ req.messages | as_messages(role='who', content='what', roles={'user': 'human'}) }}"),
+        ([{"role": "assistant", "content": "Hi"}, {"id": ID, "role": "user", "content": ASKED}],
+         [{"id": "{{ uuid4() }}", "role": "user", "content": "{{ req.prompt }}"}]),
+        ([{"a": "1", "b": "2"}], [{"a": "1", "b": "2"}]),
+    ],
+)  # fmt: skip
+def test_a_conversation_is_one_template_where_it_can_be(sent: Any, written: Any) -> None:
+    assert {"messages": written} == body({"messages": sent})
+
+
+def test_json_in_a_text_is_written_as_json() -> None:
+    inner = json.dumps({"q": ASKED, "it's": [1, None, True], "say": f"a {ASKED}"})
+    assert {
+        "f": "{{ { 'q': req.prompt, 'it\\'s': [1, none, true], 'say': 'a ' ~ req.prompt } | json }}"
+    } == body({"f": inner})
+
+
+def test_forms_queries_paths_and_texts() -> None:
+    form = post(
+        b"message=Why+is+the+sky+blue%3F&n=1&e=", FORM, f"https://a.example/c/{ID}/x?v=2&q="
+    )
+    assert {
+        "path": "/c/{{ uuid4() }}/x",
+        "query": {"v": "2", "q": ""},
+        "form": {"message": "{{ req.prompt }}", "n": "1", "e": ""},
+    } == asking().tree(form)
+    parts = post(multipart([("q", ASKED), ("n", "1")]), f"multipart/form-data; boundary={BOUNDARY}")
+    assert {"q": "{{ req.prompt }}", "n": "1"} == asking().tree(parts)["multipart"]
+    assert "{{ req.prompt }}" == asking().tree(post(ASKED.encode(), "text/plain"))["raw"]
+    assert {"method": "GET", "path": "/"} == asking().tree(HttpRequest("GET", "https://a.example"))
+
+
+def test_an_odd_content_type_is_kept() -> None:
+    tree = asking().tree(post({"a": 1}, "application/vnd.x+json"))
+    assert {"Content-Type": "application/vnd.x+json"} == tree["headers"]
+
+
+def test_what_came_from_an_answer_is_a_value() -> None:
+    made = asking(lambda name, text: "{{ values.nonce }}" if text == "n-1" else "")
+    tree = made.tree(post({"nonce": "n-1"}, url="https://a.example/c/n-1"))
+    assert ("/c/{{ values.nonce | urlpath }}", {"nonce": "{{ values.nonce }}"}) == (
+        tree["path"],
+        tree["json"],
+    )
+
+
+def test_headers_of_the_transport_and_the_browser_are_left_out() -> None:
+    names = (
+        "Host",
+        "Content-Length",
+        "Accept-Encoding",
+        "Sec-Fetch-Mode",
+        "Cookie",
+        "Authorization",
+    )
+    headers = [(name, "x") for name in names]
+    headers += [("X-Request-Id", ID), ("X-Api-Key", "long-enough"), ("Accept", "*/*")]
+    headers += [("Referer", "https://a.example/c/Zx81Qp47hWc2Lm90Tt")]
+    found = dict(asking().headers(HttpRequest("GET", "https://a.example", tuple(headers))))
+    assert {
+        "X-Request-Id": "{{ uuid4() }}",
+        "X-Api-Key": "${env:X_X_API_KEY}",
+        "Accept": "*/*",
+        "Referer": "https://a.example/",
+    } == found
+
+
+@pytest.mark.parametrize(
+    ("request_", "prompt"),
+    [
+        (post({"system": "You are a very helpful assistant, always.", "prompt": "Hi"}), "Hi"),
+        (post({"messages": [{"role": "user", "content": "First of all questions"},
+                            {"role": "assistant", "content": "Yes"},
+                            {"role": "user", "content": "Why?"}]}), "Why?"),
+        (post({"a": "one two three", "id": ID}), "one two three"),
+        (post(b"action=wp_send&message=%E4%BD%A0%E5%A5%BD", FORM), "你好"),
+        (post(b"Hello there", "text/plain"), "Hello there"),
+        (HttpRequest("GET", "https://a.example/?q=Hello&v=2"), "Hello"),
+        (post({"n": 1}), ""),
+    ],
+)  # fmt: skip
+def test_what_was_typed_is_found_by_its_looks(request_: HttpRequest, prompt: str) -> None:
+    assert prompt == prompt_of(request_)
