@@ -122,6 +122,11 @@ class Outcome:
     unsaid: list[str] = field(default_factory=list)
     broken: dict[str, int] = field(default_factory=dict)
 
+    def seen(self) -> dict[str, Any]:
+        """What observers are told of it as it is."""
+        names = ("status", "cause", "unmatched", "unsaid", "broken")
+        return {name: getattr(self, name) for name in names}
+
 
 class Attempt:
     """Runs one attempt of a request on a route."""

@@ -180,15 +180,9 @@ class Exchange:
 
     def _attempt(self, env: dict[str, object], scopes: dict[str, str]) -> Attempt:
         attempt = Attempt(
-            self.route,
-            self.call,
-            {**env},
-            self.ports,
-            self.keyring,
-            self.sink,
-            scopes,
+            self.route, self.call, {**env}, self.ports, self.keyring, self.sink, scopes,
             self.hold.account,
-        )
+        )  # fmt: skip
         if self.memory.keeper is not None:
             attempt.keeper = self.memory.keeper = Keeper()
         if self.route.values and any(plan.cleanup for plan in self.route.values.values()):
@@ -231,10 +225,9 @@ class Exchange:
         if self.route.values and (error is None or OUTCOMES[error.cls].fault != "client"):
             self.keyring.report(self.route, error is not None, outcome.used, scopes)
         cls, after = (error.cls, error.retry_after) if error else (None, None)
-        if self.hold.pool is not None:
-            self.keyring.pools.report(
-                self.route, self.hold, cls, retry_after=after, login=outcome.login
-            )
+        self.keyring.pools.report(
+            self.route, self.hold, cls, retry_after=after, login=outcome.login
+        )
         if not outcome.login:
             self.keyring.storms.report(self.route, cls)
         self.ports.observer.saw(
@@ -243,11 +236,7 @@ class Exchange:
             outcome=error.cls if error else "ok",
             request=self.call.asked.id,
             message=error.message if error else "",
-            status=outcome.status,
-            cause=outcome.cause,
-            unmatched=outcome.unmatched,
-            unsaid=outcome.unsaid,
-            broken=outcome.broken,
+            **outcome.seen(),
             secrets=self.call.own_key(self.route) if error else None,
         )
 

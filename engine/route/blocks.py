@@ -43,7 +43,7 @@ class Blocks:
     """State of one answer's blocks. `calls` counts the tool calls opened, `shown` the pictures.
 
     kind, at  delta type and number of the prose block that is open
-    beside    all that only some clients have a place for; a citation whose text was over as an event
+    beside    what only some clients have a place for; a citation whose text was over as an event
     """
 
     def __init__(self, new_id: Callable[[], str]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -39,11 +38,11 @@ from engine.wire import Headers
 from . import cors
 from .around import next_route
 from .continued import Continued
+from .ids import client_id, id_headers
 from .sinks import Client, PlainSink, StreamSink
 
 PING_EVERY = 15.0
 TICK = 1.0
-_PLAIN = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -509,17 +508,3 @@ def no_model(name: str) -> RequestError:
     return RequestError(
         "model_not_found", f"The model `{name[:200]}` does not exist", param="model"
     )
-
-
-def client_id(headers: Headers) -> str:
-    """The client's own name for its request (`x-req-id`), if it is a plain word; else ""."""
-    name = headers.get("x-req-id")
-    return name if name and _PLAIN.fullmatch(name) else ""
-
-
-def id_headers(ident: str, named: str) -> dict[str, str]:
-    """The request's id, in the header names of both client families; a client's name for it wins.
-
-    `request-id` and ids in bodies are always ours: a client may use a name twice.
-    """
-    return {"x-request-id": named or ident, "request-id": ident}

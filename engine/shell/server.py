@@ -24,7 +24,8 @@ from engine.wire import Headers, dumps
 
 from . import cors, endpoints
 from .carried import Carried
-from .chats import Caller, Chats, client_id, id_headers, no_model
+from .chats import Caller, Chats, no_model
+from .ids import client_id, id_headers
 from .settings import ClientKeys, Settings
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
