@@ -146,7 +146,7 @@ class Asking:
         if self.prompt and text == self.prompt:
             self.told = True
             return "{{ req.prompt }}"
-        if _MODEL.fullmatch(name) and text and (not self.model or text == self.model):
+        if self._is_model(name, text):
             self.model = text
             return "{{ model.upstream }}"
         if made := self.origin(name, text):
@@ -159,6 +159,10 @@ class Asking:
             again = self._twice().get(text)
             return f"{{{{ let.{again} }}}}" if again else "{{ uuid4() }}"
         return self._within(name, text)
+
+    def _is_model(self, name: str, text: str) -> bool:
+        named = _MODEL.fullmatch(name) and re.fullmatch(r"[\w@][\w.:/@+ -]*\w", text)
+        return named is not None and self.model in ("", text)
 
     def _is_made_up(self, text: str) -> bool:
         """Whether it has a fetched value in it, or words."""

@@ -16,7 +16,7 @@ from .framing import framed, is_patches
 from .hiding import Hiding
 from .infer import Reading, read_answer
 from .known import Known, known
-from .layout import Noted, bare, written
+from .layout import Noted, bare, printable, written
 from .opaque import Exchange, Origin, is_opaque, origin
 
 HEAD = "# A first draft. Bridge only accounts and services that you may use this way.\n"
@@ -288,8 +288,8 @@ class _Sketch:
         rules.extend(["inherit"] if over else [])
 
     def _remark(self, text: str) -> None:
-        if text not in self.remarks:
-            self.remarks.append(text)
+        if printable(text) not in self.remarks:
+            self.remarks.append(printable(text))
 
     def _reading(self) -> Reading | None:
         answer = self.answer

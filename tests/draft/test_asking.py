@@ -47,6 +47,7 @@ def body(value: Any) -> Any:
         ({"text": ASKED}, {"text": "{{ req.prompt }}"}),
         ({"text": f"<q>{ASKED}</q>"}, {"text": "<q>{{ req.prompt }}</q>"}),
         ({"model": "owl-2", "n": None}, {"model": "{{ model.upstream }}", "n": None}),
+        ({"model": "/", "model_id": "a/b-1"}, {"model": "/", "model_id": "{{ model.upstream }}"}),
         ({"id": ID, "at": 1767225600123, "t": "1767225600123"},
          {"id": "{{ uuid4() }}", "at": "{{ now_ms() }}", "t": "{{ '' ~ now_ms() }}"}),
         ({"a": [ID, {"b": ID}], "c": OTHER},
