@@ -47,6 +47,10 @@ from .common import BAD, WRONG_USE, environment, routes_option, show_problems
     "--record-allow", "allow", multiple=True, metavar="PATTERN",
     help="With --record: write this, as a refusal in the log named it.",
 )  # fmt: skip
+@click.option(
+    "--synthetic-text", "synthetic", is_flag=True,
+    help="With --record: replace what was asked and answered by made-up text.",
+)  # fmt: skip
 @click.option("--demo", is_flag=True, help="Serve a demo: no key and no network needed.")
 def command(
     folders: tuple[str, ...],
@@ -61,6 +65,7 @@ def command(
     record: str | None,
     most: int,
     allow: tuple[str, ...],
+    synthetic: bool,
     demo: bool,
 ) -> None:
     """Serve the routes of --routes, PENSTOCK_ROUTES, ./routes or the bundle.
@@ -73,7 +78,7 @@ def command(
         "clients.auth": "none" if open_ or demo else None,
         "transforms.own": False if no_own_transforms else None,
     }
-    keeping = Keeping(Path(record), most, frozenset(allow)) if record else None
+    keeping = Keeping(Path(record), most, frozenset(allow), synthetic) if record else None
     env = _environment(env_file)
     settings = _settings(config, given, env, alone=demo)
     named = [Path(folder) for folder in folders or settings.routes]
