@@ -401,7 +401,10 @@ def test_the_unit_runs_a_command_that_exists() -> None:
 
 @pytest.mark.rows("KB-16", "IB-1")
 def test_the_shipped_server_file_wants_a_client_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PENSTOCK_API_KEY", raising=False)
-    assert 0 == run("check", str(ROOT / "deploy" / "penstock.yaml"))[0]
-    code, output = run("serve", "--config", str(ROOT / "deploy" / "penstock.yaml"), "--port", "0")
-    assert (1, True) == (code, "set a client key" in output)
+    file = str(ROOT / "deploy" / "penstock.yaml")
+    monkeypatch.setenv("PENSTOCK_API_KEY", "a-key-of-a-client")
+    assert 0 == run("check", file)[0]
+    monkeypatch.delenv("PENSTOCK_API_KEY")
+    for verb in (("check", file), ("serve", "--config", file, "--port", "0")):
+        code, output = run(*verb)
+        assert (1, True) == (code, "set a client key" in output)

@@ -21,7 +21,6 @@ ELSEWHERE = {
     "exchange/memory.py": "tests/exchange/test_loop.py",
     "auth/health.py": "tests/auth/test_pool.py",
     "auth/steps.py": "tests/auth/test_flows.py",
-    "cli/serve.py": "tests/shell/test_reload_live.py",
     "accounts/conversing.py": "tests/shell/test_oauth.py",
     "dialects/anthropic_messages/blocks.py": "tests/dialects/anthropic_messages/test_parse.py",
     "dialects/anthropic_messages/turns.py": "tests/dialects/anthropic_messages/test_render.py",

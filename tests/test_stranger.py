@@ -223,7 +223,7 @@ def serving(folder: Path, heron: Heron, word: str = SECRET) -> Iterator[openai.O
         assert process.stdout is not None
         line = process.stdout.readline()
         try:
-            assert line.startswith("Penstock serves 1 routes on http"), line
+            assert line.startswith("Penstock serves 1 route on http"), line
             url = line.split()[5].rstrip(":")
             with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
                 yield client

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -93,7 +93,7 @@ def _named(
     elif path.suffix == ".md":
         yield path, _markdown(path)
     elif path.name in _SERVER_FILES:
-        yield path, _server(path.read_bytes(), str(path))
+        yield path, _server(path.read_bytes(), str(path), environment())
     else:
         shelf = Shelf([path.parent], env=environment(), execute=execute, servers=servers)
         yield path, shelf.load(path).problems
@@ -109,19 +109,17 @@ def _markdown(path: Path) -> list[Problem]:
         source = ("\n" * before + fence.group(1)).encode()
         first = fence.group(1).lstrip().partition("\n")[0]
         if first.startswith("# penstock.yaml"):
-            problems += _server(source, str(path))
+            problems += _server(source, str(path), {})
         elif not first.startswith("fixture:"):
-            found = shelf.compile(source, str(path)).problems
-            problems += [problem for problem in found if problem.code != "E201"]
-    return problems
+            problems += shelf.compile(source, str(path)).problems
+    return [problem for problem in problems if problem.code != "E201"]
 
 
-def _server(source: bytes, name: str) -> list[Problem]:
+def _server(source: bytes, name: str, env: Mapping[str, str]) -> list[Problem]:
     try:
-        check_settings(source, name)
+        return check_settings(source, name, env)
     except ConfigError as error:
-        return [problem for problem in error.problems if problem.code != "E201"]
-    return []
+        return [*error.problems]
 
 
 def _heard(path: Path, problems: list[Problem]) -> list[Problem]:

@@ -62,13 +62,17 @@ from .explain import read_request
     "--config", type=click.Path(dir_okay=False), help="Server file; default penstock.yaml."
 )
 @click.option(
-    "--allow", multiple=True, metavar="NAME",
-    help="Write this, as a refusal named it; may be given several times.",
+    "--allow", multiple=True, metavar="PATTERN",
+    help="Write this, as a refusal named it, or what it says; may be given several times.",
+)  # fmt: skip
+@click.option(
+    "--synthetic-text", "synthetic", is_flag=True,
+    help="Replace what was asked and answered by made-up text of the same lengths.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite the fixture.")
 def command(
     name: str, folders: tuple[str, ...], file: str, out: str, note: str | None, config: str | None,
-    allow: tuple[str, ...], force: bool, **client: Any,
+    allow: tuple[str, ...], synthetic: bool, force: bool, **client: Any,
 ) -> None:  # fmt: skip
     """Send one request through route NAME to its real upstream, and keep all as a fixture.
 
@@ -87,8 +91,9 @@ def command(
     homes = route_folders([Path(folder) for folder in folders], environment())
     settings = server_settings("record", config)
     order = Order(
-        route, named, asked, place, notes, homes, settings, note=note, allow=frozenset(allow)
-    )
+        route, named, asked, place, notes, homes, settings,
+        note=note, allow=frozenset(allow), synthetic=synthetic,
+    )  # fmt: skip
     raise SystemExit(asyncio.run(_record(order)))
 
 

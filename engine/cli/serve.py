@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, Problem
 from engine.shell.app import Gateway, serve
 from engine.shell.demo import Demo
 from engine.shell.environment import read_env_file
@@ -44,8 +44,12 @@ from .common import BAD, WRONG_USE, environment, routes_option, show_problems
     metavar="NUMBER", help="With --record: fixtures of one route.",
 )  # fmt: skip
 @click.option(
-    "--record-allow", "allow", multiple=True, metavar="NAME",
+    "--record-allow", "allow", multiple=True, metavar="PATTERN",
     help="With --record: write this, as a refusal in the log named it.",
+)  # fmt: skip
+@click.option(
+    "--synthetic-text", "synthetic", is_flag=True,
+    help="With --record: replace what was asked and answered by made-up text.",
 )  # fmt: skip
 @click.option("--demo", is_flag=True, help="Serve a demo: no key and no network needed.")
 def command(
@@ -61,6 +65,7 @@ def command(
     record: str | None,
     most: int,
     allow: tuple[str, ...],
+    synthetic: bool,
     demo: bool,
 ) -> None:
     """Serve the routes of --routes, PENSTOCK_ROUTES, ./routes or the bundle.
@@ -73,7 +78,7 @@ def command(
         "clients.auth": "none" if open_ or demo else None,
         "transforms.own": False if no_own_transforms else None,
     }
-    keeping = Keeping(Path(record), most, frozenset(allow)) if record else None
+    keeping = Keeping(Path(record), most, frozenset(allow), synthetic) if record else None
     env = _environment(env_file)
     settings = _settings(config, given, env, alone=demo)
     named = [Path(folder) for folder in folders or settings.routes]
@@ -108,11 +113,15 @@ def _settings(
         click.echo(f"penstock serve: no file {config}", err=True)
         raise SystemExit(WRONG_USE)
     overrides = {key: value for key, value in given.items() if value is not None}
+    notes: list[Problem] = []
     try:
-        return load_settings(path if path.is_file() and not alone else None, env, overrides)
+        file = path if path.is_file() and not alone else None
+        settings = load_settings(file, env, overrides, notes)
     except ConfigError as error:
         show_problems(error.problems)
         raise SystemExit(BAD) from None
+    show_problems(notes)
+    return settings
 
 
 def _run(
@@ -144,9 +153,8 @@ def _say(gateway: Gateway) -> None:
     """What is served and what is not."""
     states = gateway.keeper.states.values()
     good = sorted(gateway.keeper.book.routes)
-    click.echo(
-        f"Penstock serves {len(good)} routes on {gateway.url}/v1: {', '.join(good) or 'none'}"
-    )
+    count = "1 route" if len(good) == 1 else f"{len(good)} routes"
+    click.echo(f"Penstock serves {count} on {gateway.url}/v1: {', '.join(good) or 'none'}")
     for state in sorted(states, key=lambda state: state.name):
         if state.state in ("broken", "disabled"):
             why = next((str(p).partition("\n")[0] for p in state.problems), "")

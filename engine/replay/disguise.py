@@ -15,7 +15,11 @@ from __future__ import annotations
 import base64
 import html
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from itertools import pairwise
+from math import log2
 from random import Random
 from typing import NamedTuple
 
@@ -31,6 +35,29 @@ _RUN = re.compile(rb"[A-Za-z0-9+/_-]*")
 _HEX = re.compile(r"[0-9a-fA-F-]+")
 _CODED = re.compile(rb"[A-Za-z0-9+/_-]{8,}")
 _UNICODE = re.compile(rb"\\u([0-9a-fA-F]{4})")
+# What looks like a credential, whoever made it: a long run that is no word, no number and no id.
+_RUNS = re.compile(
+    rb"(?:([A-Za-z_][\w-]{0,40})\\*[\"'`]?\s{0,2}[:=]\s{0,2}\\*[\"']?)?"
+    rb"(?<![A-Za-z0-9+/_=%-])([A-Za-z0-9+/_-]{24,256}={0,2})(?![A-Za-z0-9+/_=-])"
+)
+_BITS = 4.0  # of entropy in each character of such a run, at least
+_TURNS = 0.4  # of its characters that are of another kind than the one before
+_NUMBER = re.compile(rb"0+")
+_KINDS = re.compile(rb"[^A-Za-z0-9]")
+_AS_KIND = bytes(
+    b"aA0"[chr(at).isupper() + 2 * chr(at).isdigit()] if at < 128 else at for at in range(256)
+)
+_IDS = re.compile(
+    rb"(?i)(?:.*[_-])?(?:id|ids|signature|fingerprint|hash|digest|etag|sha\d*|checksum|revision|b64)"
+    rb"|.*(?:[a-z]I[dD]|Signature|Fingerprint|Hash)|data|url|uri|src|href|integrity|encrypted_content"
+)
+_SESSIONS = re.compile(rb"(?i).*(?:sess|sid|auth|csrf|xsrf|login|user|account).*")
+_MAIL = re.compile(
+    rb"(?<![\w.+-])[\w.+-]{1,64}@(?!(?:[\w-]+\.)*example\b)((?:[\w-]+\.)+[A-Za-z]{2,24})(?![\w-])"
+)
+_NO_MAIL = re.compile(
+    rb"(?i).*\.(?:test|example|invalid|localhost|png|jpe?g|gif|svg|webp|js|css|json|py|ts)"
+)
 _LOOKS = re.compile(
     rb"(?<![A-Za-z0-9])(?:(sk-|rk_live_|sk_live_)[A-Za-z0-9_-]{16,}|(eyJ)[\w-]{10,}\.[\w-]{10,}"
     rb"|(AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Z])|(gh[pousr]_|github_pat_|glpat-|hf_|flo_)[A-Za-z0-9_-]{20,}"
@@ -53,7 +80,8 @@ class Disguise:
     """Replaces secrets in bytes and trees. Those shorter than six bytes it cannot tell from text.
 
     short   their names
-    allow   names of secrets that are none, and beginnings of what only looks like a credential
+    allow   patterns (`*`, `?`): names of secrets that are none; of what only looks like a
+            credential its kind (`sk-`, `e-mail`, `entropy:NAME`), or what it says
     """
 
     def __init__(self, secrets: Iterable[Secret], allow: frozenset[str] = frozenset()) -> None:
@@ -61,7 +89,7 @@ class Disguise:
         self._names: dict[str, str] = {}
         self.short: list[str] = []
         for secret in secrets:
-            if secret.name not in allow:
+            if not any(fnmatchcase(secret.name, wanted) for wanted in allow):
                 self._note(secret)
         self._made: dict[str, str] = {}
         order = {text: number for number, text in enumerate(self._names, 1)}
@@ -130,10 +158,47 @@ class Disguise:
         return sorted(found, key=lambda each: -each.at) + list(self._alike(data))
 
     def _alike(self, data: bytes) -> Iterator[Found]:
+        told = bytearray(len(data))  # 1: part of what has a kind of its own
         for hit in _LOOKS.finditer(data):
             kind = next(group for group in hit.groups() if group).decode().strip()
-            if kind not in self._allow and not any(hit[0] in fake for fake in self._fakes):
+            told[hit.start() : hit.end()] = b"\1" * len(hit[0])
+            if self._strange(kind, hit[0]):
                 yield Found(kind, hit.start(), False)
+        for hit in _MAIL.finditer(data):
+            if not _NO_MAIL.fullmatch(hit[1]) and self._strange("e-mail", hit[0]):
+                yield Found("e-mail", hit.start(), False)
+        for hit in _RUNS.finditer(data):
+            if is_random(hit[2], hit[1] or b"") and not any(told[hit.start(2) : hit.end(2)]):
+                kind = f"entropy:{hit[1].decode()}" if hit[1] else "entropy"
+                if self._strange(kind, hit[2]):
+                    yield Found(kind, hit.start(2), False)
+
+    def _strange(self, kind: str, text: bytes) -> bool:
+        """Whether nobody allowed it, and it is none of the placeholders, nor holds one."""
+        said = text.decode("utf-8", "replace")
+        if any(fnmatchcase(each, wanted) for each in (kind, said) for wanted in self._allow):
+            return False
+        run = _RUN.match(text)
+        plain = [_decoded(run[0][at:]) for at in range(4)] if run else []
+        return not any(
+            text in fake or any(fake in each for each in (text, *plain)) for fake in self._fakes
+        )
+
+
+def is_random(run: bytes, name: bytes = b"") -> bool:
+    """Whether a run of characters under a name looks as if it was drawn by chance.
+
+    Words, even long ones with capitals and numbers, seldom go from one kind to another.
+    """
+    if _IDS.fullmatch(name) and not _SESSIONS.fullmatch(name):
+        return False
+    kinds = _KINDS.sub(b"", run).translate(_AS_KIND)
+    if len(set(kinds)) < 3 or len(_NUMBER.findall(kinds)) < 2:
+        return False
+    turns = sum(one != other for one, other in pairwise(kinds))
+    counts, size = Counter(run).values(), len(run)
+    bits = -sum(count / size * log2(count / size) for count in counts)
+    return bits >= _BITS and turns >= _TURNS * len(kinds)
 
 
 def _opened(data: bytes) -> Iterator[bytes]:

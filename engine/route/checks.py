@@ -91,7 +91,13 @@ def _name(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
 
 def _urls(spec: RouteSpec, tree: Node) -> Iterator[Problem]:
     if spec.base_url is not None:
-        yield from _url(find(tree, ("base_url",)), "base_url", spec.base_url)
+        node = find(tree, ("base_url",))
+        yield from _url(node, "base_url", spec.base_url)
+        if mark := re.search("[?#]", spec.base_url):
+            message = (
+                f"`base_url` ends before `{mark[0]}`: paths follow it; `request` takes a `query`"
+            )
+            yield node.mark.problem("E506", message)
     elif not spec.abstract:
         yield tree.mark.problem("E506", "`base_url` is missing: scheme and host of the upstream")
     for way, request in requests_of(spec):

@@ -7,11 +7,13 @@ matcher, or nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from engine.masks import forms
+from engine.parsers import FramingError
 from engine.replay.composing import (
     Flat,
     answer_tree,
@@ -25,6 +27,8 @@ from engine.replay.disguise import Disguise
 from engine.replay.fixtures import Fixture, read_fixture
 from engine.replay.play import Seen, play
 from engine.replay.recorded import Recorded
+from engine.replay.reframing import Change, reframer
+from engine.replay.synthetic import Synthetic, Telling
 from engine.replay.taping import Taken
 from engine.route.nodes import MAX_BYTES
 from engine.route.route import Route
@@ -36,6 +40,7 @@ from .testing import WORLD, Bench
 
 INLINE = 32 * 1024  # bytes of a body; a larger one stands beside the fixture
 Trees = list[dict[str, Any]]
+Refit = Callable[[bytes, Change], bytes]
 
 
 async def write(order: Order, recording: Recording) -> list[Path]:
@@ -56,12 +61,60 @@ async def made(order: Order, recording: Recording) -> dict[str, bytes]:
             f"{names} has less than 6 characters and cannot be told from other text; "
             f"--allow {disguise.short[0]} writes it as it is"
         )
-    tree, beside = _tree(order, recording, disguise)
-    _search(disguise, _files(order, tree, beside), tree)
-    await _settle(order, tree, beside, disguise)
+    hidden = _Hidden(order, recording)
+    tree, beside = _tree(hidden.order, hidden.recording, disguise)
+    if not order.synthetic:
+        _search(disguise, _files(order, tree, beside), tree)
+    await _settle(hidden, tree, beside, disguise)
     files = _files(order, tree, beside)
     _search(disguise, files, tree)
+    hidden.search(files)
     return files
+
+
+class _Hidden:
+    """An order and its recording, without their texts if that was asked for. Raises NotRecorded."""
+
+    def __init__(self, order: Order, recording: Recording) -> None:
+        self.order, self.recording = order, recording
+        self.texts: Synthetic | None = None
+        if not order.synthetic:
+            return
+        reply = recording.seen.reply
+        known = {reply.text, reply.reasoning, *(call.args for call in reply.calls)}
+        self.texts = texts = Synthetic(recording.seed, frozenset(known))
+        client = dataclasses.replace(order.client, json=texts.tree(order.client.json))
+        try:
+            taken = [texts.taken(each, order.route) for each in recording.taken]
+        except Telling as error:
+            raise NotRecorded(f"{error}: --synthetic-text does not go with it") from None
+        self.order = dataclasses.replace(order, client=client)
+        self.recording = dataclasses.replace(recording, taken=taken)
+
+    def settled(self, tree: dict[str, Any], asked: Trees, seen: Seen, disguise: Disguise) -> None:
+        """Put what a replay sends and gives for what was sent and given."""
+        if self.texts is None:
+            return
+        old = self.recording.seen
+        if _ending(seen) != _ending(old) or len(asked) != len(tree["exchanges"]):
+            raise NotRecorded("without its texts the answer ends otherwise")
+        for each, sent in zip(tree["exchanges"], asked, strict=True):
+            borne = {name: part for name, part in each["expect"].items() if name == "headers"}
+            bare = {name: part for name, part in sent.items() if name != "headers"}
+            each["expect"] = {**bare, **borne}
+        tree["expect"] = disguise.tree(answer_tree(seen, len(asked)))
+
+    def search(self, files: Mapping[str, bytes]) -> None:
+        """Raises NotRecorded where a line of a text is still there."""
+        for line in self.texts.lines if self.texts is not None else ():
+            every = forms(line)
+            for name, data in files.items():
+                if any(form in data for form in every):
+                    raise NotRecorded(f"a text would still be in {name}, where it was not expected")
+
+
+def _ending(seen: Seen) -> tuple[object, ...]:
+    return seen.status, seen.reply.finish, seen.error and seen.error.cls
 
 
 def _files(order: Order, tree: Mapping[str, Any], beside: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -84,10 +137,11 @@ def _tree(
     client = {
         "dialect": spec.dialect, "path": spec.path, "headers": spec.headers, "json": spec.json
     }  # fmt: skip
+    refit = reframer(order.route)
     exchanges = [
         {
             "expect": _expected(taken.request, disguise),
-            "reply": reply_tree(taken, disguise, f"{order.out.stem}.{number}.bin", beside),
+            "reply": reply_tree(taken, disguise, f"{order.out.stem}.{number}.bin", beside, refit),
         }
         for number, taken in enumerate(recording.taken, 1)
     ]
@@ -116,9 +170,16 @@ def _said(text: str, disguise: Disguise) -> str:
 
 
 def reply_tree(
-    taken: Taken, disguise: Disguise, file: str, beside: dict[str, bytes]
+    taken: Taken,
+    disguise: Disguise,
+    file: str,
+    beside: dict[str, bytes],
+    refit: Refit | None = None,
 ) -> dict[str, Any]:
-    """The `reply` of an exchange. What does not belong into YAML goes beside it, as `file`."""
+    """The `reply` of an exchange. What does not belong into YAML goes beside it, as `file`.
+
+    refit: changes the payloads of a body in frames, if it may be one
+    """
     assert taken.head is not None
     tree: dict[str, Any] = {"status": taken.head.status}
     headers = disguise.tree(headers_tree(taken.head))
@@ -126,7 +187,7 @@ def reply_tree(
     if taken.head.status == 101:
         tree["frames"] = [disguise.tree(frame) for frame in taken.frames]
     else:
-        body = disguise.clean(taken.body)
+        body = _cleaned(taken.body, disguise, file, refit)
         if len(body) <= INLINE and inline(body):
             tree |= {"body": body.decode()} if body else {}
         else:
@@ -135,6 +196,23 @@ def reply_tree(
         if len(body) == len(taken.body) and len(taken.pieces) > 1:
             tree["cuts"] = Flat(Flat(cut) for cut in _cuts(taken))
     return tree | ({} if taken.end == "eof" else {"end": taken.end})
+
+
+def _cleaned(body: bytes, disguise: Disguise, file: str, refit: Refit | None) -> bytes:
+    """The body without secrets, those inside of frames too. Raises NotRecorded."""
+    if refit is None:
+        return disguise.clean(body)
+
+    def change(payload: bytes) -> bytes:
+        clean = disguise.clean(payload)
+        for found in disguise.left(clean):  # the frame may be packed: nobody else looks into it
+            raise NotRecorded(f"a frame of {file} would hold {found.what}")
+        return clean
+
+    try:
+        return refit(body, change)
+    except FramingError:  # it is in no frames
+        return disguise.clean(body)
 
 
 def _cuts(taken: Taken) -> Iterator[list[int]]:
@@ -146,16 +224,19 @@ def _cuts(taken: Taken) -> Iterator[list[int]]:
 
 
 async def _settle(
-    order: Order, tree: dict[str, Any], beside: Mapping[str, bytes], disguise: Disguise
+    hidden: _Hidden, tree: dict[str, Any], beside: Mapping[str, bytes], disguise: Disguise
 ) -> None:
     """Leave in `expect` what another replay sends, too. Raises NotRecorded.
 
     Where the route does not work with what stands for its secrets all is left as it was sent.
     """
+    order = hidden.order
     loose = {**tree, "exchanges": [{"reply": each["reply"]} for each in tree["exchanges"]]}
     fixture = read_fixture(text_of(loose).encode(), str(order.out), beside.__getitem__)
     route = Bench(order.folders, depth="off", http=False).route(fixture)
     if route is None:
+        if order.synthetic:
+            raise NotRecorded("the route does not work with what stands for its secrets")
         return
     later = dataclasses.replace(
         fixture.spec, clock=fixture.spec.clock + 7.25, seed=fixture.spec.seed + 1
@@ -165,6 +246,7 @@ async def _settle(
     said = [seen.reply.text, seen.reply.reasoning, *(call.args for call in seen.reply.calls)]
     for found in disguise.left(dumps([said, seen.raw.decode("utf-8", "replace")])):
         raise NotRecorded(f"the answer has {found.what} in it, in several pieces")
+    hidden.settled(tree, again, seen, disguise)
     if len(again) == len(other) == len(tree["exchanges"]):  # else it is another conversation
         for each, *others in zip(tree["exchanges"], again, other, strict=True):
             each["expect"] = steady(each["expect"], *others)

@@ -11,11 +11,12 @@ MOST = 200  # fixtures of a route
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """What the operator asked for. most: fixtures in the folder of a route; allow: as of Order."""
+    """What the operator asked for. most: fixtures in the folder of a route; else as of Order."""
 
     folder: Path
     most: int = MOST
     allow: frozenset[str] = frozenset()
+    synthetic: bool = False
 
 
 class Writes(Protocol):

@@ -157,7 +157,12 @@ class NotedTokens:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be recorded. named: how the fixture names the route; allow: as of Disguise."""
+    """What is to be recorded.
+
+    named      how the fixture names the route
+    allow      as of Disguise
+    synthetic  texts of prompts and answers are made up
+    """
 
     route: Route
     named: str
@@ -168,6 +173,7 @@ class Order:
     settings: Settings
     note: str | None = None
     allow: frozenset[str] = frozenset()
+    synthetic: bool = False
 
 
 @dataclass(slots=True)

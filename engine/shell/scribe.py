@@ -216,7 +216,7 @@ class _Work:
         folders = list(scribe.library.folders)
         return Order(
             route, route.name, client, out, notes, folders, scribe.settings,
-            note="served", allow=scribe.keeping.allow,
+            note="served", allow=scribe.keeping.allow, synthetic=scribe.keeping.synthetic,
         )  # fmt: skip
 
     async def _recording(self, order: Order) -> Recording:

@@ -41,3 +41,18 @@ def test_a_fixture_is_no_route_and_a_route_no_fixture(home: Path) -> None:
     code, lines = run("test", "routes/a.yaml")
     assert 1 == code
     assert "routes/a.yaml:1:1: error E102: this is a route, not a fixture" in lines[1]
+
+
+def test_a_server_file_is_checked_as_it_would_be_served(home: Path) -> None:
+    keys = 'version: 1\nclients: { keys: ["${env:NO_SUCH_KEY:?set a client key}"] }\n'
+    (home / "penstock.yaml").write_text(keys)
+    code, lines = run("check", "penstock.yaml")
+    assert 1 == code
+    assert "penstock.yaml:2:19: error E201: set a client key" == lines[0]
+    (home / "page.md").write_text(f"```yaml\n# penstock.yaml\n{keys}```\n")
+    assert (0, ["1 file checked: 0 errors, 0 warnings"]) == run("check", "page.md")
+    opened = "version: 1\nlisten: { host: 0.0.0.0 }\nclients: { auth: none }\n"
+    (home / "penstock.yaml").write_text(opened)
+    code, lines = run("check", "penstock.yaml")
+    assert 0 == code
+    assert "penstock.yaml:3:10: warning W601" in lines[0]

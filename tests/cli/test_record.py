@@ -7,6 +7,8 @@ import base64
 import gzip
 import json
 import re
+import struct
+import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -678,3 +680,114 @@ async def test_a_place_that_cannot_be_written_is_named(home: Path) -> None:
         result.exit_code,
         result.output,
     )
+
+
+# ---- frames with lengths ----
+
+AWS = """\
+version: 1
+base_url: SITE
+models: [m]
+auth: { bearer: "${env:MADE_KEY}" }
+request: { path: /chat, json: { q: "{{ req.prompt }}" } }
+stream:
+  format: aws_eventstream
+  use: always
+  events:
+    - { event: chunk, text: $.text }
+    - { event: end, finish: stop }
+"""
+
+
+def aws_frame(event: str, payload: dict[str, Any]) -> bytes:
+    text, data = event.encode(), json.dumps(payload).encode()
+    headers = b"\x0b:event-type\x07" + struct.pack(">H", len(text)) + text
+    prelude = struct.pack(">II", 16 + len(headers) + len(data), len(headers))
+    made = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + data
+    return made + struct.pack(">I", zlib.crc32(made))
+
+
+async def test_a_key_inside_of_frames_with_checksums_is_made_up_and_they_fit(home: Path) -> None:
+    ask(home, stream=True)
+    body = aws_frame("chunk", {"text": "Hello", "for": KEY}) + aws_frame("end", {})
+    kind = "application/vnd.amazon.eventstream"
+    result = await record(home, pieces(body, 20, kind), route=AWS)
+    found = await holds(home, result, KEY)
+    raw = (home / "f" / found["exchanges"][0]["reply"]["body_file"]).read_bytes()
+    assert (len(body), found["env"]["MADE_KEY"].encode() in raw) == (len(raw), True)
+    assert "Hello" == found["expect"]["text"]
+
+
+async def test_a_credential_in_a_packed_frame_is_not_written(home: Path) -> None:
+    ask(home, stream=True)
+    payload = gzip.compress(json.dumps({"text": "Hello", "k": "AKIAIOSFODNN7EXAMPLE"}).encode())
+    body = b"\x01" + struct.pack(">I", len(payload)) + payload
+    route = AWS.replace("aws_eventstream", "{ frames: { flags: true } }").replace("chunk", "'0'")
+    result = await record(home, pieces(body, 500, "application/connect+json"), route=route)
+    assert 1 == result.exit_code
+    assert "a frame of f.1.bin would hold AKIA" in result.output
+
+
+# ---- what nobody told of ----
+
+
+async def test_an_address_and_a_text_drawn_by_chance_stop_the_writer(home: Path) -> None:
+    told = {**ANSWER, "owner": "ann@corp-mail.de", "ticket": "xK9vQ2mZ7pLw4RtY8sBn3HdF"}
+    handle = answers(*[lambda: web.json_response(told)] * 3)
+    first = await record(home, handle)
+    assert "what looks like a credential, e-mail; --allow e-mail writes it" in first.output
+    second = await record(home, handle, "--allow", "e-mail")
+    assert "entropy:ticket; --allow entropy:ticket writes it" in second.output
+    third = await record(home, handle, "--allow", "ann@*", "--allow", "entropy:*")
+    assert 0 == third.exit_code, third.output
+
+
+# ---- made-up texts ----
+
+SECRETIVE = "Please call Ann Miller about Zürich, 你好吗"
+
+
+async def test_texts_are_made_up_in_request_answer_and_expectations(home: Path) -> None:
+    ask(home, stream=True, messages=[{"role": "user", "content": SECRETIVE}])
+    told = "Of course: Frau Müller wohnt in 东京 now."
+    parts = [told[at : at + 4] for at in range(0, len(told), 4)]
+    chunks: list[Any] = [
+        {"choices": [{"delta": {"content": part}, "finish_reason": None}]} for part in parts
+    ]
+    chunks.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    body = "".join(f"data: {json.dumps(each, ensure_ascii=False)}\n\n" for each in chunks)
+    raw = (body + "data: [DONE]\n\n").encode()
+    result = await record(home, pieces(raw, 30, "text/event-stream"), "--synthetic-text")
+    found = await holds(home, result, KEY)
+    files = b"".join(path.read_bytes() for path in (home / "f").iterdir())
+    for word in ("Ann", "Miller", "Zürich", "你好", "course", "Frau", "Müller", "wohnt", "东京"):
+        assert word.encode() not in files
+    (exchange,) = found["exchanges"]
+    said = found["client"]["json"]["messages"][0]["content"]
+    assert said == exchange["expect"]["json"]["messages"][0]["content"]
+    assert (len(SECRETIVE), len(SECRETIVE.encode())) == (len(said), len(said.encode()))
+    assert (len(told), len(told.encode())) == (
+        len(found["expect"]["text"]),
+        len(found["expect"]["text"].encode()),
+    )
+    assert 5 < len(exchange["reply"]["cuts"])
+    assert {"authorization": f"Bearer {found['env']['MADE_KEY']}"} == exchange["expect"]["headers"]
+
+
+async def test_texts_in_frames_with_checksums_are_made_up(home: Path) -> None:
+    ask(home, stream=True)
+    told = "The secret plan is to leave."
+    body = aws_frame("chunk", {"text": told}) + aws_frame("end", {})
+    handle = pieces(body, 20, "application/vnd.amazon.eventstream")
+    found = await holds(home, await record(home, handle, "--synthetic-text", route=AWS), KEY)
+    assert (len(told), True) == (len(found["expect"]["text"]), found["expect"]["text"] != told)
+
+
+async def test_a_text_that_would_be_left_stops_the_writer(home: Path) -> None:
+    ask(home, messages=[{"role": "user", "content": SECRETIVE}])
+    refusal = {"error": {"message": f"this is not allowed: {SECRETIVE}"}}
+    handle = answers(lambda: web.json_response(refusal, status=400))
+    result = await record(home, handle, "--synthetic-text")
+    assert (1, False) == (result.exit_code, (home / "f").exists())
+    assert "a text would still be in f.yaml, where it was not expected" in result.output
+    assert "Miller" not in result.output

@@ -213,3 +213,58 @@ def test_escapes_of_other_writers_of_json_are_replaced(write: Callable[[str], st
 def test_what_is_hidden_deeper_is_found_though_not_replaced(hidden: bytes) -> None:
     hides = disguise(KEY)
     assert Found("s1", -1, True) in hides.left(b'{"debug":"' + hides.clean(hidden) + b'"}')
+
+
+# ---- what nobody told of ----
+
+RANDOM = "xK9vQ2mZ7pLw4RtY8sBn3HdF"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (f'{{"trace": "{RANDOM}"}}', "entropy:trace"),
+        (f"X-Strange: {RANDOM}", "entropy:X-Strange"),
+        (f"so it says {RANDOM}.", "entropy"),
+        (f'{{"session_id": "{RANDOM}"}}', "entropy:session_id"),
+        ('{"who": "ann.miller+x@corp-mail.de"}', "e-mail"),
+        ('{"k": "xoxb-123456789012-abcdef"}', "xoxb-"),
+    ],
+)
+def test_a_text_drawn_by_chance_and_an_address_are_found(text: str, what: str) -> None:
+    (found,) = Disguise([]).left(text.encode())
+    assert (what, False) == (found.what, found.known)
+    assert found.at >= 0
+    for allow in (what, "*", what[:4] + "*"):
+        assert [] == Disguise([], frozenset({allow})).left(text.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{"id": "chatcmpl-{RANDOM}"}}',
+        f'{{"responseId": "{RANDOM}", "message_id": "{RANDOM}"}}',
+        f'{{"signature": "{RANDOM * 3}"}}',
+        "moonshotai/Kimi-K2-Instruct-0905-Turbo",
+        "0b9c7f3a-5b7e-4b1a-9a51-1a5b9c7f3a5b",
+        "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "ThisIsAClassNameOfTheYear2000AndLonger",
+        "data:image/png;base64," + RANDOM * 40,
+        "ann@example.com, bob@mail.example.org, icon@2x.png",
+        "1234567890123456789012345678901234567890",
+    ],
+)
+def test_ids_words_pictures_and_made_up_addresses_are_none(text: str) -> None:
+    assert [] == Disguise([]).left(text.encode())
+
+
+def test_what_is_allowed_may_be_named_by_its_text() -> None:
+    text = b'{"who": "ann@corp.de", "or": "bob@corp.de"}'
+    assert [30] == [each.at for each in Disguise([], frozenset({"ann@*"})).left(text)]
+
+
+def test_placeholders_are_no_finds_in_any_code() -> None:
+    disguise = Disguise([Secret(RANDOM, "env:K"), Secret("ann@corp-mail.de", "env:WHO")])
+    coded = base64.b64encode(f"user:{RANDOM}".encode()).decode()
+    said = disguise.clean(f'{{"a": "{RANDOM}", "b": "{coded}", "c": "ann@corp-mail.de"}}'.encode())
+    assert [] == disguise.left(said)

@@ -18,6 +18,7 @@ from engine.shell.recorder import (
     Listening,
     NotedTokens,
     Notes,
+    NotRecorded,
     Order,
     relative,
     run,
@@ -127,3 +128,34 @@ async def test_of_logins_the_first_is_kept_and_all_are_secret() -> None:
         tokens.first
     )
     assert {"at-1", "at-2", "k-3"} == {secret.reveal() for secret in listening.secrets}
+
+
+@pytest.mark.parametrize("file", played(), ids=lambda path: path.parent.name)
+async def test_what_a_fixture_plays_is_recorded_without_its_texts(
+    file: Path, tmp_path: Path
+) -> None:
+    fixture, notes, out = load_fixture(file), Notes(), tmp_path / "f.yaml"
+    spec = fixture.spec
+    shelf = notes.shelf([ROUTES], env=spec.env, bundled=True)
+    named = str((file.parent / spec.route).resolve()) if "/" in spec.route else spec.route
+    compiled = shelf.load(Path(named)) if "/" in named else shelf.find(named)
+    assert compiled is not None
+    assert compiled.route is not None, compiled.problems
+    assert spec.client is not None
+    allow = frozenset(f"env:{name}" for name, text in spec.env.items() if len(text) < SHORTEST)
+    order = Order(
+        compiled.route, named, spec.client, out, notes, [ROUTES],
+        load_settings(None, {}, {"clients.auth": "none"}),
+        allow=allow, synthetic=True,
+    )  # fmt: skip
+    async with listening(Stage(fixture).handle) as url:
+        recording = await run(order, lambda upstream: Detour(upstream, url))
+    if file.parent.name in ("path-patch-chat", "websocket-chat"):  # patches and messages: refused
+        with pytest.raises(NotRecorded):
+            await write(order, recording)
+        return
+    await write(order, recording)
+    assert [] == (await Bench([ROUTES], depth="quick", http=True).attempt(out)).complaints
+    old, new = recording.seen.reply.text, load_fixture(out).spec.expect.text or ""
+    assert (len(old), len(old.encode())) == (len(new), len(new.encode()))
+    assert not old or old != new

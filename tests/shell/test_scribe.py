@@ -130,6 +130,8 @@ async def recording(
     route: str = ROUTE,
     most: int = MOST,
     allow: frozenset[str] = frozenset(),
+    *,
+    synthetic: bool = False,
     **routes: str,
 ) -> AsyncIterator[Running]:
     lines: list[dict[str, Any]] = []
@@ -139,7 +141,7 @@ async def recording(
         for name, text in {"made": route, **routes}.items():
             (home / f"routes/{name}.yaml").write_text(text.replace("SITE", url))
         shelf = Shelf([home / "routes"], env={"MADE_KEY": KEY, "SHORT": "abc"})
-        keeping = Keeping(home / "kept", most, allow)
+        keeping = Keeping(home / "kept", most, allow, synthetic)
         settings = load_settings(None, {}, {**given, "log.level": "debug"})
         async with gateway(settings, shelf, record=keeping) as gate:
             write = gate.logger.write
@@ -419,3 +421,16 @@ async def test_what_is_written_at_the_end_is_waited_for(
     async with recording(tmp_path, answers(plain()), monkeypatch) as gate:
         await asyncio.gather(*(gate.ask() for _ in range(6)))
     assert 6 == len(await gate.kept(6))
+
+
+async def test_texts_are_made_up_where_the_operator_wants_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with recording(tmp_path, streams, monkeypatch, synthetic=True) as gate:
+        _, body = await gate.ask(stream=True)
+        (found,) = await gate.kept()
+    assert STREAM.encode() == body
+    said = found["expect"]["text"]
+    assert (len("Grüße, Welt"), ", ") == (len(said), said[5:7])
+    assert "Welt" not in said
+    assert "Hi" != found["client"]["json"]["messages"][0]["content"]
