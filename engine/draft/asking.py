@@ -161,8 +161,8 @@ class Asking:
         return self._within(name, text)
 
     def _is_model(self, name: str, text: str) -> bool:
-        named = _MODEL.fullmatch(name) and re.fullmatch(r"[\w@][\w.:/@+ -]*\w", text)
-        return named is not None and self.model in ("", text)
+        named = _MODEL.fullmatch(name) and re.fullmatch(r"[\w@](?:[\w.:/@+ -]*\w)?", text)
+        return named is not None and self.model in ("", text) and not looks_secret(text)
 
     def _is_made_up(self, text: str) -> bool:
         """Whether it has a fetched value in it, or words."""

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 WIDTH = 96
-_PLAIN = re.compile(r"[A-Za-z_$/.*][^\n]*")
+_PLAIN = re.compile(r"[A-Za-z_$/][\w$./()@+;=<>|!-]*(?: [\w$./()@+;=<>|!-]+)*")
+_WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}  # to some reader of YAML
 _URL = re.compile(r"https?://[\w./-]+(?::\d+[\w./-]*)?")
 _UNSAFE = re.compile(
     "[^ -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
@@ -101,8 +100,8 @@ def printable(text: str) -> str:
 def scalar(value: Any) -> str:
     if not isinstance(value, str):
         return json.dumps(value)
-    alone = yaml.safe_dump([value], default_flow_style=True, width=2**20, allow_unicode=True)
-    if _URL.fullmatch(value) or (_PLAIN.fullmatch(value) and alone == f"[{value}]\n"):
+    plain = _PLAIN.fullmatch(value) is not None and value.lower() not in _WORDS
+    if _URL.fullmatch(value) or (plain and not _UNSAFE.search(value)):
         return value
     if not _UNSAFE.search(value) and "'" not in value and ("\\" in value or '"' in value):
         return f"'{value}'"

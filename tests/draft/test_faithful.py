@@ -67,7 +67,7 @@ def opened(value: Any) -> Any:
     return value
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.dictionaries(keys, values, max_size=5))
 def test_every_body_is_sent_as_it_was(body: dict[str, Any]) -> None:
     raw = json.dumps({**body, "q": ASKED}).encode()
