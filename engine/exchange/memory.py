@@ -21,6 +21,7 @@ class Memory:
 
     keeper  notes what is thought, a fresh one for each attempt; None where nobody will want it
     good    the outcome of a good answer, and what gives its assistant's turns
+    before  of the route that this one stands in for: the turns are its session's, too
     """
 
     def __init__(self, route: Route, call: Call, sessions: Sessions, recall: Recall | None) -> None:
@@ -33,6 +34,7 @@ class Memory:
         self._turns: list[Message] = []
         self.keeper: Keeper | None = None
         self.good: tuple[Outcome, Callable[[], list[Message]]] | None = None
+        self.before: Memory | None = None
 
     @property
     def key(self) -> str:
@@ -72,6 +74,7 @@ class Memory:
         good, self.good = self.good, None
         if good is not None:
             await self._save(*good)
+            await self._save_before(good[1])
             if self.keeper is not None:
                 await self.bear_in_mind(good[0])
 
@@ -83,6 +86,13 @@ class Memory:
         turns = [*self._turns, *collected()] if plan.server_history else []
         instead = any(message.role == "assistant" for message in self._turns)
         await self._sessions.save(plan, session, turns, outcome.state, instead=instead)
+
+    async def _save_before(self, collected: Callable[[], list[Message]]) -> None:
+        """What another route's rules learned is nothing to the sessions of those before it."""
+        memory = self.before
+        while memory is not None:
+            await memory._save(Outcome(), collected)
+            memory = memory.before
 
     async def bear_in_mind(self, outcome: Outcome) -> None:
         """Keep what was thought; forget what the upstream refused to have back."""

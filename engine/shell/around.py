@@ -43,11 +43,16 @@ def next_route(
         if offer is None:
             continue
         turned = replace(call, offer=offer, bound="")
-        if call.continues and CONTINUED in call.asked.chat.extras:
+        if any(map(keeps_turns, asked)) or (call.continues and CONTINUED in call.asked.chat.extras):
             turned.splice = None  # the client's own bytes lack what goes before
         if able(target, turned):
             return target, turned
     return None
+
+
+def keeps_turns(route: Route) -> bool:
+    """Whether the conversation is kept here, and clients send its newest turn alone."""
+    return route.session is not None and route.session.server_history
 
 
 def _is_bound(call: Call) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ from engine.exchange.asides import Asides
 from engine.exchange.attempt import Call
 from engine.exchange.errands import Errand
 from engine.exchange.loop import Exchange, Report
+from engine.exchange.memory import Memory
 from engine.kept.answers import Answers, Origin
 from engine.kept.recall import Recall
 from engine.kept.sessions import Sessions
@@ -36,7 +37,7 @@ from engine.route.view import Asked
 from engine.wire import Headers
 
 from . import cors
-from .around import next_route
+from .around import keeps_turns, next_route
 from .continued import Continued
 from .ids import client_id, id_headers
 from .sinks import Client, PlainSink, StreamSink
@@ -58,7 +59,7 @@ class Caller:
 class Open:
     """A request under way. asked: the routes that had it, the one that has it now last.
 
-    failed: why the one before it gave it up
+    failed: why the one before it gave it up; memory: of the one that had it last
     """
 
     route: Route
@@ -69,6 +70,7 @@ class Open:
     report: Report
     asked: list[Route]
     failed: ErrorEvent | None = None
+    memory: Memory | None = None
 
     @property
     def early(self) -> float:
@@ -264,13 +266,13 @@ class Chats:
         task = asyncio.current_task()
         assert task is not None
         now = self.ports.clock.monotonic()
-        return Open(route, call, self._sink(route, call, client), task, now, Report(), [route])
+        return Open(route, call, self._sink([route], call, client), task, now, Report(), [route])
 
-    def _sink(self, route: Route, call: Call, client: Client) -> StreamSink | PlainSink:
+    def _sink(self, asked: Sequence[Route], call: Call, client: Client) -> StreamSink | PlainSink:
         if not call.wants_stream:
             return PlainSink(client, self.ports.clock.monotonic)
         sink = StreamSink(client, self.ports.clock.monotonic)
-        if _keeps_turns(route):
+        if any(map(keeps_turns, asked)):
             sink.keep()
         return sink
 
@@ -348,6 +350,7 @@ class Chats:
             recall=self.recall,
             report=opened.report,
         )
+        exchange.memory.before, opened.memory = opened.memory, exchange.memory
         sink.client.remember = exchange.memory.remember
         first = opened.failed
         try:
@@ -394,10 +397,10 @@ class Chats:
         sink = opened.sink
         if isinstance(sink, StreamSink) and sink.response is not None:
             sink.turn(client)
-            if _keeps_turns(route):
+            if any(map(keeps_turns, opened.asked)):
                 sink.keep()
         else:
-            opened.sink = self._sink(route, call, client)
+            opened.sink = self._sink(opened.asked, call, client)
 
     def _end(self, opened: Open) -> None:
         self.under_way.discard(opened)
@@ -483,10 +486,6 @@ def _passes(route: Route, call: Call) -> bool:
     """Whether the client is served on bytes."""
     able = route.passthrough and call.offer.passes and call.splice is not None
     return able and route.dialect is call.dialect
-
-
-def _keeps_turns(route: Route) -> bool:
-    return route.session is not None and route.session.server_history
 
 
 def _parsed(route: Route, call: Call) -> ChatRequest | None:

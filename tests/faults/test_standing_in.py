@@ -52,6 +52,8 @@ ROUTES = {
     "patient": CHAT + "fallback: [keeps]\nmodels: [{ id: wait, upstream: held-busy }]\n",
     "keeps": CHAT + "transforms: [think_tags]\nsession: { key: [req.user], history: server }\n"
     "models: [{ id: k, upstream: talk }]\n",
+    "forgetful": CHAT + "session: { key: [req.user], history: server }\nfallback: [whole]\n"
+    "models: [{ id: f, upstream: busy }]\n",
 }
 
 
@@ -210,6 +212,19 @@ async def test_after_the_headers_a_stand_in_remembers_what_it_answered(here: Her
         turns.append([each["content"] for each in here.behind.asked[-1]["messages"]])
     assert [["turn 0"], ["turn 0", "fine", "turn 1"]] == turns[:2]
     assert ["turn 0", "fine", "turn 1", "fine", "turn 2"] == turns[2]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_session_of_the_first_route_goes_on_though_another_answers(
+    here: Here, stream: bool
+) -> None:
+    """Its turns are told to the stand-in, which passes bytes through, and its answer is one."""
+    for number in range(3):
+        said = [{"role": "user", "content": f"turn {number}"}]
+        reply = await here.ask(model="f", messages=said, user=f"bob {stream}", stream=stream)
+        assert (200, "whole") == (reply.status, reply.headers["x-penstock-route"])
+    told = [each["content"] for each in here.behind.asked[-1]["messages"]]
+    assert ["turn 0", "fine", "turn 1", "fine", "turn 2"] == told
 
 
 async def test_what_only_the_first_upstream_has_is_not_asked_of_another(here: Here) -> None:
