@@ -181,12 +181,8 @@ async def _asked(inquiry: Inquiry, played: Played) -> tuple[Run, list[Taken], li
     seed = SystemRandom().getrandbits(31)
     async with world(order, listening, HeldClock(), seed, inquiry.reach) as (ports, tape, _):
         seen = await ask(coverage.watched(route), client, ports)
-    run = Run(
-        anatomy(route, _answers(tape), inquiry.readings.opens),
-        coverage.hits,
-        Counter(listening.unmatched),
-        seen,
-    )
+    calls = anatomy(route, _answers(tape), inquiry.readings.opens)
+    run = Run(calls, coverage.hits, listening.unmatched, seen)
     return run, tape.taken, [*outside(order), *listening.secrets, *bearers(tape.taken)]
 
 
