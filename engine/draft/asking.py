@@ -43,16 +43,21 @@ class Asking:
 
     filter  what writes messages that have a role and a content
     origin  the template for a text of a name that came from an earlier answer, "" if it did not
+    fetched all such texts and their templates; several: names that stand twice in a form or query
+    vars    those that expressions read
     """
 
     hiding: Hiding
     prompt: str
     origin: Callable[[str, str], str]
+    fetched: dict[str, str] = field(default_factory=dict)
     filter: str = "as_openai"
     model: str = ""
     uuids: dict[str, int] = field(default_factory=dict)
     whole: bool = False
     told: bool = False
+    several: list[str] = field(default_factory=list)
+    vars: dict[str, str] = field(default_factory=dict)
 
     def count(self, request: HttpRequest) -> None:
         """Note which UUIDs stand in a request more than once."""
@@ -75,23 +80,32 @@ class Asking:
         parts = urlsplit(request.url)
         tree: dict[str, Any] = {"method": request.method} if request.method != "POST" else {}
         tree["path"] = "/".join(self._segment(part) for part in parts.path.split("/")) or "/"
-        query = parse_qsl(parts.query, keep_blank_values=True)
-        if query:
-            tree["query"] = {name: self.text(name, value) for name, value in query}
+        if query := parse_qsl(parts.query, keep_blank_values=True):
+            tree["query"] = self._fields(query)
         return tree | self.body(request)
 
+    def _fields(self, pairs: list[tuple[str, str]]) -> dict[str, str]:
+        names = [name for name, _ in pairs]
+        self.several += [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        return {name: self.text(name, value) for name, value in pairs}
+
     def _segment(self, part: str) -> str:
-        made = self.text("", unquote(part))
-        if "${" in made or "{{ values" in made:
-            return made.replace(" }}", " | urlpath }}")
-        return made if "{{" in made else part
+        made = self._outside(self.text("", unquote(part)))
+        return made.replace(" }}", " | urlpath }}") if "{{" in made else part
+
+    def _outside(self, text: str) -> str:
+        """A text whose references are read by `vars`, where filters and expressions may be."""
+        for name in re.findall(r"\$\{env:(\w+)\}", text):
+            self.vars[name.lower()] = f"${{env:{name}}}"
+        return re.sub(r"\$\{env:(\w+)\}", lambda hit: f"{{{{ vars.{hit[1].lower()} }}}}", text)
 
     def headers(self, request: HttpRequest) -> Iterator[tuple[str, str]]:
         """Headers that a route would send, with what they hold, but for credentials."""
         for name, value in request.headers:
             if name.lower() == "referer" and not self.origin(name, value):
                 parts = urlsplit(value)
-                value = f"{parts.scheme}://{parts.netloc}/" if looks_secret(value) else value
+                odd = any(map(_is_odd, re.split(r"[/?=&]", value.partition("://")[2])))
+                value = f"{parts.scheme}://{parts.netloc}/" if odd else value
             if not _IDLE.fullmatch(name) and name.lower() != "authorization":
                 yield name, self.text(name, value)
 
@@ -101,9 +115,9 @@ class Asking:
             return {}
         if kind == "application/x-www-form-urlencoded" and not request.body.startswith(b"{"):
             pairs = parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)
-            return {"form": {name: self.text(name, value) for name, value in pairs}}
+            return {"form": self._fields(pairs)}
         if kind == "multipart/form-data":
-            return {"multipart": {name: self.text(name, text) for name, text in fields_of(request)}}
+            return {"multipart": self._fields(fields_of(request))}
         try:
             found = loads(request.body)
         except JsonError:
@@ -132,25 +146,43 @@ class Asking:
         if self.prompt and text == self.prompt:
             self.told = True
             return "{{ req.prompt }}"
-        if _MODEL.fullmatch(name) and text and (not self.model or text == self.model):
+        if self._is_model(name, text):
             self.model = text
             return "{{ model.upstream }}"
         if made := self.origin(name, text):
             return made
-        if is_credential(name, text):
+        if nested := self._nested(text):
+            return nested
+        if is_credential(name, text) and not self._is_made_up(text):
             return self.hiding.reference(name or "key", text)
         if is_uuid(text):
             again = self._twice().get(text)
             return f"{{{{ let.{again} }}}}" if again else "{{ uuid4() }}"
-        if inside := self._nested(text):
-            return inside
+        return self._within(name, text)
+
+    def _is_model(self, name: str, text: str) -> bool:
+        named = _MODEL.fullmatch(name) and re.fullmatch(r"[\w@](?:[\w.:/@+ -]*\w)?", text)
+        return named is not None and self.model in ("", text) and not looks_secret(text)
+
+    def _is_made_up(self, text: str) -> bool:
+        """Whether it has a fetched value in it, or words."""
+        return any(known in text for known in self.fetched) or re.search(r"\s", text) is not None
+
+    def _within(self, name: str, text: str) -> str:
+        """A text of which a part may be one of those."""
         if self.prompt and len(self.prompt) > 3 and self.prompt in text:
             self.told = True
             before, after = map(self.hiding.covered, text.split(self.prompt, 1))
             return before + "{{ req.prompt }}" + after
+        for known, template in self.fetched.items():
+            if known in text:
+                return template.join(self.text(name, part) for part in text.split(known))
         if _TIME.fullmatch(text):
             return "{{ '' ~ now_ms() }}"
-        return _TIME.sub("{{ now_ms() }}", self.hiding.covered(text))
+        for word in filter(looks_secret, re.split(r"[\s\"'<>]+", text)):
+            self.hiding.reference(name or "key", word)
+        written = self.hiding.covered(text)
+        return written if "{{" in written else _TIME.sub("{{ now_ms() }}", written)
 
     def _nested(self, text: str) -> str:
         """The template of a JSON text that holds what changes, "" if it is none."""
@@ -160,8 +192,8 @@ class Asking:
             tree = self.value("", loads(text))
         except JsonError:
             return ""
-        made = expression(bare(tree))
-        return f"{{{{ {made} | json }}}}" if "req." in made and "${" not in made else ""
+        made = expression(bare(tree), self._outside)
+        return f"{{{{ {made} | json }}}}" if "req." in made else ""
 
     def _turns(self, found: list[Any]) -> Any:
         """The template of a list of messages, None if the list is none."""
@@ -192,20 +224,25 @@ class Asking:
         return f"{{{{ req.messages | as_messages({names}) }}}}"
 
 
+def _is_odd(part: str) -> bool:
+    """Whether a part of an address is about one conversation."""
+    return is_uuid(part) or looks_secret(part) or re.fullmatch(r"[0-9a-f]{12,}", part) is not None
+
+
 def _are_turns(found: list[Any]) -> bool:
     return bool(found) and all(isinstance(each, dict) and "role" in each for each in found)
 
 
-def expression(tree: Any) -> str:
+def expression(tree: Any, outside: Callable[[str], str]) -> str:
     """A tree with templates in it as one expression."""
     if isinstance(tree, dict):
-        inner = (f"{_literal(key)}: {expression(value)}" for key, value in tree.items())
+        inner = (f"{_literal(key)}: {expression(each, outside)}" for key, each in tree.items())
         return f"{{ {', '.join(inner)} }}"
     if isinstance(tree, list):
-        return f"[{', '.join(map(expression, tree))}]"
+        return f"[{', '.join(expression(each, outside) for each in tree)}]"
     if not isinstance(tree, str):
         return dumps(tree).decode().replace("null", "none")
-    pieces = re.split(r"\{\{ (.*?) \}\}", tree)  # text, expression, text, ...
+    pieces = re.split(r"\{\{ (.*?) \}\}", outside(tree))  # text, expression, text, ...
     made = [piece if at % 2 else _literal(piece) for at, piece in enumerate(pieces) if piece]
     return " ~ ".join(made) or "''"
 

@@ -11,7 +11,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import quote_plus, unquote, urlsplit
 
 from engine.wire import HttpRequest
 
@@ -81,6 +81,10 @@ class Curl:
     def request(self) -> HttpRequest:
         """Raises DraftError."""
         url = self.url if "://" in self.url else f"http://{self.url}"
+        before, at, _ = url.partition("://")[2].partition("/")[0].rpartition("@")
+        if at:
+            _take(self, "--user", unquote(before))
+            url = url.replace(f"{before}@", "", 1)
         body = "&".join(self.data).encode()
         if self.in_query and body:
             url, body = f"{url}{'&' if '?' in url else '?'}{body.decode()}", b""

@@ -60,12 +60,16 @@ def private(body: bytes) -> Iterator[str]:
 
 
 def _is_random(run: str) -> bool:
-    """A run without a word in it: long, letters and digits mixed, no character prevailing."""
-    longest = max(re.split(r"[-_/+]", run), key=len)
-    digits = sum(char.isdigit() for char in longest)
-    if len(longest) < 16 or digits < 3 or digits == len(longest):
+    """A long run without a word in it: letters and digits mixed, no character prevailing."""
+    pieces = re.split(r"[-_/+]", run)
+    mixed = "".join(piece for piece in pieces if not piece.isalpha() and not piece.isdigit())
+    longest = max(pieces, key=len)
+    if len(longest) < 16 and (len(run) < 16 or len(mixed) < 0.7 * len(run)):
         return False
-    counts = [longest.count(char) / len(longest) for char in set(longest)]
+    digits = sum(char.isdigit() for char in run)
+    if digits < 3 or not mixed:
+        return False
+    counts = [mixed.count(char) / len(mixed) for char in set(mixed)]
     return -sum(share * log2(share) for share in counts) >= 3.0
 
 

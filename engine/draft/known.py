@@ -72,7 +72,8 @@ def known(request: HttpRequest, answer: HttpResponse | None, prompt: str = "") -
     if answer is None and not plain:
         return None
     path = parts.path[: hit.start()] if hit else ""
-    return Known(preset, f"{parts.scheme}://{parts.netloc}{path}", plain, hit is not None, model)
+    host = parts.netloc.rpartition("@")[2]
+    return Known(preset, f"{parts.scheme}://{host}{path}", plain, hit is not None, model)
 
 
 def _spoken(answer: HttpResponse, prompt: str) -> str | None:

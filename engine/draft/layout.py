@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 WIDTH = 96
-_PLAIN = re.compile(r"[A-Za-z_$/.*][^\n]*")
+_PLAIN = re.compile(r"[A-Za-z_$/][\w$./()@+;=<>|!-]*(?: [\w$./()@+;=<>|!-]+)*")
+_WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}  # to some reader of YAML
 _URL = re.compile(r"https?://[\w./-]+(?::\d+[\w./-]*)?")
 _UNSAFE = re.compile(
     "[^ -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
@@ -69,7 +68,7 @@ def _value(inner: Any) -> Any:
 
 def _entry(head: str, inner: Any, pad: str) -> Iterator[str]:
     value = _value(inner)
-    why = f" # {inner.why}" if isinstance(inner, Noted) else ""
+    why = f" # {printable(inner.why)}" if isinstance(inner, Noted) else ""
     flat = None if any(True for _ in notes(value)) else _flow(value)
     if flat is not None and (len(head) + len(flat) < WIDTH or not isinstance(value, dict | list)):
         yield f"{head} {flat}{why}"
@@ -85,18 +84,26 @@ def _flow(value: Any, depth: int = 2) -> str | None:
         if not depth or len(inner) > 6 or any(flat is None for _, flat in inner):
             return None
         return f"{{ {', '.join(f'{scalar(key)}: {flat}' for key, flat in inner)} }}"
-    if isinstance(value, list) and not any(isinstance(each, dict) for each in value):
+    if isinstance(value, list):
         flats = [_flow(each, depth) for each in value]
+        if None in flats or any(isinstance(each, dict) and each for each in value):
+            return None
         return f"[{', '.join(map(str, flats))}]"
-    return None if isinstance(value, list) else scalar(value)
+    return scalar(value)
+
+
+def printable(text: str) -> str:
+    """A text on one line, without what a file or a terminal would not show."""
+    return _UNSAFE.sub("?", text)
 
 
 def scalar(value: Any) -> str:
     if not isinstance(value, str):
         return json.dumps(value)
-    alone = yaml.safe_dump([value], default_flow_style=True, width=2**20, allow_unicode=True)
-    if _URL.fullmatch(value) or (_PLAIN.fullmatch(value) and alone == f"[{value}]\n"):
+    plain = _PLAIN.fullmatch(value) is not None and value.lower() not in _WORDS
+    if _URL.fullmatch(value) or (plain and not _UNSAFE.search(value)):
         return value
     if not _UNSAFE.search(value) and "'" not in value and ("\\" in value or '"' in value):
         return f"'{value}'"
-    return json.dumps(value, ensure_ascii=bool(_UNSAFE.search(value)))
+    quoted = json.dumps(value, ensure_ascii=False)
+    return _UNSAFE.sub(lambda hit: f"\\U{ord(hit[0]):08x}", quoted)

@@ -16,13 +16,14 @@ from .framing import framed, is_patches
 from .hiding import Hiding
 from .infer import Reading, read_answer
 from .known import Known, known
-from .layout import Noted, bare, written
+from .layout import Noted, bare, printable, written
 from .opaque import Exchange, Origin, is_opaque, origin
 
 HEAD = "# A first draft. Bridge only accounts and services that you may use this way.\n"
 # Headers of everything that goes to the upstream, not of one request.
 _SHARED = re.compile(r"(?i)user-agent|origin|referer|x-requested-with")
 _BY_DIALECT = re.compile(r"(?i)accept|user-agent|anthropic-version|origin|referer")
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f]|\xef\xbf\xbd")
 _LASTING = re.compile(r"(?i).*(?:nonce|token|csrf|xsrf|auth|key|secret)")
 
 
@@ -65,6 +66,12 @@ def name_of(url: str) -> str:
     return re.sub(r"[^a-z0-9-]+", "-", "-".join(labels[:-1]).lower()) or "draft"
 
 
+def site_of(url: str) -> str:
+    """Scheme, host and port, nothing else."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
 def sketch(
     exchanges: list[Exchange], at: int, *, name: str = "", prompt: str = "", insecure: bool = False
 ) -> Draft:
@@ -79,13 +86,14 @@ class _Sketch:
         self.name = name or name_of(self.request.url)
         self.prompt = prompt or prompt_of(self.request)
         self.hiding = Hiding(self.name)
-        self.asking = Asking(self.hiding, self.prompt, self._origin)
         self.before = at
         self.found: dict[str, str] = {}  # a text and the template of the value that gives it
+        self.asking = Asking(self.hiding, self.prompt, self._origin, self.found)
         self.outputs: dict[int, dict[str, Any]] = {}  # exchange -> output -> step
         self.cookies: set[int] = set()
         self.remarks: list[str] = []
-        self.site = "{0.scheme}://{0.netloc}".format(urlsplit(self.request.url))
+        self.counted: set[int] = set()
+        self.site = site_of(self.request.url)
 
     # ---- values ----
 
@@ -95,9 +103,13 @@ class _Sketch:
         if not is_opaque(text, name) or text == self.prompt:
             return ""
         hit = origin(self.exchanges, text, self.before)
-        if hit is None or not self.exchanges[hit.at].request.url.startswith(self.site):
+        if hit is None:
             return ""
-        word = re.sub(r"\W+", "_", name or hit.name).strip("_").lower() or "value"
+        host = site_of(self.exchanges[hit.at].request.url)
+        if host != self.site:
+            self._remark(f"{name or 'a part of the path'} came from {host}, another site")
+            return ""
+        word = re.sub(r"[^A-Za-z0-9]+", "_", name or hit.name).strip("_").lower() or "value"
         word = {"authorization": "token", "id": self._kind(hit)}.get(word, word)
         taken = {output for steps in self.outputs.values() for output in steps}
         while word in taken or not word[0].isalpha():
@@ -117,8 +129,7 @@ class _Sketch:
         made: dict[int, dict[str, Any]] = {}
         while missing := set(self.outputs) - set(made):
             at = self.before = max(missing)
-            request = self.exchanges[at].request
-            self.asking.count(request)
+            request = self._counted(at)
             tree = self.asking.tree(request)
             headers = dict(self.asking.headers(request))
             headers |= dict(self._credential(request, plain=True))
@@ -127,13 +138,26 @@ class _Sketch:
             made[at] = {key: value for key, value in tree.items() if value != {}}
         return {self._value_name(at): self._value(at, made[at]) for at in sorted(made)}
 
+    def _counted(self, at: int) -> HttpRequest:
+        """A request whose UUIDs are counted, once."""
+        request = self.exchanges[at].request
+        if at not in self.counted:
+            self.counted.add(at)
+            self.asking.count(request)
+        return request
+
     def _value_name(self, at: int) -> str:
-        names = list(self.outputs[at])
-        if len(names) == 1:
-            return names[0]
+        """That of its only output; else the end of its path, if no other value is called so."""
+        if len(self.outputs[at]) == 1:
+            return next(iter(self.outputs[at]))
+        taken = {name for steps in self.outputs.values() for name in steps}
+        taken |= {self._path_word(other) for other in self.outputs if other != at}
+        word = self._path_word(at)
+        return word if word[:1].isalpha() and word not in taken else f"page{at}"
+
+    def _path_word(self, at: int) -> str:
         part = urlsplit(self.exchanges[at].request.url).path.strip("/").rpartition("/")[2]
-        word = re.sub(r"\W+", "_", part.partition(".")[0]).strip("_").lower()
-        return word if word and word[0].isalpha() and word not in names else f"page{at}"
+        return re.sub(r"[^A-Za-z0-9]+", "_", part.partition(".")[0]).strip("_").lower()
 
     def _value(self, at: int, request: dict[str, Any]) -> dict[str, Any]:
         steps = self.outputs[at]
@@ -223,11 +247,12 @@ class _Sketch:
     def draft(self, insecure: bool) -> Draft:
         api = known(self.request, self.answer, self.prompt)
         self.asking.filter = api.filter if api else "as_openai"
-        self.asking.count(self.request)
-        self.asking.tree(self.request)  # once for what it meets: a secret may stand in other texts
-        headers = dict(self.asking.headers(self.request))
-        ask = self.asking.tree(self.request)
-        auth: dict[str, Any] = dict(self._credential(self.request, plain=False))
+        for _ in range(2):  # what the first pass meets may stand in any text of the second
+            self.before = self.at
+            ask = self.asking.tree(self._counted(self.at))
+            headers = dict(self.asking.headers(self.request))
+            auth: dict[str, Any] = dict(self._credential(self.request, plain=False))
+            values = self._values()
         secret = {key: value for key, value in headers.items() if "${env:" in value}
         if secret:
             auth["header"] = auth.get("header", {}) | secret
@@ -235,7 +260,6 @@ class _Sketch:
         if kept := {key: query.pop(key) for key in list(query) if "${env:" in query[key]}:
             auth["query"] = kept
         plain = {key: value for key, value in headers.items() if key not in secret}
-        values = self._values()
         shared = {key: value for key, value in plain.items() if _SHARED.fullmatch(key)}
         if cookie := self._cookie(self.request):
             shared["Cookie"] = cookie
@@ -263,21 +287,21 @@ class _Sketch:
         rules.append(Noted(rule, "guess: how the service refuses what is stale"))
         rules.extend(["inherit"] if over else [])
 
+    def _remark(self, text: str) -> None:
+        if printable(text) not in self.remarks:
+            self.remarks.append(printable(text))
+
     def _reading(self) -> Reading | None:
         answer = self.answer
         if answer is None or not answer.body:
             return None
         found, reading = framed(answer), None
         if answer.status >= 400:
-            self.remarks.append(
-                f"the recorded answer is an error ({answer.status}): record a good one"
-            )
+            self._remark(f"the recorded answer is an error ({answer.status}): record a good one")
         elif found and is_patches(found):
-            self.remarks.append(
-                "the answer is patches of one document: docs/cookbook.md reads such"
-            )
+            self._remark("the answer is patches of one document: docs/cookbook.md reads such")
         elif (reading := read_answer(answer, self.prompt)) is None:
-            self.remarks.append("nothing in the answer reads like text; write its rules by hand")
+            self._remark("nothing in the answer reads like text; write its rules by hand")
         return reading
 
     def _tree(
@@ -299,6 +323,7 @@ class _Sketch:
             tree["extends"] = api.preset
         tree["base_url"] = api.base if api else self.site
         tree["models"] = self._models(api)
+        tree |= {"vars": self.asking.vars} if self.asking.vars else {}
         if let := self.asking.let():
             tree["let"] = let
         tree |= {"auth": {}, "values": {}, "upstream": {}}
@@ -333,9 +358,7 @@ class _Sketch:
         elif api and isinstance(ask.get("json"), dict) and "stream" in ask["json"]:
             ask["json"]["stream"] = "{{ req.stream }}"
         if not self.asking.told and not (api and api.plain):
-            self.remarks.append(
-                "what was typed is nowhere in the request: put {{ req.prompt }} there"
-            )
+            self._remark("what was typed is nowhere in the request: put {{ req.prompt }} there")
         ask["headers"] = {**ask.get("headers", {}), **headers}
         return {key: value for key, value in ask.items() if value != {}}
 
@@ -378,6 +401,10 @@ class _Sketch:
             "messages": [{"role": "user", "content": ask}],
         }
         draft = Draft(self.name, tree, self.hiding.env, used, client, self.hiding)
+        for name in self.asking.several:
+            self._remark(f"`{name}` stands several times in the request; only the last one is sent")
+        if _BINARY.search(self.request.body):
+            self._remark("the body of the request is binary: it cannot be written as a template")
         draft.remarks = self.remarks
         draft.fetched = [Secret(text, "fetched value") for text in self.found]
         if reading is not None:

@@ -13,7 +13,7 @@ from engine.route.nodes import Node
 from engine.route.pick import Foreign, PathError, Star, parse
 from engine.route.places import dotted
 
-from .shapes import ITEM, Way
+from .shapes import ITEM, Way, is_id
 
 _SELECTORS = ("match", "not")
 _FETCHED = ("values", "discover", "auth", "media")  # what is about answers to fetches
@@ -132,7 +132,7 @@ def _covers(way: Way, pattern: Pattern) -> bool:
 def _fits(name: str, step: object) -> bool:
     if isinstance(step, Star):
         return True
-    return name == (step if isinstance(step, str) else ITEM)
+    return name == (step if isinstance(step, str) and not is_id(step) else ITEM)
 
 
 def _deep(rest: Way, step: Foreign) -> bool:

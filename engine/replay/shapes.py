@@ -18,7 +18,7 @@ NAMING = frozenset({"type", "kind", "object", "event"})
 
 _HOLDING = frozenset({"object", "array"})
 _WORD = re.compile(r"[A-Za-z][\w.:/-]{0,59}")
-_ID = re.compile(r"(?=.*\d)[\w-]{16,}|[0-9a-fA-F-]{8,}|\d+", re.ASCII)
+_ID = re.compile(r"\d+|(?=.*\d)[0-9a-fA-F-]{12,}|(?=(?:.*\d){4})[\w-]{16,}", re.ASCII)
 _PLAIN = re.compile(r"[^\W\d]\w*")
 
 Way = tuple[str, ...]
@@ -26,7 +26,7 @@ Way = tuple[str, ...]
 
 def is_id(text: str) -> bool:
     """Whether a name is one that was made up: a number, a UUID, a long text with digits."""
-    return _ID.fullmatch(text) is not None and any(char.isdigit() for char in text)
+    return _ID.fullmatch(text) is not None
 
 
 def word(value: object) -> str:

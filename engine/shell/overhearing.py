@@ -97,8 +97,9 @@ class Capture(Tape):
         self._size = 0
 
     def close(self) -> None:
-        """The request is over: what its tasks still do is not part of it."""
+        """What tasks of the request still do is not part of it, and nothing is held any more."""
         self.closed = True
+        self.release()
 
 
 current: ContextVar[Capture | None] = ContextVar("capture", default=None)

@@ -65,8 +65,7 @@ class RecordedChats(Chats):
         finally:
             current.reset(heard)
             _serving.reset(serving)
-            served.capture.close()
-            self.scribe.offer(served)
+            self.scribe.offer(served, self.keyring.cleanups.settle)
 
     def _report(self, opened: Open) -> None:
         super(RecordedChats, self)._report(opened)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +40,7 @@ from .testing import WORLD, Bench
 
 WAITING = 16  # requests that wait to be written; more are not recorded
 PATIENCE = 10.0  # seconds for those at the end
+Settle = Callable[[], Awaitable[None]]
 _NAME = re.compile(r"[^\w.-]+", re.ASCII)
 
 
@@ -77,7 +78,7 @@ class Scribe:
     redactor: Redactor
     upstream: OverheardUpstream
     tokens: OverheardTokens
-    _waiting: asyncio.Queue[tuple[Served, Route]] = field(
+    _waiting: asyncio.Queue[tuple[Served, Route, Settle]] = field(
         default_factory=lambda: asyncio.Queue(WAITING)
     )
     _full: set[str] = field(default_factory=set)
@@ -86,29 +87,32 @@ class Scribe:
         """Whether one more may be noted."""
         return not self._waiting.full()
 
-    def offer(self, served: Served) -> None:
-        """Never raises, never waits."""
+    def offer(self, served: Served, settle: Settle) -> None:
+        """Never raises, never waits. settle: waits for clean-ups, which belong to the request."""
         route = served.route
         if route is None or not served.capture.taken or route.name in self._full:
-            served.capture.release()  # nothing was asked of an upstream, or nobody wants it
+            served.capture.close()  # nothing was asked of an upstream, or nobody wants it
             return
         why = _unfit(served)
         if not why and not self.wants():
             why = f"{WAITING} others are waiting to be written"
         if why:
-            served.capture.release()
+            served.capture.close()
             self._tell(served, "not_recorded", why=why)
         else:
-            self._waiting.put_nowait((served, route))
+            self._waiting.put_nowait((served, route, settle))
 
     async def tend(self) -> None:
         """Write what waits, one after the other, for ever."""
         while True:
-            served, route = await self._waiting.get()
+            served, route, settle = await self._waiting.get()
             try:
+                if any(plan.cleanup is not None for plan in route.values.values()):
+                    await settle()
+                served.capture.closed = True  # what tasks of the request still do is not its own
                 await self._write(served, route)
             finally:
-                served.capture.release()
+                served.capture.close()
                 self._waiting.task_done()
 
     async def close(self) -> None:

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp import web
 from click.testing import CliRunner, Result
 
 from engine.cli import main
 from engine.masks import forms
-from engine.shell.stub import listening
+from engine.shell.stub import Stub, listening, stub_server
 
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 KEY = "sk-live-Zx81+Qp/47hWc2"
 TICKET = "t1ck3t-91b7Kd02"
 ROUTE = """\
@@ -338,6 +340,71 @@ async def test_a_dialect_whose_upstream_stands_is_alike(home: Path) -> None:
     assert (0, ["f/f.yaml: alike"]) == (result.exit_code, lines)
     result, lines = await drift(home, chatting(), move, CHAT)
     assert (0, "f/f.yaml: alike") == (result.exit_code, lines[0])
+
+
+# ---- jobs and websockets ----
+
+JOB = """\
+version: 1
+base_url: SITE
+models: [m]
+auth: { bearer: "${env:MADE_KEY}" }
+request:
+  path: /jobs
+  json: { q: "{{ req.prompt }}" }
+  poll:
+    extract: { id: $.id }
+    path: "/jobs/{{ poll.id }}"
+    until: { match: { state: done } }
+    every: 10ms
+response: { events: [ { text: $.said, finish: stop } ] }
+"""
+
+
+class Jobs(Service):
+    """Each job takes one question more than the one before it."""
+
+    name, left, longer = "said", 1, 1
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "POST":
+            self.longer += 1
+            self.left = self.longer
+            return web.json_response({"id": f"job-{self.longer}8712", "state": "waiting"})
+        self.left -= 1
+        if self.left:
+            return web.json_response({"state": "waiting", "ahead": 3})
+        return web.json_response({"state": "done", self.name: "Hello"})
+
+
+async def test_a_job_that_takes_longer_is_alike_and_its_answer_may_move(home: Path) -> None:
+    result, lines = await drift(home, Jobs(), stands, JOB)
+    assert (0, ["f/f.yaml: alike"]) == (result.exit_code, lines)
+    result, lines = await drift(home, Jobs(), lambda jobs: setattr(jobs, "name", "words"), JOB)
+    assert 1 == result.exit_code
+    at = lines.index(f"error vanished: GET /jobs/* $.said: {told('string', 'nothing')}")
+    assert lines[at + 1].startswith("read by response.events[0].text (")
+
+
+async def test_a_websocket_whose_messages_moved_is_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = (FIXTURES / "websocket-chat/answer.yaml").read_text()
+    client = yaml.safe_load(played)["client"]["json"]
+    (home / "r.json").write_text(json.dumps(client))
+    (home / "one.yaml").write_text(played)
+    moved = played.replace("messageId: m1, partId: p1, text:", "messageId: m1, partId: p1, words:")
+    (home / "two.yaml").write_text(moved)
+    monkeypatch.setenv("WEBSOCKET_CHAT_TOKENS", "token-of-ann-0001")
+    for name, code in (("one.yaml", 0), ("two.yaml", 1)):
+        async with stub_server(Stub([home / name])) as url:
+            monkeypatch.setenv("WEBSOCKET_CHAT_BASE_URL", url)
+            result = await asyncio.to_thread(run, "drift", "websocket-chat", "one.yaml")
+        assert code == result.exit_code, result.output
+    assert "[text appendText] $.text: the fixture has string, the upstream sends nothing" in (
+        result.output
+    )
+    assert "token-of-ann-0001" not in result.output
 
 
 # ---- several fixtures ----

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_plus, urlencode
+from urllib.parse import quote, quote_plus, unquote_plus, urlencode
 
 import pytest
 import yaml
@@ -307,6 +307,33 @@ def test_a_short_secret_is_not_written_into_a_fixture(home: Path) -> None:
     assert 1 == result.exit_code
     assert "env:EXAMPLE_USER, env:EXAMPLE_PASSWORD has less than 6 characters" in result.output
     assert not (home / "fixtures").exists()
+
+
+CANARY = "qC7/x9+Lm2Zt4Wv8Rb1"
+PLACES = [
+    "-H 'Authorization: Bearer {}'", "-H 'Authorization: {}'", "-H 'Authorization: Odd {}'",
+    "-u 'annabel:{}'", "-u '{}:'", "-H 'X-Api-Key: {}'", "-H 'X-Trace: a {} b'",
+    "-H 'Referer: https://chat.example.com/c/{}'", "-H 'Cookie: a={}; b=1'", "-b 'a=1; {}=1'",
+    "-G --data-urlencode 'k={}'", "-d 'k={quoted}'", "-F 'k={}'", "--json '{{\"k\":\"{}\"}}'",
+    "--json '{{\"note\":\"about {} only\"}}'", "--json '{{\"k\":\"{{\\\"z\\\":\\\"{}\\\"}}\"}}'",
+    "--json '{{\"{}\":1}}'", "--data-raw 'plain words and {}' -H 'Content-Type: text/plain'",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_secret_is_in_no_file_and_not_on_the_terminal(home: Path, place: str) -> None:
+    quoted = quote_plus(CANARY)
+    options = place.format(CANARY, quoted=quoted)
+    command = (
+        f"curl 'https://chat.example.com/ask/{quote(CANARY, safe='')}?q=Hello+there' {options}"
+    )
+    answer = {"reply": "Well, hello.", "again": CANARY, "user": {"access_token": CANARY}}
+    (home / "answer.json").write_text(json.dumps(answer))
+    result = run("--from-curl", command, "--answer", "answer.json")
+    (home / "answer.json").unlink()
+    assert [] == leaks(home, result, CANARY)
+    good = result.exit_code == 0 and "Replayed: as recorded" in result.output
+    assert good or "would hold" in result.output, result.output
 
 
 def test_a_secret_in_a_place_that_cannot_be_a_variable_is_not_written(home: Path) -> None:

@@ -259,7 +259,7 @@ def nested() -> Service:
         return sse({"event_type": "init", "event_data": "{}"}, *pieces, {"event_type": "finished"})
 
     async def visit(browser: Browser) -> None:
-        content = json.dumps({"text": ASKED}, separators=(",", ":"))
+        content = json.dumps({"text": ASKED, "ticket": KEY}, separators=(",", ":"))
         body = {"messages": [{"content": content, "content_type": 2001, "attachments": []}]}
         await browser.post(f"/samantha/ask?aid=497858&token={KEY}", body, x_api_key=KEY)
 

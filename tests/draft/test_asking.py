@@ -47,6 +47,7 @@ def body(value: Any) -> Any:
         ({"text": ASKED}, {"text": "{{ req.prompt }}"}),
         ({"text": f"<q>{ASKED}</q>"}, {"text": "<q>{{ req.prompt }}</q>"}),
         ({"model": "owl-2", "n": None}, {"model": "{{ model.upstream }}", "n": None}),
+        ({"model": "/", "model_id": "a/b-1"}, {"model": "/", "model_id": "{{ model.upstream }}"}),
         ({"id": ID, "at": 1767225600123, "t": "1767225600123"},
          {"id": "{{ uuid4() }}", "at": "{{ now_ms() }}", "t": "{{ '' ~ now_ms() }}"}),
         ({"a": [ID, {"b": ID}], "c": OTHER},
@@ -90,12 +91,27 @@ def test_json_in_a_text_is_written_as_json() -> None:
     } == body({"f": inner})
 
 
+def test_a_secret_in_it_is_a_variable() -> None:
+    made = asking()
+    text = json.dumps({"q": ASKED, "token": "long-enough"})
+    assert "{{ { 'q': req.prompt, 'token': vars.x_token } | json }}" == made.text("f", text)
+    assert ({"x_token": "${env:X_TOKEN}"}, {"X_TOKEN": "long-enough"}) == (
+        made.vars,
+        made.hiding.env,
+    )
+
+
+def test_a_secret_among_words_is_hidden_alone() -> None:
+    made = asking()
+    assert "use ${env:X_NOTE} today" == made.text("note", "use Zx81Qp47hWc2Lm90Tt today")
+
+
 def test_forms_queries_paths_and_texts() -> None:
     form = post(
         b"message=Why+is+the+sky+blue%3F&n=1&e=", FORM, f"https://a.example/c/{ID}/x?v=2&q="
     )
     assert {
-        "path": "/c/{{ uuid4() }}/x",
+        "path": "/c/{{ uuid4() | urlpath }}/x",
         "query": {"v": "2", "q": ""},
         "form": {"message": "{{ req.prompt }}", "n": "1", "e": ""},
     } == asking().tree(form)
@@ -117,6 +133,46 @@ def test_what_came_from_an_answer_is_a_value() -> None:
         tree["path"],
         tree["json"],
     )
+
+
+def test_a_secret_in_a_path_is_encoded_again() -> None:
+    made = asking()
+    request = HttpRequest("GET", "https://a.example/bot/qC7%2Fx9+Lm2Zt4Wv8Rb1/ask")
+    assert {"method": "GET", "path": "/bot/{{ vars.x_key | urlpath }}/ask"} == made.tree(request)
+    assert ({"x_key": "${env:X_KEY}"}, {"X_KEY": "qC7/x9+Lm2Zt4Wv8Rb1"}) == (
+        made.vars,
+        made.hiding.env,
+    )
+
+
+def test_it_is_one_inside_a_longer_text_too() -> None:
+    made = Asking(Hiding("x"), ASKED, nowhere, {"9a8b7c6d50": "{{ values.nonce }}"})
+    assert "a-{{ values.nonce }}/1-{{ values.nonce }}" == made.text(
+        "x", "a-9a8b7c6d50/1-9a8b7c6d50"
+    )
+
+
+def test_what_stands_twice_is_known() -> None:
+    made = asking()
+    made.tree(post(b"a=1&b=2&a=3", FORM, "https://a.example/?c=1&c=2"))
+    assert ["c", "a"] == made.several
+
+
+def test_times_in_a_text_that_is_an_expression_stay() -> None:
+    assert "{{ '{{X}} 1767225600123' }}" == asking().text("x", "{{X}} 1767225600123")
+
+
+@pytest.mark.parametrize(
+    ("referer", "sent"),
+    [
+        ("https://a.example/chat/", "https://a.example/chat/"),
+        (f"https://a.example/c/{ID}", "https://a.example/"),
+        ("https://a.example/c?id=65f1c0ffee65f1c0ffee65f1", "https://a.example/"),
+    ],
+)
+def test_the_address_of_one_conversation_is_not_sent(referer: str, sent: str) -> None:
+    request = HttpRequest("GET", "https://a.example", (("Referer", referer),))
+    assert {"Referer": sent} == dict(asking().headers(request))
 
 
 def test_headers_of_the_transport_and_the_browser_are_left_out() -> None:

@@ -70,6 +70,14 @@ def test_options_mean_what_they_mean_to_curl(
     assert headers == {name: found.header(name) for name in headers}
 
 
+def test_credentials_in_the_address_are_taken_out_of_it() -> None:
+    found = request("curl https://me:wo%40rd@x.example/a@b")
+    assert ("https://x.example/a@b", "Basic bWU6d29AcmQ=") == (
+        found.url,
+        found.header("authorization"),
+    )
+
+
 def test_data_may_go_into_the_query() -> None:
     found = request("curl -G https://x.example/a?z=0 -d a=1 --data-urlencode 'b=ä'")
     assert ("GET", "https://x.example/a?z=0&a=1&b=%C3%A4", b"") == (

@@ -13,7 +13,8 @@ TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2ln"
     "text",
     [
         TOKEN, f"Bearer {TOKEN}", "sk-Ab12Cd34Ef56Gh78", "ghp_0123456789abcdefghij",
-        "ann@example.org", "flo_" + "0a1b2c3d" * 8, "Zx81Qp47hWc2Lm90Tt", "v2.x.Zx81Qp47hWc2Lm90Tt",
+        "ann@example.org", "flo_" + "0a1b2c3d" * 8, "Zx81Qp47hWc2Lm90Tt", "qC7/x9+Lm2Zt4Wv8Rb1",
+        "v2.x.Zx81Qp47hWc2Lm90Tt",
     ],
 )  # fmt: skip
 def test_credentials_are_known_by_their_looks(text: str) -> None:
@@ -26,7 +27,7 @@ def test_credentials_are_known_by_their_looks(text: str) -> None:
         "", "Hello there, what is your name?", "moonshotai/Kimi-K2-Instruct-0905", "gpt-4o-mini",
         "2c9c29b4-0000-4000-8000-1234567890ab", "session_1767225600123_k3j9x0q2z", "1767225600123",
         "https://chat.example.com/c/new", "application/json; charset=utf-8", "wp_send_message",
-        "supercalifragilisticexpialidocious",
+        "supercalifragilisticexpialidocious", "claude-3-5-sonnet-20241022", "1234567890123456789",
     ],
 )  # fmt: skip
 def test_words_names_and_ids_are_none(text: str) -> None:

@@ -51,12 +51,25 @@ def test_what_was_written_is_read_again() -> None:
 
 
 @pytest.mark.parametrize(
+    "value",
+    [[[{}]], [[1, [2]], []], [[{"a": 1}], {"b": [{"c": {}}]}], {"a": {"b": {"c": {}}}}, [[]]],
+)
+def test_every_tree_survives(value: Any) -> None:
+    assert {"x": value} == yaml.safe_load(written({"x": value}))
+
+
+def test_a_comment_is_one_line() -> None:
+    assert "a: 1 # x?y: 2\n" == written({"a": Noted(1, "x\ny: 2")})
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "plain", "", " a", "a ", "yes", "1e3", "012", "12:30", "a: b", "a # b", "{a}", "[a]",
         "a, b", "null", "*", "&a", "!x", "%", "@a", "`a`", '"q"', "it's", "it's \"q\" \\d",
         r"(\{.*?\});", "~",
-        "a\nb", "tab\t", "\x07", "\u2028", "é", "你好", "😀", "{{ x }}", "$.a[*]", "http://x:80/a",
+        "a\nb", "tab\t", "\x07", "\x1f😀", "\x7f\x85",
+        "\u2028", "é", "你好", "😀", "{{ x }}", "$.a[*]", "http://x:80/a",
     ],
 )  # fmt: skip
 def test_every_text_survives(text: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from engine.draft.layout import bare
 from engine.draft.opaque import Exchange
-from engine.draft.sketch import Draft, name_of, sketch
+from engine.draft.sketch import Draft, name_of, site_of, sketch
 from engine.wire import HttpRequest, HttpResponse
 
 SITE = "https://chat.example.com"
@@ -104,13 +104,60 @@ def test_a_cookie_that_a_page_sets_is_in_a_jar() -> None:
     assert {"cookies": "route", "headers": {"Cookie": "${env:EXAMPLE_COOKIE}"}} == found["upstream"]
 
 
-def test_values_of_other_sites_are_not_fetched() -> None:
-    other = HttpRequest("GET", "https://other.example/p")
-    found = tree(
+@pytest.mark.parametrize("site", ["https://other.example", f"{SITE}.example"])
+def test_values_of_other_sites_are_not_fetched(site: str) -> None:
+    other = HttpRequest("GET", f"{site}/p")
+    found = draft(
         Exchange(other, HttpResponse(200, (), b'{"nonce":"9a8b7c6d50"}')),
         Exchange(asked({"q": "Hello you", "nonce": "9a8b7c6d50"}), ANSWER),
     )
-    assert ("values" not in found, "9a8b7c6d50") == (True, found["request"]["json"]["nonce"])
+    route = bare(found.tree)
+    assert ("values" not in route, "9a8b7c6d50") == (True, route["request"]["json"]["nonce"])
+    assert [f"nonce came from {site}, another site"] == found.remarks
+
+
+def test_pages_of_one_name_have_values_of_two() -> None:
+    found = tree(
+        page('{"a_id":"abc123def4","b_id":"9a8b7c6d50"}', "/x/page"),
+        page('{"c_id":"0a8b7c6d50","d_id":"7a8b7c6d51"}', "/y/page"),
+        Exchange(
+            asked({"q": "Hello you", "a_id": "abc123def4", "b_id": "9a8b7c6d50",
+                   "c_id": "0a8b7c6d50", "d_id": "7a8b7c6d51"}), ANSWER,
+        ),
+    )  # fmt: skip
+    assert {"page0": ["a_id", "b_id"], "page1": ["c_id", "d_id"]} == {
+        name: list(value["extract"]) for name, value in found["values"].items()
+    }
+    assert "{{ values.page1.d_id }}" == found["request"]["json"]["d_id"]
+
+
+def test_a_uuid_of_two_requests_is_one() -> None:
+    made = "2c9c29b4-0000-4000-8000-1234567890ab"
+    found = tree(
+        Exchange(
+            asked({"chat": made}, path="/new"), HttpResponse(200, (), b'{"ticket":"9a8b7c6d50"}')
+        ),
+        Exchange(asked({"q": "Hello you", "chat": made, "ticket": "9a8b7c6d50"}), ANSWER),
+    )
+    assert ({"id": "{{ uuid4() }}"}, "{{ let.id }}", {"chat": "{{ let.id }}"}, "request") == (
+        found["let"],
+        found["request"]["json"]["chat"],
+        found["values"]["ticket"]["request"]["json"],
+        found["values"]["ticket"]["scope"],
+    )
+
+
+def test_what_a_draft_would_lose_is_said() -> None:
+    request = HttpRequest("POST", f"{SITE}/ask?a=1&a=2", (), body=b"\x00\x05hello")
+    assert {
+        "the body of the request is binary: it cannot be written as a template",
+        "`a` stands several times in the request; only the last one is sent",
+        "what was typed is nowhere in the request: put {{ req.prompt }} there",
+    } == set(draft(Exchange(request, ANSWER)).remarks)
+
+
+def test_user_and_password_are_no_part_of_the_address() -> None:
+    assert SITE == site_of("https://me:word@chat.example.com/a@b")
 
 
 def test_what_is_missing_is_said() -> None:

@@ -74,9 +74,10 @@ def test_words_that_name_kinds_are_compared_and_texts_are_not() -> None:
 def test_keys_that_are_ids_are_one() -> None:
     uuid = "0b9c7f3a-5b7e-4b1a-9a51-1a5b9c7f3a5b"
     assert [] == differ([{"jobs": {uuid: {"ok": True}}}], [{"jobs": {"8812": {"ok": False}}}])
-    assert [True, True, False, False] == [
-        is_id(text) for text in (uuid, "17", "gpt-4o-mini", "completions")
-    ]
+    made_up = (uuid, "17", "resp_68a1b2c3d4e5f6a7")
+    names = ("gpt-4o-mini", "completions", "sha256", "input_tokens_details_v2", "facade")
+    assert [True] * 3 == list(map(is_id, made_up))
+    assert [False] * 5 == list(map(is_id, names))
 
 
 def test_a_word_is_short_and_has_no_blank() -> None:

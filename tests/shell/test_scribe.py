@@ -15,13 +15,22 @@ import pytest
 import yaml
 from aiohttp import web
 
-from engine.masks import forms
+from engine.dialects import DIALECTS
+from engine.masks import SHORTEST, forms
+from engine.replay.ablation import loose
+from engine.replay.fixtures import FixtureSpec
 from engine.shell.app import gateway
 from engine.shell.keeping import MOST, Keeping
+from engine.shell.loopback import Detour, Stage
 from engine.shell.settings import load_settings
 from engine.shell.shelf import Shelf
-from engine.shell.stub import listening
+from engine.shell.stub import listening, load_fixture
 from engine.shell.testing import Bench
+from engine.shell.upstream import AiohttpUpstream
+from tests.cli.test_record import pair
+from tests.identity import SECRET, identity
+from tests.shell.test_login import CODE
+from tests.shell.test_recorder import ROUTES, played
 
 KEY, TICKET, CLIENT = "sk-live-Zx81+Qp/47hWc2", "t1ck3t-91b7Kd02", "client-key-0817"
 ROUTE = """\
@@ -434,3 +443,115 @@ async def test_texts_are_made_up_where_the_operator_wants_that(
     assert (len("Grüße, Welt"), ", ") == (len(said), said[5:7])
     assert "Welt" not in said
     assert "Hi" != found["client"]["json"]["messages"][0]["content"]
+
+
+# ---- the shipped routes ----
+
+
+class Led(Detour):
+    """The upstream of a gateway, all of whose calls go to one origin."""
+
+    def __init__(self, url: str) -> None:
+        self.inner = AiohttpUpstream()
+        super().__init__(self.inner, url)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+def endpoint(spec: FixtureSpec) -> str:
+    """Where a fixture's client sends its request."""
+    assert spec.client is not None
+    known = DIALECTS[spec.client.dialect].endpoints.items()
+    return spec.client.path or next(path for (_, path), action in known if action == "chat")
+
+
+def place(file: Path, name: str) -> Path:
+    """The file of a fixture's route."""
+    if "/" in name:
+        return (file.parent / name).resolve()
+    places = (folder / f"{name}.yaml" for folder in (ROUTES, ROUTES / "examples"))
+    return next(path.resolve() for path in places if path.is_file())
+
+
+# Of the others the models are listed in forms of their own, or a token ends by the real clock.
+KEPT = [
+    path
+    for path in played()
+    if path.parent.name not in ("flowith", "k2think-guest", "openwebui-guest")
+]
+
+
+@pytest.mark.parametrize("file", KEPT, ids=lambda path: path.parent.name)
+async def test_what_a_shipped_route_serves_is_kept(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixture = load_fixture(file)
+    spec = fixture.spec
+    folders = [tmp_path / "routes"]
+    folders[0].mkdir()
+    (folders[0] / f"{Path(spec.route).stem}.yaml").symlink_to(place(file, spec.route))
+    given = {"listen.port": 0, "clients.auth": "none", "state": str(tmp_path / "state")}
+    settings = load_settings(None, {}, {**given, "log.level": "debug"})
+    allow = frozenset(f"env:{name}" for name, text in spec.env.items() if len(text) < SHORTEST)
+    assert spec.client is not None
+    stage, model = Stage(loose(fixture)), spec.client.json.get("model", "")
+    model = model or Path(endpoint(spec)).name.partition(":")[0]
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "GET" and request.path.endswith(("/models", "/tags")):
+            known = {"id": model, "name": model, "model": model, "endpoints": ["chat"]}
+            return web.json_response({"data": [known], "models": [known]})
+        return await stage.handle(request)
+
+    async with listening(handle) as url:
+        monkeypatch.setattr("engine.shell.app.AiohttpUpstream", lambda most: Led(url))
+        shelf = Shelf(folders, env=spec.env)
+        async with gateway(settings, shelf, record=Keeping(tmp_path / "kept", allow=allow)) as gate:
+            running = Running(gate.url, tmp_path, [])
+            async with asyncio.timeout(20):
+                while gate.models.book.find(model) is None:  # it has to be discovered
+                    await asyncio.sleep(0.01)
+            async with (
+                aiohttp.ClientSession(headers=spec.client.headers) as session,
+                session.post(f"{gate.url}{endpoint(spec)}", json=spec.client.json) as answer,
+            ):
+                status, _ = answer.status, await answer.read()
+    assert spec.expect.status == status
+    (kept,) = running.folder.rglob("*.yaml")
+    trial = await Bench(folders, depth="quick", http=True).attempt(kept)
+    assert [] == trial.complaints
+    found = load_fixture(kept).spec
+    if spec.expect.text is not None:
+        assert spec.expect.text == (found.expect.text or "")
+    data = b"".join(path.read_bytes() for path in running.folder.rglob("*") if path.is_file())
+    secrets = [text for text in spec.env.values() if len(text) >= SHORTEST]
+    assert [] == [text for text in secrets for form in forms(text) if form in data]
+
+
+async def test_a_login_that_a_gateway_has_comes_along_made_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = (SECRET, "access-77-xy", "refresh-88-xy", "access-11-ab", "refresh-22-ab")
+    old = {"access_token": "access-11-ab", "refresh_token": "refresh-22-ab", "expires_at": 1}
+    (tmp_path / "creds.json").write_text(json.dumps(old))
+    (tmp_path / "routes").mkdir()
+    given = {"listen.port": 0, "clients.auth": "none", "state": str(tmp_path / "state")}
+    async with identity() as service:
+        service.next, service.good = [pair("access-77-xy", "refresh-88-xy")], {"access-77-xy"}
+        text = CODE.replace("URL", service.url).replace("STORE", str(tmp_path / "creds.json"))
+        (tmp_path / "routes/made.yaml").write_text(text)
+        shelf = Shelf([tmp_path / "routes"], env={"SECRET": SECRET})
+        keeping = Keeping(tmp_path / "kept")
+        async with gateway(load_settings(None, {}, given), shelf, record=keeping) as gate:
+            running = Running(gate.url, tmp_path, [])
+            for _ in range(2):  # the second one has the token that the first one renewed
+                assert 200 == (await running.ask())[0]
+    first, second = (yaml.safe_load(path.read_text()) for path in running.folder.rglob("*.yaml"))
+    assert "default" in first["tokens"]
+    assert "default" in second["tokens"]
+    for path in running.folder.rglob("*.yaml"):
+        bench = Bench([tmp_path / "routes"], depth="quick", http=True)
+        assert [] == (await bench.attempt(path)).complaints
+        assert [] == [each for each in secrets for form in forms(each)
+                      if form in path.read_bytes()]  # fmt: skip
