@@ -103,7 +103,7 @@ def _from_har(har: str | None, name: str, prompt: str) -> Draft:
     exchanges = read_har(_read(har or ""))
     at = chat_of(exchanges, prompt)
     draft = sketch(exchanges, at, name=name, prompt=prompt)
-    if not draft.env:
+    if not draft.env and "values" not in draft.tree:
         draft.remarks.append(
             "the HAR file has no credentials: if the service wants some, save sensitive data, too"
         )

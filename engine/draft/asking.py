@@ -70,7 +70,8 @@ class Asking:
         return dict.fromkeys(self._twice().values(), "{{ uuid4() }}")
 
     def _twice(self) -> dict[str, str]:
-        several = [text for text, times in self.uuids.items() if times > 1]
+        own = (text for text in self.uuids if text not in self.fetched)
+        several = [text for text in own if self.uuids[text] > 1]
         return {text: f"id{number or ''}" for number, text in enumerate(several)}
 
     # ---- a request ----

@@ -120,7 +120,8 @@ class _Sketch:
 
     def _kind(self, hit: Origin) -> str:
         """What an `id` is of: the map it stands in, or the path of its request."""
-        around = re.findall(r"\w+", str(hit.step.get("json", "")))[:-1]
+        around = re.findall(r"[a-z_]{3,}", str(hit.step.get("json", "")).lower())
+        around = [word for word in around if word not in ("data", "result", "response", "payload")]
         parts = re.findall(r"[a-z_]{3,}", urlsplit(self.exchanges[hit.at].request.url).path)
         return f"{(around or parts or ['an'])[-1]}_id".lower()
 

@@ -147,6 +147,28 @@ def test_a_uuid_of_two_requests_is_one() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        ('{"chat":{"id":"9a8b7c6d50"}}', "chat_id"), ('{"data":{"id":"9a8b7c6d50"}}', "chats_id"),
+        ('{"id":"9a8b7c6d50"}', "chats_id"),
+    ],
+)  # fmt: skip
+def test_an_id_is_named_by_what_it_is_of(answer: str, name: str) -> None:
+    made = Exchange(asked({"title": "x"}, path="/v1/chats"), HttpResponse(200, (), answer.encode()))
+    found = tree(made, Exchange(asked({"q": "Hello you"}, path="/v1/chats/9a8b7c6d50"), ANSWER))
+    assert [name] == list(found["values"])
+    assert f"/v1/chats/{{{{ values.{name} | urlpath }}}}" == found["request"]["path"]
+
+
+def test_an_id_that_was_fetched_is_not_made() -> None:
+    chat = "2c9c29b4-0000-4000-8000-1234567890ab"
+    body = json.dumps({"chat": {"id": chat}}).encode()
+    made = Exchange(asked({"title": "x"}, path="/chats"), HttpResponse(200, (), body))
+    found = tree(made, Exchange(asked({"q": "Hello you", "chat": chat}, path=f"/c/{chat}"), ANSWER))
+    assert ("let" in found, "{{ values.chat_id }}") == (False, found["request"]["json"]["chat"])
+
+
 def test_what_a_draft_would_lose_is_said() -> None:
     request = HttpRequest("POST", f"{SITE}/ask?a=1&a=2", (), body=b"\x00\x05hello")
     assert {
