@@ -63,7 +63,8 @@ class Memory:
     @property
     def learns(self) -> bool:
         """Whether a good answer brings anything to keep."""
-        return self._session is not None or self.keeper is not None
+        alone = self._session is None and self.before is None
+        return not alone or self.keeper is not None
 
     async def remember(self) -> None:
         """Keep what a good answer brought, once.
