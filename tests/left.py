@@ -228,9 +228,9 @@ for one of the same where its bytes do not pass through (the column of the upstr
 - **not**: left out without a word, as it is no part of what the model says
 
 Ids and times are the gateway's own. Previews of pictures (`partial_image`) are left out: the
-picture itself follows. Sources that come while no text is open go to the next text, else to the
-last. Streams of Messages and Responses have no place for the latter, and no API for sources of an
-answer without text but Chat Completions: they are named.
+picture itself follows. Sources belong to the text before them until something else begins, then to
+the next text, and behind all to the last one. Streams of Messages and Responses have no place for
+the latter, and no API for sources of an answer without text but Chat Completions: they are named.
 """
 
 

@@ -24,6 +24,11 @@ from engine.events import (
     TextDelta,
 )
 
+
+class _Ended:
+    """Kind of a text that its source has closed: it may be cited until something else begins."""
+
+
 _PARTS = {TextDelta: Text, ReasoningDelta: Reasoning, RefusalDelta: Refusal}
 _DELTAS = {Text: TextDelta, Reasoning: ReasoningDelta, Refusal: RefusalDelta}
 
@@ -118,7 +123,7 @@ class Blocks:
         elif isinstance(event, Close):
             self._close(event.block, out)
         elif isinstance(event, CitationDelta):
-            if self._kind is TextDelta:
+            if self._kind in (TextDelta, _Ended):
                 self._cite([event.citation], out)
             else:  # it may be about the text that comes or about the one before
                 self._notes.append(event.citation)
@@ -186,6 +191,8 @@ class Blocks:
     def _close(self, hint: int, out: list[Event]) -> None:
         if hint in self._calls:
             self._end_call(hint, out)
+        elif self._kind is TextDelta:
+            self._kind, self._head = _Ended, None
         else:
             self._end_prose(out)
 

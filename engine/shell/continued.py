@@ -22,6 +22,8 @@ from engine.kept.answers import Answers, Kept
 from engine.route.route import Route
 from engine.wire import dumps
 
+from .endpoints import no_stream
+
 Keep = Callable[[object], Awaitable[None]]
 Who = Callable[[web.BaseRequest], str]
 Action = Callable[[Dialect, Target, web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -111,7 +113,9 @@ class Continued:
     async def _show(
         self, who: Who, dialect: Dialect, target: Target, request: web.BaseRequest
     ) -> web.StreamResponse:
-        return _json((await self._find(who(request), target.model)).answer)
+        found = await self._find(who(request), target.model)
+        no_stream(target.query)
+        return _json(found.answer)
 
     async def _delete(
         self, who: Who, dialect: Dialect, target: Target, request: web.BaseRequest

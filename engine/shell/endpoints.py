@@ -59,11 +59,16 @@ ASKED = {
 }
 
 
-def of_answer(route: Route, action: str, ident: str, query: Mapping[str, str]) -> Errand:
-    """What a client asks about an answer, carried to where chats go. Raises RequestError."""
+def no_stream(query: Mapping[str, str]) -> None:
+    """Raises RequestError for an answer that is asked for in pieces."""
     if query.get("stream", "").lower() == "true":
         message = "stream: an answer that is kept is given whole"
         raise RequestError("unsupported", message, param="stream")
+
+
+def of_answer(route: Route, action: str, ident: str, query: Mapping[str, str]) -> Errand:
+    """What a client asks about an answer, carried to where chats go. Raises RequestError."""
+    no_stream(query)
     chats, (method, tail) = route.plan, ASKED[action]
     tail, asked = f"/{quote(ident, safe='')}{tail}", tuple(query.items())
     plan = replace(

@@ -334,6 +334,8 @@ async def test_an_answer_is_read_listed_and_deleted(served: World, stream: bool)
     read = await client.retrieve(second.id)
     check_response(read.to_dict())
     assert (second.id, TEXT) == (read.id, read.output_text)
+    with pytest.raises(openai.BadRequestError, match="whole"):  # not a stream without an event
+        await client.retrieve(second.id, stream=True)
     listed: Any = await client.input_items.list(second.id, order="asc")
     ResponseItemList.model_validate_json(json.dumps(listed.to_dict()))
     assert ["one", TEXT, "two", "three"] == [item.content[0].text for item in listed.data]

@@ -116,6 +116,15 @@ def test_a_citation_waits_for_the_next_text_and_its_first_words() -> None:
              TextDelta(0, "b"))  # fmt: skip
 
 
+def test_a_text_that_its_source_closed_is_cited_until_something_else_begins() -> None:
+    text: list[Event] = [Open(0, Text("")), TextDelta(0, "a"), Close(0)]
+    assert [*text[:2], CitationDelta(0, NOTE), Close(0)] == out(*text, CitationDelta(9, NOTE))
+    more: list[Event] = [Open(1, Text("")), TextDelta(1, "b")]
+    assert [*text, *more, CitationDelta(1, NOTE), Close(1)] == out(
+        *text, TextDelta(0, "b"), CitationDelta(9, NOTE)
+    )
+
+
 def test_a_citation_behind_all_texts_is_of_the_last_one() -> None:
     made = blocks()
     call = Open(1, ToolCall("x", "f", "{}"))

@@ -89,12 +89,13 @@ def unsaid(on: Staged) -> list[str]:
 @pytest.mark.parametrize(
     ("deltas", "tail", "cannot"),
     [
+        ([TEXT], PAGES, {"ollama"}),
         ([TEXT, CALLS], PAGES, NO_LATE),
         ([TEXT, {**CALLS, **GROQ}], {}, NO_LATE),
         ([{"content": "", **GROQ}, TEXT], {}, {"ollama"}),
         ([CALLS], PAGES, set(ASKED)),
     ],
-    ids=["behind", "behind its call", "before", "without a text"],
+    ids=["behind the end", "behind a call", "with a call", "before", "without a text"],
 )
 async def test_sources_go_to_the_next_text_or_to_the_last_or_are_named(
     tmp_path: Path,
