@@ -27,7 +27,9 @@ from .roster import Outcome, Record, Roster, RouteState
 
 STEADY = 0.1  # seconds between two reads that must agree
 RETRY = 0.1  # seconds until a file that may be half-written is looked at again
-QUIET, GATHER = 10, 50  # milliseconds: without events, and at most, before a batch is told
+# Milliseconds without events, and at most, before a batch is told. As often as the first the thread
+# of watchfiles wants the interpreter for itself, whether there is anything to tell or not.
+QUIET, GATHER = 100, 300
 MOUNTS = Path("/proc/self/mountinfo")
 _JUNK = ("~", ".swp", ".swx", ".tmp", ".pyc", "4913")  # what editors leave for a moment
 
