@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
+from random import Random
 from typing import Any
 
 from engine.accounts.keyring import Keyring, parts_of
@@ -31,7 +32,7 @@ from engine.kept.uploads import UploadError
 from engine.lines import called, line_of, line_of_request
 from engine.options import Secret
 from engine.parsers import FramingError
-from engine.ports import Answer, Line, Ports, Sink, Watch
+from engine.ports import Answer, Line, Observer, Ports, Sink, Watch
 from engine.route.pipeline import Pipeline
 from engine.route.polling import PollPlan
 from engine.route.route import Budget, Offer, Route, Splitter, Stage, shape
@@ -177,7 +178,10 @@ class Attempt:
             failure = ExchangeError("fatal", f"the route cannot be rendered: {error}")
         except FramingError as error:
             failure = ExchangeError("retryable", f"the answer cannot be read: {error}")
-        await self._close(failure)
+        try:
+            await self._close(failure)
+        finally:
+            del failure  # its traceback has this frame
         return self.outcome
 
     async def _close(self, failure: ExchangeError | None) -> None:
@@ -203,7 +207,8 @@ class Attempt:
         transforms: list[tuple[Stage, Any]] = []
         if route.stages:
             context = route.context(self.call.asked, env, number, previous)
-            budget = Budget(self.ports.clock.monotonic, self._slow)
+            slow = partial(_slow, self.ports.observer, route.name)
+            budget = Budget(self.ports.clock.monotonic, slow)
             transforms = route.transforms(env, context, budget)
         if route.signer is not None:
             await self._fresh()
@@ -280,15 +285,6 @@ class Attempt:
         error = self.outcome.error
         if error is not None and error.cls in ("auth_expired", "auth_invalid"):
             self.outcome.error = dataclasses.replace(error, cls="stale")
-
-    def _slow(self, transform: str, method: str, seconds: float) -> None:
-        self.ports.observer.saw(
-            "transform_slow",
-            route=self.route.name,
-            transform=transform,
-            method=method,
-            seconds=round(seconds, 3),
-        )
 
     async def _values(self, line: Line) -> None:
         """The account's parts and the values, fetched where they are not there."""
@@ -368,16 +364,17 @@ class Attempt:
             return
         self.order = Invariants()
         self.pipeline = pipeline = route.pipeline(
-            self.env, transforms, answer.head, stream=streams, new_id=self._new_id
+            self.env,
+            transforms,
+            answer.head,
+            stream=streams,
+            new_id=partial(_new_id, self.ports.random),
         )
         idle = float(route.spec.timeouts.idle)
         kept = not self.call.wants_stream or route.spec.hold == "full"
         most = int(route.spec.limits.answer) if kept else None
         self.events = Events(pipeline, self.order, self.keeper, self.sink, watch, idle, most)
         await pour(answer, self.events, self.sink, watch)
-
-    def _new_id(self) -> str:
-        return f"call_{self.ports.random.getrandbits(96):024x}"
 
     async def _end_pipeline(self, pipeline: Pipeline, failure: ExchangeError | None) -> None:
         outcome = self.outcome
@@ -492,6 +489,23 @@ class Attempt:
         if self.outcome.error is None:
             self.outcome.finish = seen.finish or Finish("stop")
             self.outcome.whole = seen.body or body
+
+
+# No methods: what holds them is held by the attempt, and a cycle lasts until it is collected.
+
+
+def _slow(observer: Observer, route: str, transform: str, method: str, seconds: float) -> None:
+    observer.saw(
+        "transform_slow",
+        route=route,
+        transform=transform,
+        method=method,
+        seconds=round(seconds, 3),
+    )
+
+
+def _new_id(random: Random) -> str:
+    return f"call_{random.getrandbits(96):024x}"
 
 
 @contextlib.asynccontextmanager

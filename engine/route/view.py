@@ -49,20 +49,21 @@ class Asked:
             if name != "chat":
                 raise AttributeError(name)
             self.chat = chat = self._parse()
-            self._parse = self._gone  # with it goes the client's body
+            self._parse = _gone  # with it goes the client's body
             return chat
 
     def release(self) -> None:
         """Nobody will parse any more: the client's body may go."""
-        self._parse = self._gone
-
-    def _gone(self) -> ChatRequest:
-        raise LookupError("the request's body was released")
+        self._parse = _gone
 
     def with_chat(self, chat: ChatRequest, *, stream: bool | None = None) -> Asked:
         """The same request about another conversation."""
         asked = self.stream if stream is None else stream
         return Asked(self.id, lambda: chat, asked, self.headers, self.client)
+
+
+def _gone() -> ChatRequest:  # no method: that would make a cycle of each request
+    raise LookupError("the request's body was released")
 
 
 def prompt_of(messages: list[Message]) -> str:

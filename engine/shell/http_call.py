@@ -225,6 +225,7 @@ class Response:
             return await pump.over
         finally:
             self._handler.pump = None
+            del pump.over  # of an error's traceback the pump is part
 
     def _release(self) -> None:
         """The answer came whole: the connection is free for another request."""
