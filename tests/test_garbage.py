@@ -1,7 +1,7 @@
 """Nothing of a request is left for the garbage collector.
 
-It looks only when tens of thousands of objects have come (`engine/shell/tune.py`); a request that is
-part of a cycle would be kept until then, conversation and all.
+It looks only when tens of thousands of objects have come (`engine/shell/tune.py`); a request that
+is part of a cycle would be kept until then, conversation and all.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -32,7 +32,7 @@ from engine.kept.uploads import UploadError
 from engine.lines import called, line_of, line_of_request
 from engine.options import Secret
 from engine.parsers import FramingError
-from engine.ports import Answer, Line, Observer, Ports, Sink, Watch
+from engine.ports import Answer, Line, Ports, Sink, Watch
 from engine.route.pipeline import Pipeline
 from engine.route.polling import PollPlan
 from engine.route.route import Budget, Offer, Route, Splitter, Stage, shape
@@ -43,7 +43,7 @@ from engine.wire import HttpRequest, HttpResponse, JsonError, loads
 
 from .errands import Errand
 from .polling import Asker, polled
-from .reading import ERROR_BODY, LINGER, Begun, Events, Frames, pour, words_of
+from .reading import ERROR_BODY, LINGER, Begun, Events, Frames, limited, pour, words_of
 
 
 @dataclass(slots=True)
@@ -207,7 +207,8 @@ class Attempt:
         transforms: list[tuple[Stage, Any]] = []
         if route.stages:
             context = route.context(self.call.asked, env, number, previous)
-            slow = partial(_slow, self.ports.observer, route.name)
+            # No method of ours: that would be a cycle, and lie until the collector comes.
+            slow = partial(self.ports.observer.saw, "transform_slow", route=route.name)
             budget = Budget(self.ports.clock.monotonic, slow)
             transforms = route.transforms(env, context, budget)
         if route.signer is not None:
@@ -247,7 +248,7 @@ class Attempt:
             self.ports.upstream, self._render(transforms, streams), line, talk, self.env, sent
         )
         limit = (route.plan if self.call.errand is None else self.call.errand.plan).timeout
-        return made if limit is None else _limited(made, self.ports.clock.watch(limit))
+        return made if limit is None else limited(made, self.ports.clock.watch(limit))
 
     def _polled(
         self,
@@ -491,28 +492,5 @@ class Attempt:
             self.outcome.whole = seen.body or body
 
 
-# No methods: what holds them is held by the attempt, and a cycle lasts until it is collected.
-
-
-def _slow(observer: Observer, route: str, transform: str, method: str, seconds: float) -> None:
-    observer.saw(
-        "transform_slow",
-        route=route,
-        transform=transform,
-        method=method,
-        seconds=round(seconds, 3),
-    )
-
-
 def _new_id(random: Random) -> str:
     return f"call_{random.getrandbits(96):024x}"
-
-
-@contextlib.asynccontextmanager
-async def _limited(
-    made: AbstractAsyncContextManager[Answer], limit: AbstractContextManager[Watch]
-) -> AsyncIterator[Answer]:
-    """The call and its answer, which together may take no longer than `limit` (`timeout`)."""
-    with limit:
-        async with made as answer:
-            yield answer

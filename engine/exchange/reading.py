@@ -8,7 +8,12 @@ The upstream's silence is timed from here; while it is the client that is waited
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    suppress,
+)
 from typing import Protocol
 
 from engine.dialects.frames import Tap
@@ -199,3 +204,13 @@ class Begun:
     async def read(self, limit: int) -> bytes:
         """The rest, whole; the first bytes were bounded by who read them."""
         return b"".join([chunk async for chunk in self])
+
+
+@asynccontextmanager
+async def limited(
+    made: AbstractAsyncContextManager[Answer], limit: AbstractContextManager[Watch]
+) -> AsyncIterator[Answer]:
+    """The call and its answer, which together may take no longer than `limit` (`timeout`)."""
+    with limit:
+        async with made as answer:
+            yield answer

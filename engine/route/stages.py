@@ -107,11 +107,11 @@ class Budget:
     """How long one call may take; a call cannot be interrupted, only its result be dropped.
 
     clock   monotonic seconds
-    tell    (transform, method, seconds) of a call that was slow
+    tell    told transform, method and seconds of a call that was slow, by these names
     """
 
     clock: Callable[[], float]
-    tell: Callable[[str, str, float], None]
+    tell: Callable[..., None]
 
     def timed(self, name: str, method: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, measured. Raises ExchangeError `fatal` when it took too long."""
@@ -121,7 +121,7 @@ class Budget:
             made = function(*args)
             seconds = self.clock() - begun
             if seconds >= SLOW:
-                self.tell(name, method, seconds)
+                self.tell(transform=name, method=method, seconds=round(seconds, 3))
             if seconds >= TOO_SLOW:
                 raise ExchangeError("fatal", f"transform `{name}` took too long in `{method}`")
             return made

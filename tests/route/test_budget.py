@@ -12,7 +12,7 @@ from engine.route.transforms import load
 from engine.transform import ChatRequest
 from tests.route.corpus import own_transforms
 
-Told = list[tuple[str, str, float]]
+Told = list[dict[str, object]]
 
 
 class Slow:
@@ -23,7 +23,7 @@ class Slow:
         self.told: Told = []
 
     def budget(self) -> Budget:
-        return Budget(lambda: self.now, lambda *what: self.told.append(what))
+        return Budget(lambda: self.now, lambda **what: self.told.append(what))
 
     def shape(self, request: ChatRequest) -> ChatRequest:
         self.now += self.seconds
@@ -44,7 +44,7 @@ def test_a_quick_call_is_not_worth_a_word(seconds: float) -> None:
 def test_a_slow_call_is_told_and_its_answer_used(seconds: float) -> None:
     slow = Slow(seconds)
     assert slow.timed()("request") == "request"
-    assert slow.told == [("mine", "shape", seconds)]
+    assert slow.told == [{"transform": "mine", "method": "shape", "seconds": round(seconds, 3)}]
 
 
 @pytest.mark.parametrize("seconds", [0.5, 60.0])
@@ -53,7 +53,7 @@ def test_a_call_that_took_too_long_ends_the_attempt(seconds: float) -> None:
     with pytest.raises(ExchangeError, match="transform `mine` took too long in `shape`") as caught:
         slow.timed()("request")
     assert caught.value.cls == "fatal"
-    assert slow.told == [("mine", "shape", seconds)]
+    assert slow.told == [{"transform": "mine", "method": "shape", "seconds": round(seconds, 3)}]
 
 
 def test_what_a_call_raises_goes_through() -> None:
