@@ -19,7 +19,7 @@ from engine.route.rules import RuleReader
 from engine.route.sniff import sniff
 from engine.wire import HttpRequest, HttpResponse, JsonError, Record, loads
 
-from .shapes import Shape, is_id, word
+from .shapes import Opens, Shape, is_id, word
 
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 MOST_KINDS = 64
@@ -66,21 +66,23 @@ class Call:
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
     records: int = 0
 
-    def add(self, answer: Answered, records: Iterable[tuple[str, object]]) -> None:
+    def add(self, answer: Answered, records: Iterable[tuple[str, object]], opens: Opens) -> None:
         self.statuses.append(answer.head.status)
         content = (answer.head.header("content-type") or "").partition(";")[0].strip().lower()
         self.contents |= {content} if content else set()
         for kind, value in records:
             if kind not in self.kinds and len(self.kinds) >= MOST_KINDS:
                 continue
-            self.kinds.setdefault(kind, Shape()).add(value)
+            self.kinds.setdefault(kind, Shape(opens)).add(value)
             first = self.places.get(kind, (self.records, 0))[0]
             self.places[kind] = (first, self.records)
             self.records += 1
 
 
-def anatomy(route: Route, answers: list[Answered]) -> dict[str, Call]:
-    """The calls by name, in order."""
+def anatomy(
+    route: Route, answers: list[Answered], opens: Opens = lambda way: False
+) -> dict[str, Call]:
+    """The calls by name, in order. opens: as of Shape."""
     calls: dict[str, Call] = {}
     names = [answer.name for answer in answers]
     for at, answer in enumerate(answers):
@@ -88,7 +90,7 @@ def anatomy(route: Route, answers: list[Answered]) -> dict[str, Call]:
         if answer.head.status in PASSING and names[at] in names[at + 1 :]:
             call.passing.append(answer.head.status)
         else:
-            call.add(answer, Dissector(route).records(answer))
+            call.add(answer, Dissector(route).records(answer), opens)
     return calls
 
 

@@ -13,7 +13,7 @@ from engine.route.nodes import Node
 from engine.route.pick import Foreign, PathError, Star, parse
 from engine.route.places import dotted
 
-from .shapes import ITEM, Way, is_id
+from .shapes import INSIDE, ITEM, Way, is_id
 
 _SELECTORS = ("match", "not")
 _FETCHED = ("values", "discover", "auth", "media")  # what is about answers to fetches
@@ -37,6 +37,8 @@ class Readings:
         self.tree = tree
         found = _sections(tree)
         self._found = [(part, list(_walk(node, (part,), ()))) for part, node in found]
+        patterns = (pattern for _, all_read in self._found for pattern, _ in all_read)
+        self._opened = {pattern[:at] for pattern in patterns for at in _insides(pattern)}
 
     def of(self, way: Way, *, fetched: bool) -> list[Reading]:
         """What reads the path, or something below it, in answers of that sort."""
@@ -48,6 +50,10 @@ class Readings:
             for pattern, reading in all_read
             if _covers(way, pattern)
         ]
+
+    def opens(self, way: Way) -> bool:
+        """Whether the route looks into texts at the path, as JSON."""
+        return any(len(each) == len(way) and _covers(way, each) for each in self._opened)
 
     def at(self, place: str, index: int) -> Reading | None:
         """The item of a list of rules (`stream.events`)."""
@@ -110,9 +116,14 @@ def _steps(text: str, *, selector: bool) -> Pattern | None:
     if not selector and not text.startswith("$"):
         return None
     try:
-        return parse(text, selector=selector).steps
+        found = parse(text, selector=selector)
     except PathError:
         return None
+    return (*found.steps, INSIDE) if "from_json" in found.pipe else found.steps
+
+
+def _insides(pattern: Pattern) -> Iterator[int]:
+    return (at for at, step in enumerate(pattern) if step == INSIDE)
 
 
 def _covers(way: Way, pattern: Pattern) -> bool:

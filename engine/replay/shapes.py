@@ -8,11 +8,14 @@ names such as `type` are kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from engine.wire import JsonError, dumps, loads
+
 ITEM = "[*]"  # of a list; also a key that is an id
+INSIDE = "{}"  # what a text holds as JSON
 MOST_PATHS, MOST_WORDS, DEEPEST = 4000, 32, 40
 NAMING = frozenset({"type", "kind", "object", "event"})
 
@@ -22,6 +25,7 @@ _ID = re.compile(r"\d+|(?=.*\d)[0-9a-fA-F-]{12,}|(?=(?:.*\d){4})[\w-]{16,}", re.
 _PLAIN = re.compile(r"[^\W\d]\w*")
 
 Way = tuple[str, ...]
+Opens = Callable[[Way], bool]
 
 
 def is_id(text: str) -> bool:
@@ -40,7 +44,7 @@ def said(way: Way) -> str:
 
 
 def _step(step: str) -> str:
-    if step == ITEM:
+    if step in (ITEM, INSIDE):
         return step
     return f".{step}" if _PLAIN.fullmatch(step) else f"['{step}']"
 
@@ -60,10 +64,14 @@ class Spot:
 
 
 class Shape:
-    """Merged from values that were decoded from JSON. Paths beyond 4000 are not noted."""
+    """Merged from values that were decoded from JSON. Paths beyond 4000 are not noted.
 
-    def __init__(self) -> None:
+    opens: whether texts at a path are looked into, as JSON
+    """
+
+    def __init__(self, opens: Opens = lambda way: False) -> None:
         self.spots: dict[Way, Spot] = {}
+        self._opens = opens
 
     def add(self, value: object) -> None:
         waiting: list[tuple[Way, Any]] = [((), value)]
@@ -78,6 +86,8 @@ class Shape:
             if isinstance(item, dict | list):
                 spot.filled = spot.filled or bool(item)
                 waiting += reversed(_below(way, item)) if len(way) < DEEPEST else ()
+            elif isinstance(item, str) and self._opens(way):
+                waiting += [((*way, INSIDE), value) for value in _held(item)]
             elif way and way[-1] in NAMING and word(item) and len(spot.words) < MOST_WORDS:
                 spot.words.add(item)
 
@@ -93,6 +103,14 @@ def type_of(value: object) -> str:
     if isinstance(value, list):
         return "array"
     return "string" if isinstance(value, str) else "number"
+
+
+def _held(text: str) -> list[Any]:
+    """The JSON in a text, if there is any."""
+    try:
+        return [loads(text)]
+    except JsonError:
+        return []
 
 
 def _below(way: Way, item: dict[str, Any] | list[Any]) -> list[tuple[Way, Any]]:
@@ -125,8 +143,8 @@ def changes(old: Shape, new: Shape) -> Iterator[Change]:
         there = new.spots.get(way)
         if there is None:
             around = new.spots.get(way[:-1])
-            if around is not None and around.types & _HOLDING:
-                yield Change("vanished", way, spot.told, "nothing", not around.filled)
+            if around is not None and (around.types & _HOLDING or way[-1] == INSIDE):
+                yield Change("vanished", way, spot.told, "nothing", not _filled(around))
             continue
         yield from _at(way, spot, there)
     for way, spot in new.spots.items():
@@ -147,11 +165,18 @@ def _at(way: Way, old: Spot, new: Spot) -> Iterator[Change]:
         yield Change("renamed", way, ", ".join(sorted(old.words)) or "no such word", found)
 
 
+def _filled(around: Spot) -> bool:
+    return around.filled or "string" in around.types
+
+
 def without(value: Any, way: Way) -> Any:
     """The value with nothing at that path."""
     if not way:
         return None
     step, rest = way[0], way[1:]
+    if isinstance(value, str) and step == INSIDE:
+        held = [without(each, rest) for each in _held(value)] if rest else []
+        return dumps(held[0]).decode() if held else ""
     if isinstance(value, list) and step == ITEM:
         return [without(item, rest) for item in value] if rest else []
     if isinstance(value, dict):

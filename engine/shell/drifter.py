@@ -8,7 +8,6 @@ the world of a recording (`engine/shell/recorder.py`), and what came is compared
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +77,11 @@ class Inquiry:
         assert self.compiled.route is not None
         return self.compiled.route
 
+    @property
+    def readings(self) -> Readings:
+        assert self.compiled.tree is not None
+        return Readings(self.compiled.tree)
+
 
 @dataclass(slots=True)
 class Played:
@@ -113,9 +117,7 @@ async def inquire(inquiry: Inquiry, files: list[Path]) -> list[Verdict]:
     """Compare each fixture with the upstream. Raises Unusable before anything is sent."""
     played = [await replay(inquiry, file) for file in files]
     rare = sometimes([each.run for each in played])
-    tree = inquiry.compiled.tree
-    assert tree is not None
-    comparison = Comparison(inquiry.route, Readings(tree), rare)
+    comparison = Comparison(inquiry.route, inquiry.readings, rare)
     return [await _compare(inquiry, each, comparison) for each in played]
 
 
@@ -140,8 +142,8 @@ async def replay(inquiry: Inquiry, file: Path) -> Played:
     if wrong:  # without values: they may be what was said
         what = wrong[0].partition(" should ")[0]
         raise Unusable(f"{file} does not hold on route {inquiry.route.name}: {what}")
-    answers = _answers(tape)
-    run = Run(anatomy(found.route, answers), coverage.hits, listening.unmatched, seen)
+    answers, opens = _answers(tape), inquiry.readings.opens
+    run = Run(anatomy(found.route, answers, opens), coverage.hits, listening.unmatched, seen)
     return Played(file, fixture, found.route, run, [*zip(recorded.played, answers, strict=False)])
 
 
@@ -179,7 +181,8 @@ async def _asked(inquiry: Inquiry, played: Played) -> tuple[Run, list[Taken], li
     seed = SystemRandom().getrandbits(31)
     async with world(order, listening, HeldClock(), seed, inquiry.reach) as (ports, tape, _):
         seen = await ask(coverage.watched(route), client, ports)
-    run = Run(anatomy(route, _answers(tape)), coverage.hits, Counter(listening.unmatched), seen)
+    calls = anatomy(route, _answers(tape), inquiry.readings.opens)
+    run = Run(calls, coverage.hits, listening.unmatched, seen)
     return run, tape.taken, [*outside(order), *listening.secrets, *bearers(tape.taken)]
 
 

@@ -342,6 +342,54 @@ async def test_a_dialect_whose_upstream_stands_is_alike(home: Path) -> None:
     assert (0, "f/f.yaml: alike") == (result.exit_code, lines[0])
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+async def test_secrets_that_an_upstream_repeats_as_names_are_not_printed(
+    home: Path, form: str
+) -> None:
+    def move(service: Service) -> None:
+        service.frames.insert(1, {"kind": TICKET, TICKET: 1, KEY: {"type": TICKET}})
+        service.frames[0] |= {TICKET: 1, KEY: 2, "type": TICKET}
+        service.content = f"text/{TICKET}"
+
+    result, _ = await drift(home, Service(), move, ROUTE, "--format", form)
+    assert 1 == result.exit_code
+    assert "«values.ticket»" in result.output
+
+
+WIRED = """\
+version: 1
+base_url: SITE
+models: [m]
+auth: { bearer: "${env:MADE_KEY}" }
+request: { path: /chat, json: { q: "{{ req.prompt }}" } }
+stream:
+  use: always
+  events:
+    - each: $.wire | from_json
+      match: { step: say }
+      text: $.so_far
+    - each: $.wire | from_json
+      match: { step: over }
+      finish: stop
+"""
+
+
+async def test_json_in_a_text_is_compared_where_the_route_opens_it(home: Path) -> None:
+    said = {"step": "say", "so_far": "Hello"}
+    service = Service(frames=[{"wire": json.dumps(each)} for each in (said, {"step": "over"})])
+    result, lines = await drift(home, service, stands, WIRED)
+    assert (0, ["f/f.yaml: alike"]) == (result.exit_code, lines)
+
+    def move(service: Service) -> None:
+        service.frames[0] = {"wire": json.dumps({"step": "say", "until_now": "Hello"})}
+
+    result, lines = await drift(home, service, move, WIRED)
+    assert 1 == result.exit_code
+    at = lines.index(f"error vanished: POST /chat $.wire{{}}.so_far: {told('string', 'nothing')}")
+    assert "read by stream.events[0].text (routes/made.yaml:11)" == lines[at + 1]
+    assert f"note appeared: POST /chat $.wire{{}}.until_now: {told('nothing', 'string')}" in lines
+
+
 # ---- jobs and websockets ----
 
 JOB = """\

@@ -74,3 +74,13 @@ def test_an_item_of_a_list_has_its_place() -> None:
     assert ("stream.events[2]", "r.yaml", 18) == (found.place, found.file, found.line)
     assert None is readings().at("stream.events", 9)
     assert None is readings().at("response.events", 0)
+
+
+def test_texts_that_a_route_opens_are_known() -> None:
+    text = ROUTE.replace("$.delta.text, $.old", "$.delta.text | from_json, $.old")
+    found = compile_route(text.encode(), "r.yaml", Sources())
+    assert found.tree is not None
+    opens = Readings(found.tree).opens
+    assert [True, False, False] == [
+        opens(way) for way in (("delta", "text"), ("old",), ("delta", "text", "more"))
+    ]

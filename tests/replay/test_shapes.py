@@ -100,3 +100,14 @@ def test_a_field_is_taken_out_wherever_its_path_leads() -> None:
     assert {"b": 4} == without(value, ("a",))
     assert value == without(value, ("c", "d"))
     assert None is without(value, ())
+
+
+def test_a_text_is_looked_into_only_where_that_is_wanted() -> None:
+    value = {"wire": '{"a": [1]}', "other": '{"b": 1}', "bad": "{"}
+    made = Shape(lambda way: way != ("other",))
+    made.add(value)
+    assert ["$.wire{}", "$.wire{}.a", "$.wire{}.a[*]"] == [
+        said(way) for way in made.spots if "{}" in way
+    ]
+    assert {**value, "wire": "{}"} == without(value, ("wire", "{}", "a"))
+    assert {**value, "wire": ""} == without(value, ("wire", "{}"))

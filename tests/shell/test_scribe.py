@@ -20,13 +20,16 @@ from engine.masks import SHORTEST, forms
 from engine.replay.ablation import loose
 from engine.replay.fixtures import FixtureSpec
 from engine.shell.app import gateway
+from engine.shell.chats import Chats
 from engine.shell.keeping import MOST, Keeping
 from engine.shell.loopback import Detour, Stage
 from engine.shell.settings import load_settings
 from engine.shell.shelf import Shelf
 from engine.shell.stub import listening, load_fixture
 from engine.shell.testing import Bench
+from engine.shell.tokens import TokenPlaces
 from engine.shell.upstream import AiohttpUpstream
+from engine.shell.web import PublicWeb
 from tests.cli.test_record import pair
 from tests.identity import SECRET, identity
 from tests.shell.test_login import CODE
@@ -555,3 +558,45 @@ async def test_a_login_that_a_gateway_has_comes_along_made_up(
         assert [] == (await bench.attempt(path)).complaints
         assert [] == [each for each in secrets for form in forms(each)
                       if form in path.read_bytes()]  # fmt: skip
+
+
+# ---- on the way ----
+
+
+async def test_a_client_has_each_piece_before_the_upstream_sends_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived = asyncio.Event()
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        first, rest = STREAM.encode().split(b"\n\n", 1)
+        await response.write(first + b"\n\n")
+        async with asyncio.timeout(10):
+            await arrived.wait()
+        await response.write(rest)
+        return response
+
+    async with recording(tmp_path, handle, monkeypatch) as gate:
+        body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{gate.url}/v1/chat/completions", json=body) as answer,
+        ):
+            assert "Grüße" in (await answer.content.readuntil(b"\n\n")).decode()
+            arrived.set()
+            await answer.read()
+        await gate.kept()
+
+
+async def test_a_gateway_that_does_not_record_has_the_plain_ports_and_chats(
+    tmp_path: Path,
+) -> None:
+    given = {"listen.port": 0, "clients.auth": "none", "state": str(tmp_path / "state")}
+    (tmp_path / "routes").mkdir()
+    shelf = Shelf([tmp_path / "routes"], env={})
+    async with gateway(load_settings(None, {}, given), shelf) as gate:
+        chats = gate.server.chats
+        assert (Chats, AiohttpUpstream) == (type(chats), type(chats.ports.upstream))
+        assert (PublicWeb, TokenPlaces) == (type(chats.ports.web), type(chats.ports.tokens))
