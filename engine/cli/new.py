@@ -142,7 +142,9 @@ def _route(draft: Draft, place: Path, allow: frozenset[str], force: bool) -> Non
     write_all({place: draft.file})
     click.echo(f"Wrote {place}")
     found, good = _checked(place, draft)
-    if recorded and found.route is not None:
+    if recorded and not draft.is_read:
+        good = False
+    elif recorded and found.route is not None:
         good = asyncio.run(_fixture(draft, found.route, fixture, allow)) and good
     _tell(draft, place)
     raise SystemExit(GOOD if good else BAD)

@@ -200,9 +200,10 @@ class _Inference:
             return None
         spoken = next((said for said in good if self._is_finer(said, spoken)), spoken)
         thought = next((said for said in good if self._is_thought(said)), None)
-        other = next((said for said in good if said not in (spoken, thought)), None)
+        rivals = (said for said in good if said is not spoken and not self._is_thought(said))
+        other = next((said for said in rivals if self._rivals(said, spoken)), None)
         doubt = ""
-        if other and not self._is_thought(other) and self._score(other) > self._score(spoken) / 2:
+        if other is not None:
             doubt = f"guess: `{other.path}`{self._of(other)} reads like text, too"
         if self.found.format == "json":
             return self._whole(spoken, thought, doubt)
@@ -211,6 +212,10 @@ class _Inference:
     def _is_finer(self, said: Said, spoken: Said) -> bool:
         """Whether it says in pieces what the other one repeats as a whole."""
         return len(said.pieces) > len(spoken.pieces) and said.text.strip() in spoken.text != ""
+
+    def _rivals(self, said: Said, spoken: Said) -> bool:
+        """Whether it may be text as well: it stands at the same place, or reads nearly as well."""
+        return said.path == spoken.path or self._score(said) > self._score(spoken) / 2
 
     def _of(self, said: Said) -> str:
         words = [str(value) for value in said.key if value is not None]

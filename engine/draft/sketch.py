@@ -50,6 +50,11 @@ class Draft:
     remarks: list[str] = field(default_factory=list)
 
     @property
+    def is_read(self) -> bool:
+        """Whether the route reads the recorded answer."""
+        return self.text is not None or "extends" in self.tree
+
+    @property
     def file(self) -> str:
         """The text of the route."""
         return HEAD + written(self.tree)

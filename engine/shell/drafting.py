@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
 from engine.draft.hiding import private
@@ -88,10 +89,11 @@ async def record(
 async def _seen(order: Order, taken: list[Taken]) -> Seen:
     """What a client sees of the recorded answers, nothing hidden yet."""
     beside: dict[str, bytes] = {}
-    replies = [
+    replies: list[dict[str, Any]] = [
         {"reply": reply_tree(each, Disguise(()), f"{at}.bin", beside)}
         for at, each in enumerate(taken)
     ]
+    replies[-1]["repeat"] = 10  # so that an error is that of the answer, however often it is tried
     tree = {
         "fixture": 1, "route": order.named, "env": order.notes.env, "clock": CLOCK, "seed": SEED,
         "client": {"json": order.client.json}, "exchanges": replies,

@@ -261,6 +261,15 @@ async def test_a_file_without_credentials_is_told(home: Path) -> None:
     assert "look at: the HAR file has no credentials: if the service wants some" in result.output
 
 
+def test_an_answer_that_nothing_reads_gives_no_fixture(home: Path) -> None:
+    (home / "answer.txt").write_text('{"n": 1}')
+    result = run("--from-curl", CURL, "--answer", "answer.txt")
+    assert (1, False) == (result.exit_code, (home / "fixtures").exists())
+    assert (
+        "look at: nothing in the answer reads like text; write its rules by hand" in result.output
+    )
+
+
 async def test_an_error_is_no_answer_to_draft_from(home: Path) -> None:
     async with visited(home, SERVICES["tagged"]()) as (_, har):
         pass

@@ -116,6 +116,12 @@ def test_the_end_may_be_a_reason_a_flag_a_word_or_a_mark_in_the_text() -> None:
     assert TEXT == mark.text
 
 
+def test_text_of_another_kind_at_the_same_place_is_named() -> None:
+    first = {"type": "first", "text": "Well, "}
+    found = read(first, *({"type": "more", "text": piece} for piece in SAID))
+    assert "guess: `$.text` of first reads like text, too" in list(notes(found.tree))
+
+
 def test_what_is_said_in_pieces_counts_not_its_repetition() -> None:
     pieces = [{"type": "answer", "content": piece} for piece in SAID]
     whole = {"type": "done", "content": f"{TEXT} What about sunsets, which are red?"}
