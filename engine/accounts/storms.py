@@ -54,19 +54,23 @@ class Storms:
     observer: Observer
     weather: dict[str, Weather] = field(default_factory=dict)
 
-    def enter(self, route: Route) -> None:
-        """A request begins. Raises ExchangeError while the route is out."""
+    def enter(self, route: Route) -> Callable[[], None] | None:
+        """A request begins. Raises ExchangeError while the route is out.
+
+        Gives what to call at the first piece of an answer, None if it makes no difference.
+        """
         now, around = self.clock.monotonic(), self._around(route)
         around.recent.move(now)
         around.recent.requests[0] += 1
         breaker = route.spec.breaker
         if around.probe is None or breaker is None:
-            return
+            return None
         if now < around.probe:
             left = around.probe - now
             message = "the upstream is down and left alone for a moment"
             raise ExchangeError("unavailable", message, retry_after=left)
         around.probe = now + float(breaker.probe)
+        return lambda: self.alive(route)
 
     def calm(self, route: Route) -> bool:
         """Whether an attempt may be made again for the upstream's sake."""
@@ -108,11 +112,6 @@ class Storms:
         if around.probe is not None:
             around.probe = None
             self.observer.saw("breaker", route=route.name, open=False)
-
-    def begins(self, route: Route) -> Callable[[], None] | None:
-        """What to call at the first piece of an answer, None if it makes no difference."""
-        out = route.spec.breaker is not None and self._around(route).probe is not None
-        return (lambda: self.alive(route)) if out else None
 
     def _around(self, route: Route) -> Weather:
         around = self.weather.get(route.name)

@@ -180,7 +180,7 @@ class Dialect:
     stream_reader: Callable[[Env, MakeId], Decoder]
     whole_reader: Callable[[Env, MakeId], Decoder]
     encoder: EncoderMaker
-    reframe: Callable[[Target], Reframe | None] = lambda target: None
+    reframe: Callable[[Target], Reframe | None] | None = None
     reply: ReplyMaker
     counted: Callable[[int], dict[str, object]] = lambda tokens: {"input_tokens": tokens}
     failure: Failure

@@ -23,7 +23,11 @@ from .tooling import Tooling
 
 
 class Answering:
-    """Of one request. `sink` is what its attempts write to."""
+    """Of one request.
+
+    sink     what its attempts write to
+    goes_on  a good attempt need not be the end: it may be continued, or its calls run
+    """
 
     def __init__(self, route: Route, call: Call, ports: Ports, sink: Sink) -> None:
         self._route = route
@@ -37,6 +41,7 @@ class Answering:
             self._tooling = Tooling(spec.tools, route, ports, sink)
             sink = self._tooling.sink
         self.sink: Sink = self._joined or sink
+        self.goes_on = self._joined is not None or self._tooling is not None
 
     async def prepare(self, env: dict[str, object]) -> None:
         """Offer the tools of the operator's servers, where there are any."""
@@ -110,10 +115,11 @@ class Answering:
 
     async def end(self, outcome: Outcome) -> None:
         """Give the client its finish, once it is noted where the upstream keeps the answer."""
-        kept, account = outcome.kept
-        if kept and self._call.note is not None:
-            origin = Origin(self._route.name, self._call.offer.model.id, account)
-            await self._call.note(kept, origin)
+        if self._call.note is not None:
+            kept, account = outcome.kept
+            if kept:
+                origin = Origin(self._route.name, self._call.offer.model.id, account)
+                await self._call.note(kept, origin)
         if outcome.whole is not None:
             await self.sink.whole(outcome.whole)
         elif outcome.passed:

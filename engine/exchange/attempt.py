@@ -33,6 +33,7 @@ from engine.options import Secret
 from engine.parsers import FramingError
 from engine.ports import Answer, Line, Ports, Sink, Watch
 from engine.route.pipeline import Pipeline
+from engine.route.polling import PollPlan
 from engine.route.route import Budget, Offer, Route, Splitter, Stage, shape
 from engine.route.sniff import sniff
 from engine.route.template import RenderError
@@ -121,7 +122,6 @@ class Outcome:
     unsaid: list[str] = field(default_factory=list)
     broken: dict[str, int] = field(default_factory=dict)
 
-    @property
     def seen(self) -> dict[str, Any]:
         """What observers are told of it as it is."""
         names = ("status", "cause", "unmatched", "unsaid", "broken")
@@ -153,7 +153,7 @@ class Attempt:
         self.outcome = Outcome()
         self.pipeline: Pipeline | None = None
         self.events: Events
-        self.order = Invariants()
+        self.order: Invariants
         self.tap: Tap | None = None
         self.keeper: Keeper | None = None
         self.passes = (
@@ -210,7 +210,9 @@ class Attempt:
         streams = route.streams(self.call.wants_stream)
         line = line_of_request(route, line, env)
         made = self._called(transforms, streams, line, watch)
-        async with self._awaited(made, line, transforms, watch) as answer:
+        if route.poll is not None and self.call.errand is None:
+            made = self._polled(route.poll, made, line, transforms, watch)
+        async with made as answer:
             self._heard(answer.head)
             if not streams and route.spec.timeouts.body is not None:
                 watch.allow(float(route.spec.timeouts.body))
@@ -242,17 +244,16 @@ class Attempt:
         limit = (route.plan if self.call.errand is None else self.call.errand.plan).timeout
         return made if limit is None else _limited(made, self.ports.clock.watch(limit))
 
-    def _awaited(
+    def _polled(
         self,
+        plan: PollPlan,
         made: AbstractAsyncContextManager[Answer],
         line: Line,
         transforms: list[tuple[Stage, Any]],
         watch: Watch,
     ) -> AbstractAsyncContextManager[Answer]:
-        """What is read: the answer to the request, or that of the job which it makes."""
-        route, plan = self.route, self.route.poll
-        if plan is None or self.call.errand is not None:
-            return made
+        """What is read: not the answer to the request, but that of the job which it makes."""
+        route = self.route
         self.outcome.used = used = dict(self.outcome.used)
         whose = self.ports, self.keyring, self.scopes, self.account
         asker = Asker(route, self.env, *whose, line, transforms, used, self._heard, self._fresh)
@@ -324,7 +325,7 @@ class Attempt:
     def _told(self, request: HttpRequest) -> HttpRequest:
         """With what a client of the upstream's own dialect says in headers; the route's win."""
         dialect, headers = self.call.dialect, self.call.asked.headers
-        if dialect is not self.route.dialect:
+        if not dialect.headers or dialect is not self.route.dialect:
             return request
         found = {
             name: value
@@ -365,6 +366,7 @@ class Attempt:
         if early is not None:
             self.outcome.error = early
             return
+        self.order = Invariants()
         self.pipeline = pipeline = route.pipeline(
             self.env, transforms, answer.head, stream=streams, new_id=self._new_id
         )

@@ -18,7 +18,7 @@ from engine.chat import Message
 from engine.errors import OUTCOMES, ExchangeError
 from engine.events import ErrorEvent
 from engine.kept.cleanups import Try
-from engine.kept.recall import Recall
+from engine.kept.recall import Keeper, Recall
 from engine.kept.sessions import Sessions
 from engine.policies import Attempt as Seen
 from engine.policies import Call as Run
@@ -75,6 +75,7 @@ class Exchange:
         self.relents = relents
         self.report = Report() if report is None else report
         self.hold = Hold(NOBODY)
+        self.chooses = bool(route.roster.accounts) or route.roster.client
         self.leave: Callable[[], None] | None = None
         self.tries: list[Try] = []
 
@@ -107,14 +108,16 @@ class Exchange:
         begun = clock.monotonic()
         env = self._begin()
         number, renewed, tried, previous = 1, _NONE, _NONE, None
-        if route.roster.per_client:
-            self.leave = await self.keyring.clients.enter(route, self.call.asked.client, total)
-        await self._prepare(env)
-        await self._take(tried, total)
+        await self._prepare(env, total)
+        if self.chooses:
+            await self._take(tried, total)
         while True:
             scopes = self._scopes()
-            outcome = await self._attempt(env, scopes, number, previous)
+            outcome = await self._attempt(env, scopes).run(number, previous)
+            self._saw(outcome, scopes)
             left = total - (clock.monotonic() - begun)
+            if outcome.error is None and not self.answering.goes_on:
+                return outcome
             seen = self._seen(outcome, number, renewed, left, tried)
             match decide(route.policies, seen):
                 case Retry(renew=str(cls)):
@@ -127,7 +130,8 @@ class Exchange:
                     await clock.sleep(after)
                     if rotate:
                         tried, renewed = tried | {self.hold.account.digest}, frozenset()
-                    await self._take(tried, left - after)
+                    if self.chooses:
+                        await self._take(tried, left - after)
                     number, previous = number + 1, (outcome.error.cls if outcome.error else None)
                     self.sink.restart()
                 case Continue() | Run() as decision:
@@ -138,9 +142,8 @@ class Exchange:
 
     def _begin(self) -> dict[str, object]:
         """The roots of the route's templates. Raises ExchangeError while the route is out."""
-        route, call, storms = self.route, self.call, self.keyring.storms
-        storms.enter(route)
-        call.begun = storms.begins(route)
+        route, call = self.route, self.call
+        call.begun = self.keyring.storms.enter(route)
         now, random = self.ports.clock.now(), self.ports.random
         return route.variables(call.asked, call.offer, now, random)
 
@@ -149,13 +152,18 @@ class Exchange:
         if outcome.error is not None and OUTCOMES[outcome.error.cls].fault == "upstream":
             self.keyring.storms.again(self.route)
 
-    async def _prepare(self, env: dict[str, object]) -> None:
-        """What the route wants to know beside the request itself."""
-        if self.route.values and any(plan.asks for plan in self.route.values.values()):
+    async def _prepare(self, env: dict[str, object], total: float) -> None:
+        """A place among its client's requests, and what the route wants to know beside this one."""
+        route = self.route
+        if route.roster.per_client:
+            self.leave = await self.keyring.clients.enter(route, self.call.asked.client, total)
+        if route.values and any(plan.asks for plan in route.values.values()):
             env |= {"_asker": self.call, "_answers": {}}
         await self.memory.prepare(env)
-        await bring_media(self.route, self.call, env, self.ports)
-        await self.answering.prepare(env)
+        if route.media.fetch is not None:
+            await bring_media(route, self.call, env, self.ports)
+        if self.answering.goes_on:
+            await self.answering.prepare(env)
 
     def _let_go(self) -> None:
         """Account and place are for others now."""
@@ -166,33 +174,21 @@ class Exchange:
 
     async def _take(self, tried: frozenset[str], left: float) -> None:
         """An account for the next attempt. Raises ExchangeError when none is free in time."""
-        roster = self.route.roster
-        if not (roster.accounts or roster.client):
-            return
         self.hold = await self.keyring.pools.take(
             self.route, self.call.client_key, self.memory.key, tried, left, self.call.bound
         )
 
-    async def _attempt(
-        self, env: dict[str, object], scopes: dict[str, str], number: int, previous: str | None
-    ) -> Outcome:
+    def _attempt(self, env: dict[str, object], scopes: dict[str, str]) -> Attempt:
         attempt = Attempt(
-            self.route,
-            self.call,
-            {**env},
-            self.ports,
-            self.keyring,
-            self.sink,
-            scopes,
+            self.route, self.call, {**env}, self.ports, self.keyring, self.sink, scopes,
             self.hold.account,
-        )
-        attempt.keeper = self.memory.begin()
+        )  # fmt: skip
+        if self.memory.keeper is not None:
+            attempt.keeper = self.memory.keeper = Keeper()
         if self.route.values and any(plan.cleanup for plan in self.route.values.values()):
             begun = Try(attempt.env, scopes, self.hold.account)
             self.tries.append(self.keyring.cleanups.enter(begun))
-        outcome = await attempt.run(number, previous)
-        self._saw(outcome, scopes)
-        return outcome
+        return attempt
 
     def _seen(
         self,
@@ -240,7 +236,7 @@ class Exchange:
             outcome=error.cls if error else "ok",
             request=self.call.asked.id,
             message=error.message if error else "",
-            **outcome.seen,
+            **outcome.seen(),
             secrets=self.call.own_key(self.route) if error else None,
         )
 
@@ -272,6 +268,8 @@ class Exchange:
             if not self.report.relented:
                 await self.sink.fail(outcome.error.error(), outcome.failure)
             return
-        self.memory.good = outcome, collected
+        if self.memory.learns:
+            self.memory.good = outcome, collected
         await self.answering.end(outcome)
-        await self.memory.remember()
+        if self.memory.good is not None:
+            await self.memory.remember()

@@ -19,7 +19,7 @@ from .attempt import Call, Outcome
 class Memory:
     """Of one request.
 
-    keeper  notes what is thought, None where nobody will want it
+    keeper  notes what is thought, a fresh one for each attempt; None where nobody will want it
     good    the outcome of a good answer, and what gives its assistant's turns
     before  of the route that this one stands in for: the turns are its session's, too
     """
@@ -50,7 +50,7 @@ class Memory:
         """Look up what there is; `env` and the request then hold it."""
         if self._route.session is not None:
             await self._open(env)
-        if self._looks_back():
+        if self._recall is not None and self._looks_back():
             await self._look_back(env)
 
     async def renew(self, cls: str, env: dict[str, object]) -> None:
@@ -60,11 +60,11 @@ class Memory:
             self._session = await self._sessions.renew(plan, self._session, env)
             env["session"] = self._session.variables()
 
-    def begin(self) -> Keeper | None:
-        """A fresh keeper for an attempt, where one is wanted."""
-        if self.keeper is not None:
-            self.keeper = Keeper()
-        return self.keeper
+    @property
+    def learns(self) -> bool:
+        """Whether a good answer brings anything to keep."""
+        alone = self._session is None and self.before is None
+        return not alone or self.keeper is not None
 
     async def remember(self) -> None:
         """Keep what a good answer brought, once.
@@ -129,7 +129,7 @@ class Memory:
         """Whether somebody wants the thinking that the client did not send back."""
         dialect, route = self._route.dialect, self._route
         signs = dialect is not None and dialect.signs and dialect is not self._call.dialect
-        return self._recall is not None and (signs or (bool(route.stages) and route.recalls))
+        return signs or (bool(route.stages) and route.recalls)
 
     async def _look_back(self, env: dict[str, object]) -> None:
         """Find the thinking that the client did not send back."""

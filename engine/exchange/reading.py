@@ -95,7 +95,7 @@ class Events:
         pipeline = self._pipeline
         events = pipeline.feed(data)
         slow = bool(events) and self.tell(events)
-        if pipeline.ended or pipeline.error is not None:
+        if pipeline.error is not None or (pipeline.over and pipeline.ended):
             self.done = True
             return True
         if self._over:

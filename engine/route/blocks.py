@@ -47,14 +47,15 @@ class _Call:
 class Blocks:
     """State of one answer's blocks. `calls` counts the tool calls opened, `shown` the pictures.
 
-    beside: all that only some clients have a place for; as an event a citation whose text was over
+    kind, at  delta type and number of the prose block that is open
+    beside    what only some clients have a place for; a citation whose text was over as an event
     """
 
     def __init__(self, new_id: Callable[[], str]) -> None:
         self._new_id = new_id
         self._next = 0
-        self._kind: type | None = None  # delta type of the prose block now open
-        self._at = -1  # its number
+        self.kind: type | None = None
+        self.at = -1
         self._calls: dict[int, _Call] = {}  # hint -> open tool call
         self._waiting: dict[int, ArgsDelta] = {}  # calls whose name is not known yet
         self._ids: set[str] = set()
@@ -70,11 +71,6 @@ class Blocks:
         return self._next
 
     @property
-    def text(self) -> int:
-        """The number of the text block that is open, -1 if none is."""
-        return self._at if self._kind is TextDelta else -1
-
-    @property
     def nameless(self) -> bool:
         """Arguments came for a call that has no name (yet)."""
         return bool(self._waiting)
@@ -83,9 +79,9 @@ class Blocks:
         out: list[Event] = []
         for event in events:
             kind = type(event)
-            if kind is self._kind:  # the common case: prose goes on
+            if kind is self.kind:  # the common case: prose goes on
                 if event.text:  # type: ignore[union-attr]
-                    out.append(event if event.block == self._at else _moved(event, self._at))  # type: ignore[union-attr]
+                    out.append(event if event.block == self.at else _moved(event, self.at))  # type: ignore[union-attr]
             elif kind in _PARTS:
                 if event.text:  # type: ignore[union-attr]
                     self._prose(event, out)
@@ -95,9 +91,9 @@ class Blocks:
 
     def _prose(self, event: Event, out: list[Event]) -> None:
         self._begin_prose(type(event), out)
-        out.append(_moved(event, self._at))
-        if self._kind is TextDelta:
-            self._last = self._at
+        out.append(_moved(event, self.at))
+        if self.kind is TextDelta:
+            self._last = self.at
             notes, self._notes = self._notes, []
             self._cite(notes, out)
 
@@ -106,24 +102,24 @@ class Blocks:
     ) -> None:
         head = part or self._head
         self._end_prose(out)
-        self._kind, self._at = kind, self._take()
+        self.kind, self.at = kind, self._take()
         if head is None or type(head) is not _PARTS[kind]:
             head = _PARTS[kind]("")
-        out.append(Open(self._at, head))
+        out.append(Open(self.at, head))
 
     def _other(self, event: Event, out: list[Event]) -> None:
         if isinstance(event, ArgsDelta):
             self._args(event, out)
         elif isinstance(event, SignatureDelta):
-            if self._kind is not ReasoningDelta:
+            if self.kind is not ReasoningDelta:
                 self._begin_prose(ReasoningDelta, out)
-            out.append(SignatureDelta(self._at, event.signature, event.encrypted))
+            out.append(SignatureDelta(self.at, event.signature, event.encrypted))
         elif isinstance(event, Open):
             self._open(event, out)
         elif isinstance(event, Close):
             self._close(event.block, out)
         elif isinstance(event, CitationDelta):
-            if self._kind in (TextDelta, _Ended):
+            if self.kind in (TextDelta, _Ended):
                 self._cite([event.citation], out)
             else:  # it may be about the text that comes or about the one before
                 self._notes.append(event.citation)
@@ -134,7 +130,7 @@ class Blocks:
 
     def _cite(self, notes: list[Citation], out: list[Event]) -> None:
         self.beside += notes
-        out += [CitationDelta(self._at, note) for note in notes]
+        out += [CitationDelta(self.at, note) for note in notes]
 
     def _open(self, event: Open, out: list[Event]) -> None:
         part = event.part
@@ -191,8 +187,8 @@ class Blocks:
     def _close(self, hint: int, out: list[Event]) -> None:
         if hint in self._calls:
             self._end_call(hint, out)
-        elif self._kind is TextDelta:
-            self._kind, self._head = _Ended, None
+        elif self.kind is TextDelta:
+            self.kind, self._head = _Ended, None
         else:
             self._end_prose(out)
 
@@ -207,9 +203,9 @@ class Blocks:
 
     def _end_prose(self, out: list[Event]) -> None:
         self._head = None
-        if self._kind is not None:
-            out.append(Close(self._at))
-            self._kind, self._at = None, -1
+        if self.kind is not None:
+            out.append(Close(self.at))
+            self.kind, self.at = None, -1
 
     def _take(self) -> int:
         self._next += 1

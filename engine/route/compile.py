@@ -21,7 +21,7 @@ from engine.errors import ConfigError, Problem
 from engine.options import OMIT, Condition, Env
 from engine.parsers.frames import framing
 from engine.transform import METHODS
-from engine.wire import HttpRequest, dumps
+from engine.wire import dumps
 
 from .asking import asking
 from .checks import check_nodes, check_spec, check_stages
@@ -37,7 +37,6 @@ from .logins import Logins
 from .mentions import (
     asked_for,
     mentioned,
-    mentioned_templates,
     request_names,
     roots_of,
     value_names,
@@ -46,13 +45,13 @@ from .mentions import (
 from .nodes import Mark, Node, read
 from .offers import offers_of
 from .places import key_mark
-from .placing import placements
+from .placing import fixed, placements
 from .polling import compile_poll
 from .profiles import profiles_of
 from .reactions import policies_of
-from .reader import REFERENCES, WRONG, Reader
+from .reader import WRONG, Reader
 from .references import Outside, Resolver
-from .render import Pairs, Plan, compile_request, pairs, without_case
+from .render import Plan, compile_request, pairs
 from .roads import no_road, passes, splitter, stream_road, whole_road
 from .route import Route, SessionPlan
 from .signing import Signer, compile_signer
@@ -214,7 +213,7 @@ class _Compiler:
             poll=compile_poll(request.poll, spec, self._finder("request.poll.extract")),
             patch=compile_patches(request.patch) if request.patch else None,
             placements=placed,
-            fixed=self._fixed(spec, request, placed),
+            fixed=fixed(spec, request, placed, self.reader.references),
             queries=pairs(spec.auth.query, "query parameter"),
             cookies=pairs(spec.auth.cookie, "cookie"),
             signer=self._signer(spec),
@@ -423,26 +422,6 @@ class _Compiler:
             return made.produce() if method == "produce" else made.extract
 
         return make
-
-    def _fixed(
-        self, spec: RouteSpec, request: HttpSpec, placed: Callable[[Env], Pairs]
-    ) -> Pairs | None:
-        """All headers of a request, when nothing but references stands in them."""
-        templates = [*spec.upstream.headers.values(), *request.headers.values()]
-        mentions = set(mentioned((templates, spec.auth)))
-        if (
-            spec.auth.from_ is not None
-            or spec.auth.sign is not None
-            or any(name.split(".")[0] != REFERENCES for name in mentions)
-        ):
-            return None
-        constant = [t for t in mentioned_templates((templates, spec.auth)) if not t.constant]
-        if any(REFERENCES not in {m.split(".")[0] for m in t.mentions} for t in constant):
-            return None
-        env: Env = {REFERENCES: self.reader.references}
-        layers = without_case(spec.upstream.headers, request.headers)
-        plain = HttpRequest("", "", pairs(layers, "header")(env))
-        return plain.with_headers(dict(placed(env))).headers
 
     def _signer(self, spec: RouteSpec) -> Signer | None:
         if spec.auth.sign is None:

@@ -9,7 +9,7 @@ the usage, an error and what the answer taught the session are kept as attribute
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -200,18 +200,19 @@ class Pipeline:
                 if failed is not None or self._torn is not None:
                     break
             self.seen += 1
-        return self._settled(out, failed, list(todo))
+        return self._settled(out, failed, todo)
 
     def _settled(
-        self, out: list[Event], failed: ErrorEvent | None, rest: list[Record]
+        self, out: list[Event], failed: ErrorEvent | None, rest: Iterator[Record]
     ) -> list[Event]:
         """Events of records that were read. rest: records after one that needs them to be read."""
-        out = self._chain(out) if out else out
+        if out:
+            out = self._chain(out)
         self.over = self.over or self._marked
         if failed is not None:
             self._fail(failed)
-        elif self._torn is not None and rest:
-            out += self._read(rest)
+        elif self._torn is not None and (records := list(rest)):
+            out += self._read(records)
         return out
 
     def _fail(self, error: ErrorEvent) -> None:
@@ -264,7 +265,8 @@ class Pipeline:
     def _chain(self, events: list[Event]) -> list[Event]:
         """Transforms, then the sieve that keeps what is not content, then numbering."""
         if not self._steps:
-            return events if self._goes_on(events) else self._blocks.feed(self._sieve(events))
+            goes_on = self._blocks.kind is TextDelta and self._goes_on(events, self._blocks.at)
+            return events if goes_on else self._blocks.feed(self._sieve(events))
         out: list[Event] = []
         for event in events:  # one by one: what came before a failure goes out, however it was cut
             made = [event]
@@ -278,9 +280,9 @@ class Pipeline:
             out += self._blocks.feed(self._sieve(made))
         return out
 
-    def _goes_on(self, events: list[Event]) -> bool:
-        """Whether these only go on with the text that is open, as nearly all do."""
-        block, length = self._blocks.text, 0
+    def _goes_on(self, events: list[Event], block: int) -> bool:
+        """Whether these only go on with that text, as nearly all do."""
+        length = 0
         for event in events:
             if type(event) is not TextDelta or event.block != block or not event.text:
                 return False

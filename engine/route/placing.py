@@ -1,15 +1,22 @@
-"""Where credentials are put: `auth.bearer`, `auth.header` and `auth.basic` as headers."""
+"""Where credentials are put: `auth.bearer`, `auth.header` and `auth.basic` as headers.
+
+What is the same for all requests of a route is rendered when it is loaded: `fixed`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from engine.auth.static import basic
 from engine.options import OMIT, Env, Template
+from engine.wire import HttpRequest
 
-from .render import Pairs, pairs, text
-from .spec import AuthSpec
+from .http_spec import HttpSpec
+from .mentions import mentioned, mentioned_templates
+from .reader import REFERENCES
+from .render import Pairs, pairs, text, without_case
+from .spec import AuthSpec, RouteSpec
 
 
 def placements(spec: AuthSpec) -> Callable[[Env], Pairs]:
@@ -37,3 +44,32 @@ def _prefixed(prefix: str, template: Template) -> Template:
         return OMIT if value is OMIT else prefix + text(value)
 
     return dataclasses.replace(template, render=prefixed)
+
+
+def fixed(
+    spec: RouteSpec,
+    request: HttpSpec,
+    placed: Callable[[Env], Pairs],
+    references: Mapping[str, object],
+) -> tuple[Pairs, Pairs] | None:
+    """All headers of a request and the query of its credentials, when nothing but references
+    stands in them."""
+    templates = [*spec.upstream.headers.values(), *request.headers.values()]
+    if spec.auth.from_ is not None or spec.auth.sign is not None:
+        return None
+    if any(_root(name) != REFERENCES for name in mentioned((templates, spec.auth))):
+        return None
+    moving = [t for t in mentioned_templates((templates, spec.auth)) if not t.constant]
+    if any(REFERENCES not in map(_root, template.mentions) for template in moving):
+        return None
+    env: Env = {REFERENCES: references}
+    layers = without_case(spec.upstream.headers, request.headers)
+    plain = HttpRequest("", "", pairs(layers, "header")(env))
+    headers = plain.with_headers(dict(placed(env))).headers
+    cookies = "; ".join(f"{n}={v}" for n, v in pairs(spec.auth.cookie, "cookie")(env))
+    headers = (*headers, ("Cookie", cookies)) if cookies else headers
+    return headers, pairs(spec.auth.query, "query parameter")(env)
+
+
+def _root(name: str) -> str:
+    return name.split(".")[0]

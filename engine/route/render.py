@@ -52,15 +52,12 @@ class Plan:
         env: Env,
         content: tuple[bytes, str] | None,
         headers: Pairs,
-        cookies: Pairs,
         queries: Pairs,
     ) -> HttpRequest:
-        """The same with headers that were rendered at load."""
+        """The same with headers, and the query of credentials, that were rendered at load."""
         body, kind = content or (self.body(env) if self.body else (b"", ""))
         if kind and find_header(headers, "content-type") is None:
             headers = (("Content-Type", kind), *headers)
-        if cookies:
-            headers = (*headers, ("Cookie", "; ".join(f"{n}={v}" for n, v in cookies)))
         query = self.query(env)
         body = body if self.frame is None else self.frame(body)
         return HttpRequest(self.method, self.url(env), headers, query + queries, body, self.timeout)

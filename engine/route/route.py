@@ -148,7 +148,7 @@ class Route:
     talk: TalkPlan | None
     patch: Patch | None
     placements: Callable[[Env], Pairs]
-    fixed: Pairs | None
+    fixed: tuple[Pairs, Pairs] | None
     queries: Callable[[Env], Pairs]
     cookies: Callable[[Env], Pairs]
     signer: Signer | None
@@ -282,7 +282,7 @@ class Route:
         """The outgoing request. body: the client's own bytes, spliced, on passthrough."""
         content = self._body(env, chat, body)
         if self.fixed is not None and not transforms and "_mask" not in env:
-            return self.plan.quick(env, content, self.fixed, self.cookies(env), self.queries(env))
+            return self.plan.quick(env, content, *self.fixed)
         request = self.plan.render(env, content)
         request = self._placed(patch(transforms, request), env)
         return self.signer.sign(request, env) if self.signer else sign(transforms, request)

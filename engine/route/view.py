@@ -7,6 +7,7 @@ which makes it undefined in templates.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from engine.chat import ChatRequest, Message, Text, media_parts
 from engine.wire import Headers, dumps
@@ -24,7 +25,8 @@ class Asked:
     chat     the conversation, parsed when it is first asked for (passthrough never asks)
     """
 
-    __slots__ = ("_chat", "_parse", "client", "headers", "id", "stream")
+    __slots__ = ("_parse", "chat", "client", "headers", "id", "stream")
+    chat: ChatRequest
 
     def __init__(
         self,
@@ -39,14 +41,16 @@ class Asked:
         self.client = client
         self.headers = headers or Headers()
         self._parse = parse
-        self._chat: ChatRequest | None = None
 
-    @property
-    def chat(self) -> ChatRequest:
-        if self._chat is None:
-            self._chat = self._parse()
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> ChatRequest:
+            """`chat`, until it is there: from then on reading it costs nothing."""
+            if name != "chat":
+                raise AttributeError(name)
+            self.chat = chat = self._parse()
             self._parse = self._gone  # with it goes the client's body
-        return self._chat
+            return chat
 
     def release(self) -> None:
         """Nobody will parse any more: the client's body may go."""
@@ -137,8 +141,12 @@ FIELDS: dict[str, Callable[[Asked], object]] = {
 
 def view(asked: Asked, names: Iterable[str]) -> dict[str, object]:
     """The `req` of templates, with these names only."""
-    found = ((name, FIELDS[name](asked)) for name in names)
-    return {name: value for name, value in found if value is not _ABSENT}
+    found: dict[str, object] = {}
+    for name in names:
+        value = FIELDS[name](asked)
+        if value is not _ABSENT:
+            found[name] = value
+    return found
 
 
 def fingerprint(chat: ChatRequest) -> str:

@@ -151,6 +151,7 @@ async def _build(
     stack.callback(logger.close)
     take_over(logger)
     observer = Reporter(logger, metrics, clock.now, clock.monotonic)
+    stack.callback(observer.settle)
     upstream = AiohttpUpstream(settings.limits.connections)
     stack.push_async_callback(upstream.close)
     stores = open_stores(settings, clock, observer)

@@ -57,10 +57,16 @@ class Pool:
 
 
 class Pools(Protocol):
-    """Where calls get their connections."""
+    """Where calls get their connections. crowded: there are too many, some are to be closed."""
 
-    async def pool(self, line: Line, *, fresh: bool = False) -> Pool:
+    crowded: bool
+
+    def pool(self, line: Line, *, fresh: bool = False) -> Pool:
         """The connections of a line. fresh: none that an earlier call has left behind."""
+        ...
+
+    async def evict(self) -> None:
+        """Close those that have been idle longest."""
         ...
 
     def jar(self, line: Line) -> CookieJar | None:
@@ -125,10 +131,22 @@ class Open:
 
     async def _send(self, *, fresh: bool) -> Response:
         request, line = self._request, self._line
-        pool = await self._upstream.pool(line, fresh=fresh)
+        pool = self._upstream.pool(line, fresh=fresh)
         pool.busy += 1
         try:
-            response = await self._sent(pool, request, line)
+            if self._upstream.crowded:
+                await self._upstream.evict()
+            url = url_of(request)
+            origin = pool.origin(url, line.proxy)
+            connection = await pool.connector.pooled(origin.key)
+            self.reused = connection is not None
+            if connection is None:
+                connection = await pool.connector.opened(origin, line.connect)
+            if self._leaves is not None:
+                self._leaves()
+            jar = self._upstream.jar(line) if line.jar else None
+            kept = cookies(jar, request, url) if jar is not None else ""
+            response = await send(connection, request, url, origin, kept)
         except BaseException as error:
             pool.busy -= 1
             if isinstance(error, OSError | ValueError) and not isinstance(
@@ -136,24 +154,10 @@ class Open:
             ):
                 raise ExchangeError("connect", "no connection to the upstream") from None
             raise
+        if jar is not None:
+            found = [value for name, value in response.headers if name.lower() == "set-cookie"]
+            jar.update_cookies_from_headers(found, url)
         self._pool = pool
-        return response
-
-    async def _sent(self, pool: Pool, request: HttpRequest, line: Line) -> Response:
-        url = url_of(request)
-        origin = pool.origin(url, line.proxy)
-        connection = await pool.connector.pooled(origin)
-        self.reused = connection is not None
-        if connection is None:
-            connection = await pool.connector.opened(origin, line.connect)
-        if self._leaves is not None:
-            self._leaves()
-        jar = self._upstream.jar(line)
-        if jar is None:
-            return await send(connection, request, url, origin)
-        response = await send(connection, request, url, origin, cookies(jar, request, url))
-        found = [value for name, value in response.headers if name.lower() == "set-cookie"]
-        jar.update_cookies_from_headers(found, url)
         return response
 
     async def __aexit__(
@@ -186,16 +190,18 @@ class Open:
         )
 
     async def read(self, limit: int) -> bytes:
-        assert self._response is not None
-        content, size = self._response.content, 0
+        response = self._response
+        assert response is not None
+        content, size = response.content, 0
         parts: list[bytes] = []
-        async for chunk in self:
-            size += len(chunk)
+        while chunk := await response.chunk():
+            data = self._packed.read(chunk) if self._packed else chunk
+            size += len(data)
             if size > limit:
                 raise ExchangeError(
                     "retryable", f"the upstream's answer is larger than {limit} bytes"
                 )
-            parts.append(chunk)
+            parts.append(data)
             if content.at_eof():
                 break
         return b"".join(parts) if len(parts) != 1 else parts[0]

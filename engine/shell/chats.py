@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -40,11 +39,11 @@ from engine.wire import Headers
 from . import cors
 from .around import keeps_turns, next_route
 from .continued import Continued
+from .ids import client_id, id_headers
 from .sinks import Client, PlainSink, StreamSink
 
 PING_EVERY = 15.0
 TICK = 1.0
-_PLAIN = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -75,7 +74,7 @@ class Open:
 
     @property
     def early(self) -> float:
-        """When the client gets its headers, answer or not; loop time."""
+        """When the client gets its headers, answer or not; monotonic."""
         wait = self.route.spec.timeouts.early_headers
         return float("inf") if wait == "never" else self.begun + float(wait)
 
@@ -183,11 +182,13 @@ class Chats:
     ) -> web.StreamResponse:
         keep, continued = None, self.continued
         assert continued is not None
-        if call.errand is None and _passes(route, call):
+        passes = _passes(route, call)
+        if call.errand is None and passes:
             await continued.accompany(route, call)
         elif call.errand is None:
             keep = await continued.begin(call)
-        client = self._client(request, target, route, call, name)
+        chat = None if passes else _parsed(route, call)
+        client = self._client(request, target, route, call, name, chat)
         client.keep = keep
         opened = self._open(route, call, client)
         self._begin(opened)
@@ -229,40 +230,48 @@ class Chats:
         return route, call, name
 
     def _client(
-        self, request: web.BaseRequest, target: Target, route: Route, call: Call, name: str
+        self,
+        request: web.BaseRequest,
+        target: Target,
+        route: Route,
+        call: Call,
+        name: str,
+        chat: ChatRequest | None,
     ) -> Client:
+        named, dialect = client_id(call.asked.headers), call.dialect
         return Client(
             request=request,
-            dialect=call.dialect,
+            dialect=dialect,
             asked=call.asked,
             model=name,
             created=int(self.ports.clock.now()),
             headers={
-                **id_headers(call.asked.id, call.asked.headers),
+                **id_headers(call.asked.id, named),
                 **cors.permission(request.path, request.headers),
                 "x-penstock-route": route.name,
             },
             wants_usage=call.wants_usage,
             release=call.release,
             clean=self.clean,
-            chat=_parsed(route, call),
-            reframe=call.dialect.reframe(target),
+            chat=chat,
+            reframe=dialect.reframe(target) if dialect.reframe is not None else None,
             factor=self._factor(route, call),
+            named=named,
         )
 
-    def _factor(self, route: Route, call: Call) -> float:
-        return self.keyring.factors.of(route.name, call.offer.model.upstream)
+    def _factor(self, route: Route, call: Call) -> Callable[[], float]:
+        return partial(self.keyring.factors.of, route.name, call.offer.model.upstream)
 
     def _open(self, route: Route, call: Call, client: Client) -> Open:
         task = asyncio.current_task()
         assert task is not None
-        now = asyncio.get_running_loop().time()
+        now = self.ports.clock.monotonic()
         return Open(route, call, self._sink([route], call, client), task, now, Report(), [route])
 
     def _sink(self, asked: Sequence[Route], call: Call, client: Client) -> StreamSink | PlainSink:
         if not call.wants_stream:
-            return PlainSink(client)
-        sink = StreamSink(client, asyncio.get_running_loop().time)
+            return PlainSink(client, self.ports.clock.monotonic)
+        sink = StreamSink(client, self.ports.clock.monotonic)
         if any(map(keeps_turns, asked)):
             sink.keep()
         return sink
@@ -406,7 +415,7 @@ class Chats:
         self.ports.observer.saw(
             "request",
             id=call.asked.id,
-            client_id=client_id(call.asked.headers),
+            client_id=sink.client.named,
             route=opened.asked[-1].name,
             model=call.offer.model.id,
             dialect=call.dialect.name,
@@ -414,7 +423,7 @@ class Chats:
             status=499 if report.gone else sink.status,
             outcome="gone" if report.gone else error.cls if error else "ok",
             attempts=report.attempts,
-            seconds=asyncio.get_running_loop().time() - opened.begun,
+            seconds=self.ports.clock.monotonic() - opened.begun,
             first_event=None if first is None else first - opened.begun,
             usage=report.outcome.usage,
             upstream_status=report.outcome.status,
@@ -425,10 +434,9 @@ class Chats:
 
     async def tend(self) -> None:
         """Early headers and pings, for all streams, for ever."""
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(TICK)
-            now = loop.time()
+            now = self.ports.clock.monotonic()
             for opened in list(self.under_way):
                 if isinstance(opened.sink, StreamSink):
                     self._tend_safely(opened.sink, opened.early, now)
@@ -469,7 +477,7 @@ class Chats:
 
 async def _answered(body: bytes, dialect: Dialect, route: Route, call: Call) -> web.StreamResponse:
     """An answer for which nobody had to be asked."""
-    ids = id_headers(call.asked.id, call.asked.headers)
+    ids = id_headers(call.asked.id, client_id(call.asked.headers))
     headers = {**ids, "x-penstock-route": route.name}
     return web.Response(body=body, content_type=dialect.content_type, headers=headers)
 
@@ -499,17 +507,3 @@ def no_model(name: str) -> RequestError:
     return RequestError(
         "model_not_found", f"The model `{name[:200]}` does not exist", param="model"
     )
-
-
-def client_id(headers: Headers) -> str:
-    """The client's own name for its request (`x-req-id`), if it is a plain word; else ""."""
-    name = headers.get("x-req-id")
-    return name if name and _PLAIN.fullmatch(name) else ""
-
-
-def id_headers(ident: str, headers: Headers) -> dict[str, str]:
-    """The request's id, in the header names of both client families; a client's name for it wins.
-
-    `request-id` and ids in bodies are always ours: a client may use a name twice.
-    """
-    return {"x-request-id": client_id(headers) or ident, "request-id": ident}

@@ -72,18 +72,21 @@ class Timer:
         self._seconds = seconds
         self._last = last = monotonic()
         if last + seconds < self._due:
-            self._arm()
+            if seconds > SOON and self._handle is None and self._due < inf:
+                self._due = last + seconds  # it waits among the others already
+            else:
+                self._arm()
 
     def __enter__(self) -> Timer:
-        self._loop = asyncio.get_running_loop()
-        task = asyncio.current_task(self._loop)
+        self._loop = loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a watch needs a task")
         self._task, self._cancelling = task, task.cancelling()
         self._last = last = monotonic()
         if SOON < self._seconds < inf:
             self._due = last + self._seconds
-            self._waiting.add(self, self._loop)
+            self._waiting.add(self, loop)
         else:
             self._arm()
         return self
@@ -91,7 +94,11 @@ class Timer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._disarm()
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._waiting.timers.discard(self)
+        self._due = -inf  # no callback from here on: nothing is due before that
         if not self._fired:
             return
         ours = self._task.uncancel() <= self._cancelling
@@ -110,14 +117,6 @@ class Timer:
         elif wait < inf:
             self._waiting.add(self, self._loop)
 
-    def _disarm(self) -> None:
-        """No callback from here on: nothing is due before minus infinity."""
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
-        self._waiting.timers.discard(self)
-        self._due = -inf
-
     @property
     def due(self) -> float:
         """When the silence will have lasted too long, as things stand; monotonic."""
@@ -129,7 +128,7 @@ class Timer:
         if self._last + self._seconds - monotonic() > EARLY:
             self._arm()
             return
-        self._disarm()
+        self._handle, self._due = None, -inf  # it is no longer among those that wait
         self._fired = True
         self._task.cancel()
 

@@ -32,6 +32,7 @@ from engine.errors import ExchangeError
 from engine.wire import HttpRequest, unbroken
 
 MAX_HEADER = 65_536
+MAX_HEADS = 64  # that are kept for an origin
 LONG = 16_384  # bytes of a body that are not copied beside the head
 BODILESS = ("GET", "HEAD", "OPTIONS", "TRACE")  # requests that need not say that they have no body
 _FRAMING = ("content-length", "transfer-encoding")  # decided here, whatever a route says
@@ -57,6 +58,9 @@ class Handler(ResponseHandler):
         if self.pump is not None:
             self.pump()
 
+    # Called for each read; what it would set is a timeout of aiohttp's sessions.
+    _reschedule_timeout = staticmethod(bool)  # type: ignore[assignment]
+
     def resume_reading(self, resume_parser: bool = True) -> None:
         """aiohttp asks for it after each chunk; only a pause can have held something back."""
         if self._reading_paused:
@@ -76,11 +80,12 @@ class Origin:
     absolute  the request line names the whole URL: plain HTTP through a proxy (RFC 9112 §3.2.2)
     own       (name in lower case, line) of what each head says unless the request does: Host,
               `defaults`, and the credentials that the URL or the proxy's URL holds
+    heads     the last heads but their Content-Length: most requests of a route have the same
 
     Raises aiohttp.InvalidURL.
     """
 
-    __slots__ = ("absolute", "key", "own", "request")
+    __slots__ = ("absolute", "heads", "key", "own", "request")
 
     def __init__(self, url: URL, proxy: str | None, defaults: Pairs) -> None:
         if url.scheme not in ("http", "https"):
@@ -96,6 +101,7 @@ class Origin:
         if hdrs.AUTHORIZATION in asked:
             own.append((hdrs.PROXY_AUTHORIZATION, asked[hdrs.AUTHORIZATION]))
         self.own = tuple((name.lower(), f"{name}: {value}") for name, value in own)
+        self.heads: dict[tuple[str, str, Pairs, Pairs], bytes] = {}
 
 
 def _probe(url: URL, **more: Any) -> ClientRequest:
@@ -109,7 +115,8 @@ class Connector(aiohttp.TCPConnector):
         super().__init__(**options)
         self._factory = partial(Handler, loop=self._loop)  # type: ignore[assignment] # narrower
 
-    async def _get(self, key: Any, traces: Any) -> Connection | None:
+    async def pooled(self, key: Any, traces: Any = ()) -> Connection | None:
+        """A connection that an earlier request left behind. key: an Origin's."""
         while (connection := await super()._get(key, traces)) is not None:
             protocol = connection.protocol
             if protocol is not None and not protocol.should_close:
@@ -117,9 +124,7 @@ class Connector(aiohttp.TCPConnector):
             connection.close()
         return None
 
-    async def pooled(self, origin: Origin) -> Connection | None:
-        """A connection that an earlier request left behind."""
-        return await self._get(origin.key, ())
+    _get = pooled  # what aiohttp calls before it opens one
 
     async def opened(self, origin: Origin, seconds: float) -> Connection:
         """A new connection, within `seconds`. Raises aiohttp.ClientError."""
@@ -166,12 +171,9 @@ class Body(StreamReader):
         return False
 
     def read_nowait(self, n: int = -1) -> bytes:
+        """All of it, whatever `n`."""
         if self._exception is not None:
             raise self._exception
-        return self._read_nowait(n)
-
-    def _read_nowait(self, n: int) -> bytes:
-        """All of it, whatever `n`."""
         buffer = self._buffer
         data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
         buffer.clear()
@@ -180,6 +182,8 @@ class Body(StreamReader):
             self._protocol.resume_reading()
         return data
 
+    _read_nowait = read_nowait  # what `readany` calls
+
 
 class Response:
     """An answer that has begun; `content` gives its body. `close` it at the end, read or not."""
@@ -187,13 +191,18 @@ class Response:
     __slots__ = ("_connection", "_handler", "content", "headers", "status")
 
     def __init__(
-        self, status: int, headers: Pairs, content: StreamReader, connection: Connection
+        self,
+        status: int,
+        headers: Pairs,
+        content: StreamReader,
+        connection: Connection,
+        protocol: ResponseHandler,
     ) -> None:
         self.status = status
         self.headers = headers
         self.content = content
         self._connection: Connection | None = connection
-        self._handler: Any = connection.protocol  # a Handler
+        self._handler: Any = protocol  # a Handler
         if status != 101:  # else the connection is no longer HTTP's
             content.on_eof(self._release)
 
@@ -221,7 +230,7 @@ class Response:
         """The answer came whole: the connection is free for another request."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            transport = connection.transport
+            transport = self._handler.transport
             unsent = transport is not None and transport.get_write_buffer_size()
             connection.close() if unsent else connection.release()
 
@@ -251,33 +260,24 @@ class Pump:
         self.over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def __call__(self) -> None:
-        handler = self._handler
+        handler, content = self._handler, self._content
         handler.pump = None  # reading may have more parsed at once, and come here again
         try:
-            enough = self._taken()
+            while True:
+                try:
+                    data = content.read_nowait()
+                except (aiohttp.ClientError, OSError, zlib.error) as error:
+                    raise broken(error) from None
+                enough = bool(data) and self._take(data)
+                if enough or not content._buffer:
+                    break
+            if not (enough or content._eof):
+                handler.pump = self
+            elif not self.over.done():
+                self.over.set_result(enough)
         except Exception as error:
             if not self.over.done():
                 self.over.set_exception(error)
-            return
-        if enough is None:
-            handler.pump = self
-        elif not self.over.done():
-            self.over.set_result(enough)
-
-    def _taken(self) -> bool | None:
-        """None: more is to come."""
-        content, take = self._content, self._take
-        while True:
-            try:
-                data = content.read_nowait()
-            except (aiohttp.ClientError, OSError, zlib.error) as error:
-                raise broken(error) from None
-            if data and take(data):
-                return True
-            if content.at_eof():
-                return False
-            if not content._buffer:
-                return None
 
 
 def broken(error: Exception) -> ExchangeError:
@@ -321,14 +321,28 @@ async def send(
         connection.close()
         raise
     content = Body.of(content)
-    return Response(message.code, tuple(message.headers.items()), content, connection)
+    return Response(message.code, tuple(message.headers.items()), content, connection, protocol)
 
 
 def head_of(request: HttpRequest, url: URL, origin: Origin, cookie: str = "") -> bytes:
     """Request line and headers, with the blank line. cookie: instead of the request's own."""
-    method, body, headers = request.method, request.body, request.headers
+    known = request.method, request.url, request.query, request.headers
+    head = None if cookie else origin.heads.get(known)
+    if head is None:
+        head = _head(request, url, origin, cookie)
+        if not cookie:
+            if len(origin.heads) >= MAX_HEADS:
+                origin.heads.clear()
+            origin.heads[known] = head
+    if request.body or request.method not in BODILESS:
+        return b"%bContent-Length: %d\r\n\r\n" % (head, len(request.body))
+    return head + b"\r\n"
+
+
+def _head(request: HttpRequest, url: URL, origin: Origin, cookie: str) -> bytes:
+    headers = request.headers
     given = {name.lower() for name, _ in headers}
-    lines = [f"{method} {url if origin.absolute else url.raw_path_qs} HTTP/1.1"]
+    lines = [f"{request.method} {url if origin.absolute else url.raw_path_qs} HTTP/1.1"]
     lines += [line for name, line in origin.own if name not in given]
     if cookie:
         headers = tuple(pair for pair in headers if pair[0].lower() != "cookie")
@@ -336,9 +350,7 @@ def head_of(request: HttpRequest, url: URL, origin: Origin, cookie: str = "") ->
     if not given.isdisjoint(_FRAMING):
         headers = tuple(pair for pair in headers if pair[0].lower() not in _FRAMING)
     lines += [f"{name}: {value}" for name, value in headers]
-    if body or method not in BODILESS:
-        lines.append(f"Content-Length: {len(body)}")
-    lines += ("", "")
+    lines.append("")
     head = "\r\n".join(lines).encode()
     if not unbroken(head, len(lines)):
         raise ValueError("a header would hold a control character")

@@ -7,15 +7,26 @@ is the dialect: the answer is one that every client of an HTTP API can read.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from engine.dialects import DIALECTS
 from engine.errors import RequestError
 
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
 
 class Listener(web.Server):
     """Takes what `web.Server` takes."""
+
+    def __init__(self, handler: Handler, **options: Any) -> None:
+        made = partial(web.BaseRequest, loop=asyncio.get_running_loop())
+        super().__init__(handler, request_factory=made, **options)
 
     def __call__(self) -> RequestHandler:
         return Protocol(self, loop=self._loop, **self._kwargs)

@@ -67,9 +67,15 @@ class Logger:
         return RANKS[level] >= self._least
 
     def write(
-        self, level: str, event: str, fields: Mapping[str, object], *, own: bool = False
+        self,
+        level: str,
+        event: str,
+        fields: Mapping[str, object],
+        *,
+        own: bool = False,
+        at: float | None = None,
     ) -> None:
-        """Note an event. Never blocks; `fields` must not be changed afterwards.
+        """Note an event of now, or of `at`. Never blocks; `fields` must not be changed afterwards.
 
         own: every text in it is the engine's own or cleaned already, so that none is searched for
         secrets: that costs more than all else about a line.
@@ -79,7 +85,7 @@ class Logger:
         if self._queue.qsize() >= WAITING:
             self.dropped += 1
             return
-        self._queue.put((self._now(), level, event, fields, own))
+        self._queue.put((self._now() if at is None else at, level, event, fields, own))
 
     def debug(self, event: str, **fields: object) -> None:
         self.write("debug", event, fields)

@@ -156,7 +156,7 @@ async def _ask(
     async with session.post(url, data=body, headers=headers) as answer:
         raw = await answer.read()
     stream = answer.status < 300 and dialect.parse(body, Headers(), target).stream
-    form = dialect.reframe(target) if stream else None
+    form = dialect.reframe(target) if stream and dialect.reframe is not None else None
     framing = form.framing if form else ""
     try:
         seen = read_answer(dialect, answer.status, raw, stream=stream, framing=framing)

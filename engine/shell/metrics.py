@@ -155,13 +155,17 @@ class Timing:
 
 
 class Metrics:
-    """Counts what it is told. For one thread (the event loop's)."""
+    """Counts what it is told. For one thread (the event loop's).
+
+    settle  called before anything is read: what was seen and not told yet is told
+    """
 
     def __init__(self) -> None:
         self._values: dict[str, dict[Labels, float]] = {name: {} for name in METRICS}
         self._timings: dict[str, dict[Labels, Timing]] = {
             name: {} for name, metric in METRICS.items() if metric.kind == "histogram"
         }
+        self.settle: Callable[[], None] = lambda: None
         self._open: Callable[[], float] = lambda: 0.0
         self._pools: Callable[[], Mapping[str, tuple[int, int]]] = dict
         self._since: Totals = {}
@@ -169,6 +173,7 @@ class Metrics:
 
     def series(self) -> Iterator[tuple[str, Declared, Mapping[Labels, float | Timing]]]:
         """All that is counted by now: name, what it is, and value or timing by labels."""
+        self.settle()
         self._set("penstock_open_requests", to=self._open())
         self._values["penstock_accounts"].clear()
         for route, counts in self._pools().items():
@@ -291,6 +296,7 @@ class Metrics:
         self._since = self._totals()
 
     def _totals(self) -> Totals:
+        self.settle()
         found: Totals = {}
         for labels, value in self._values["penstock_requests_total"].items():
             all_, good, _, _ = found.get(labels[0], NONE)

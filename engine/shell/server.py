@@ -24,7 +24,8 @@ from engine.wire import Headers, dumps
 
 from . import cors, endpoints
 from .carried import Carried
-from .chats import Caller, Chats, id_headers, no_model
+from .chats import Caller, Chats, no_model
+from .ids import client_id, id_headers
 from .settings import ClientKeys, Settings
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -179,7 +180,7 @@ class Server:
                 kind=error.kind,
                 error=error.message,
             )
-        headers = id_headers(ident, Headers(request.headers))
+        headers = id_headers(ident, client_id(Headers(request.headers)))
         if error.kind == "method":
             headers["Allow"] = ", ".join(self._methods(request.path))
         return web.Response(
@@ -289,7 +290,7 @@ class Server:
         route, offer = found
         factor = self.chats.keyring.factors.of(route.name, offer.model.upstream)
         answer = _json(dialect.counted(estimate(chat, factor)))
-        ids = id_headers(self._id(), caller.headers)
+        ids = id_headers(self._id(), client_id(caller.headers))
         answer.headers.update({**ids, "x-penstock-token-count": "estimate"})
         return answer
 
@@ -342,12 +343,15 @@ async def read_body(request: web.BaseRequest, limit: int) -> bytes:
     length = request.content_length
     if length is not None and length > limit:
         raise RequestError("too_large", f"the request is larger than {limit} bytes")
-    _welcome_body(request)
     content, size = request.content, 0
+    came = content.is_eof()
+    if not came:
+        _welcome_body(request)
     parts: list[bytes] = []
-    while not (content.at_eof() and parts):
+    while not (parts and (came or content.at_eof())):
+        came = came or content.is_eof()
         try:
-            chunk = content.read_nowait() if content.is_eof() else await content.readany()
+            chunk = content.read_nowait() if came else await content.readany()
         except (web.RequestPayloadError, ValueError):
             _give_up(request)
             raise RequestError("bad_request", "the body cannot be unpacked") from None
@@ -370,7 +374,7 @@ def _welcome_body(request: web.BaseRequest) -> None:
     """Tell a client that waits for it to send the body (RFC 9110 §10.1.1)."""
     waits = request.headers.get("Expect", "").lower() == "100-continue"
     transport = request.transport
-    if waits and transport is not None and not request.content.is_eof():
+    if waits and transport is not None:
         transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 

@@ -7,7 +7,6 @@ in-band. A sink writes once per batch; awaiting the write is the back-pressure.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -51,6 +50,8 @@ _ODD = re.compile(r"[^A-Za-z0-9_.-]")  # a client may name its fields as it like
 class Client:
     """What a sink needs to know of the client's request.
 
+    upstream  headers that the upstream's answer brought
+
     release  called when the answer begins: nothing is tried again
     clean    takes secrets out of what an error says: some upstreams repeat the key
     chat     the parsed request, None where it is passed through
@@ -58,7 +59,8 @@ class Client:
     remember  called then, too: what the exchange itself keeps
     reframe  writes a stream in the form that the client asked for, None for the dialect's own
     retries  attempts that failed before the one that is answered with
-    factor   of estimates where the upstream tells no usage, or not yet
+    factor   gives that of estimates, where the upstream tells no usage, or not yet
+    named    the client's own name for its request, "" for none
     """
 
     request: web.BaseRequest
@@ -75,12 +77,9 @@ class Client:
     remember: Callable[[], Awaitable[None]] | None = None
     reframe: Reframe | None = None
     retries: int = 0
-    factor: float = FACTOR
+    factor: Callable[[], float] = lambda: FACTOR
+    named: str = ""
     upstream: dict[str, str] = field(default_factory=dict)
-
-    def tell(self, headers: dict[str, str]) -> None:
-        """Headers that the upstream's answer brought; those of an attempt before are forgotten."""
-        self.upstream = headers
 
     async def remembered(self) -> None:
         if self.remember is not None:
@@ -128,7 +127,7 @@ def error_response(client: Client, error: ExchangeError) -> web.Response:
 class PlainSink:
     """Collects the answer and replies with it whole."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, now: Callable[[], float]) -> None:
         self.client = client
         self.committed = False
         self.folder: Folder | None = None
@@ -136,8 +135,8 @@ class PlainSink:
         self.status = 0
         self.first_event: float | None = None
         self._unsaid: list[str] = []
-        self._now = asyncio.get_running_loop().time
-        self._begun = self._now()
+        self._now = now
+        self._begun = now()
         self._spoke: float | None = None
 
     def send(self, events: list[Event]) -> bool:
@@ -154,7 +153,7 @@ class PlainSink:
         return self.folder
 
     def tell(self, headers: dict[str, str]) -> None:
-        self.client.tell(headers)
+        self.client.upstream = headers
 
     def restart(self) -> None:
         """A new attempt begins: what the last one said is forgotten."""
@@ -204,7 +203,7 @@ class PlainSink:
 
 
 class StreamSink:
-    """Encodes events as they come. `silent_since` is loop time, for pings."""
+    """Encodes events as they come. `silent_since` is for pings; times are monotonic."""
 
     def __init__(self, client: Client, now: Callable[[], float]) -> None:
         self.client = client
@@ -242,7 +241,7 @@ class StreamSink:
         )
 
     def tell(self, headers: dict[str, str]) -> None:
-        self.client.tell(headers)
+        self.client.upstream = headers
 
     def restart(self) -> None:
         """A new attempt begins: what the last one held back is forgotten."""
@@ -283,7 +282,7 @@ class StreamSink:
         """The first events of an encoded answer: Start, then what was held back."""
         client, held = self.client, self._held
         self._held = []
-        return [Start(client.asked.id, client.model, client.created, client.factor), *held]
+        return [Start(client.asked.id, client.model, client.created, client.factor()), *held]
 
     def forward(self, data: bytes, content: bool) -> bool:
         self._passed = True
@@ -379,7 +378,7 @@ class StreamSink:
 
 
 def _timed(finish: Finish, begun: float, spoke: float | None, now: float) -> Finish:
-    """The finish with the time that the answer took; all are loop times."""
+    """The finish with the time that the answer took; all are monotonic."""
     waited = (spoke or now) - begun
     return replace(finish, seconds=now - begun, waited=waited)
 
@@ -392,8 +391,9 @@ def whole_usage(usage: Usage | None, client: Client, written: float) -> Usage:
     usage = usage or Usage()
     if usage.input is not None and usage.output is not None:
         return usage
-    read = estimate(client.asked.chat, client.factor) if usage.input is None else usage.input
-    output = ceil(written * client.factor) if usage.output is None else usage.output
+    factor = client.factor()
+    read = estimate(client.asked.chat, factor) if usage.input is None else usage.input
+    output = ceil(written * factor) if usage.output is None else usage.output
     return replace(usage, input=read, output=output, estimated=True)
 
 

@@ -40,6 +40,7 @@ class AiohttpUpstream:
         self._calls = 0
         self._jars: OrderedDict[str, CookieJar] = OrderedDict()
         self._fresh: dict[Line, Pool] = {}
+        self.crowded = False
 
     async def close(self) -> None:
         for pool in (*self._pools.values(), *self._fresh.values()):
@@ -60,24 +61,26 @@ class AiohttpUpstream:
             body = await answer.read(limit)
             return HttpResponse(answer.head.status, answer.head.headers, body)
 
-    async def pool(self, line: Line, *, fresh: bool = False) -> Pool:
+    def pool(self, line: Line, *, fresh: bool = False) -> Pool:
         pools = self._fresh if fresh else self._pools
         line = replace(line, jar="") if line.jar else line
         pool = pools.get(line)
         if pool is None:
             pool = pools[line] = self._made(line, reuse=line.reuse and not fresh)
+            self.crowded = max(len(self._pools), len(self._fresh)) > MAX_POOLS
         self._calls += 1
         pool.used = self._calls
-        if len(self._pools) > MAX_POOLS:
-            await self._evict()
         return pool
 
-    async def _evict(self) -> None:
+    async def evict(self) -> None:
         """Close a tenth of the pools, those that have been idle longest."""
-        idle = [line for line, pool in self._pools.items() if not pool.busy]
-        idle.sort(key=lambda line: self._pools[line].used)
-        for line in idle[: max(1, MAX_POOLS // 10)]:
-            await self._pools.pop(line).connector.close()
+        self.crowded = False
+        for pools in (self._pools, self._fresh):
+            idle = [line for line, pool in pools.items() if not pool.busy]
+            idle.sort(key=lambda line: pools[line].used)
+            excess = MAX_POOLS // 10 if len(pools) > MAX_POOLS else 0
+            for pool in [pools.pop(line) for line in idle[:excess]]:
+                await pool.connector.close()
 
     def _made(self, line: Line, *, reuse: bool) -> Pool:
         connector = Connector(

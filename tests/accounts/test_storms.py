@@ -149,9 +149,10 @@ async def test_an_answer_that_has_begun_says_that_it_is_back() -> None:
         for _ in range(3):
             await world.ask(of)
         storms = world.keyring.storms
-        assert storms.begins(route("")) is None
-        begun = storms.begins(of)
+        assert storms.enter(route("")) is None
+        world.clock.move(5)
+        begun = storms.enter(of)
         assert begun is not None
         begun()
         assert [True, False] == told(world)
-        assert storms.begins(of) is None
+        assert storms.enter(of) is None

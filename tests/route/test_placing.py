@@ -76,7 +76,7 @@ def test_basic_and_further_headers_go_together() -> None:
 
 def test_headers_that_only_hold_references_are_rendered_once() -> None:
     route = route_of(f'{HEAD}auth: {{ bearer: "${{env:KEY}}" }}\n', env={"KEY": "sk-1"})
-    assert route.fixed == (("Authorization", "Bearer sk-1"),)
+    assert route.fixed == ((("Authorization", "Bearer sk-1"),), ())
     assert "sk-1" not in repr(route)
     moving = route_of(f'{HEAD}auth: {{ header: {{ X-Id: "{{{{ uuid4() }}}}" }} }}\n')
     assert moving.fixed is None

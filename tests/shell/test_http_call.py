@@ -11,11 +11,13 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import StreamReader
+from yarl import URL
 
 from engine.errors import ExchangeError
 from engine.ports import Line
+from engine.shell import upstream as pools
 from engine.shell.calls import Open
-from engine.shell.http_call import Body
+from engine.shell.http_call import MAX_HEADS, Body, Origin, head_of
 from engine.shell.upstream import AiohttpUpstream
 from engine.wire import HttpRequest, HttpResponse
 
@@ -96,6 +98,41 @@ async def test_a_head_says_what_it_must_and_the_route_has_the_last_word() -> Non
             "Accept-Encoding: identity",
             *(f"{name}: {value}" for name, value in own),
         ]
+
+
+async def test_a_head_that_is_sent_again_has_the_length_of_its_own_body() -> None:
+    async with raw(OK, OK, OK) as (played, at, upstream):
+        for body, length in ((b"{}", "2"), (b"[1, 2]", "6"), (b"", "0")):
+            await fetch(upstream, HttpRequest("POST", f"http://{at}/", body=body), Line())
+            assert (length, body) == (played.value("content-length"), played.bodies[-1])
+        assert [line for line in played.heads[0] if "Length" not in line] == [
+            line for line in played.heads[2] if "Length" not in line
+        ]
+
+
+async def test_of_the_heads_of_an_origin_only_so_many_are_kept() -> None:
+    url = URL("http://127.0.0.1:1/")
+    origin = Origin(url, None, ())
+    for number in range(3 * MAX_HEADS):
+        own = HttpRequest("GET", str(url), (("X-Number", str(number)),))
+        assert head_of(own, url, origin).endswith(b"\r\nX-Number: %d\r\n\r\n" % number)
+    assert 0 < len(origin.heads) <= MAX_HEADS
+    assert b"Cookie: a=1" in head_of(own, url, origin, "a=1")
+    assert b"Cookie" not in head_of(own, url, origin)
+
+
+async def test_pools_beyond_the_limit_make_room_and_those_in_use_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pools, "MAX_POOLS", 10)
+    async with raw(*[OK] * 40) as (_, at, upstream):
+        request = HttpRequest("GET", f"http://{at}/")
+        async with upstream.stream(request, Line(pool="held")) as held:
+            for number in range(30):
+                await fetch(upstream, request, Line(pool=f"p{number}"))
+            assert 10 == len(upstream._pools)
+            assert {"held", "p29"} <= {line.pool for line in upstream._pools}
+            assert b"ok" == await held.read(LIMIT)
 
 
 async def test_framing_is_not_the_routes_to_say() -> None:

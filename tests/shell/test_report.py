@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from typing import Any
@@ -12,7 +13,7 @@ from engine.options import Secret
 from engine.shell.log import Logger
 from engine.shell.metrics import Metrics
 from engine.shell.metrics_page import render
-from engine.shell.report import STORE_LINE_EVERY, Reporter
+from engine.shell.report import BATCH, PAUSE, STORE_LINE_EVERY, Reporter
 
 REQUEST: dict[str, Any] = {
     "id": "req_1",
@@ -297,3 +298,33 @@ def test_a_request_that_reached_no_route_is_a_line_and_counted() -> None:
     counted = 'penstock_refused_total{dialect="anthropic_messages",kind="auth"} 1.0'
     assert counted in bench.page()
     assert [{"level": "info", "event": "refused", **seen}] == bench.lines()
+
+
+async def test_requests_are_worked_off_in_batches_and_read_at_once() -> None:
+    bench = Bench()
+    for _ in range(BATCH - 1):
+        bench.saw("request", **REQUEST)
+    assert bench.log._queue.qsize() == 0
+    counted = 'penstock_requests_total{dialect="openai_chat",model="gpt-4o",outcome="ok"'
+    assert f'{counted},route="openai"}} {BATCH - 1}.0' in bench.page()
+    for _ in range(BATCH):
+        bench.saw("request", **REQUEST)
+    assert bench.metrics._values["penstock_requests_total"].popitem()[1] == 2 * BATCH - 1
+
+
+async def test_what_waits_is_worked_off_soon_and_keeps_time_and_order() -> None:
+    bench = Bench()
+    bench.saw("attempt", **ATTEMPT)
+    await asyncio.sleep(2 * PAUSE)
+    bench.saw("request", **REQUEST)
+    bench.saw("crash", error=KeyError("a"))
+    bench.saw("attempt", **ATTEMPT)
+    bench.reporter.settle()
+    assert ["attempt", "request", "crash", "attempt"] == [line["event"] for line in bench.lines()]
+    assert b'"time":"1970-01-01T00:16:40.000Z"' in bench.out.getvalue()
+
+
+async def test_a_secret_is_known_before_its_attempt_is_worked_off() -> None:
+    bench = Bench()
+    bench.saw("attempt", **ATTEMPT, secrets=[Secret("0123456789abcdef", "client key")])
+    assert b"is \xc2\xabclient key\xc2\xbb" == bench.log.redactor.clean(b"is 0123456789abcdef")
