@@ -414,7 +414,7 @@ class _Sketch:
         if _BINARY.search(self.request.body):
             self._remark("the body of the request is binary: it cannot be written as a template")
         draft.remarks = self.remarks
-        draft.fetched = [Secret(text, "fetched value") for text in self.found]
+        draft.fetched = [Secret(text, "fetched") for text in self.found]
         if reading is not None:
             draft.text, draft.reasoning = reading.text, reading.reasoning
         return draft
