@@ -149,7 +149,8 @@ def understood(request: ChatRequest, dialect: str) -> ChatRequest:
     """The request with tools and choice in words that every dialect has. Fills `dropped`.
 
     Of another dialect's request the provider's own tools go where it is the custom to offer them,
-    and a choice among some tools leaves only these.
+    and a choice among some tools leaves only these. The legacy form of tools (`functions`) has room
+    for one call in an answer.
     """
     if request.dialect == dialect:
         return request
@@ -165,7 +166,9 @@ def understood(request: ChatRequest, dialect: str) -> ChatRequest:
         choice = ToolChoice(choice.mode)
     gone += [Lost(f"tools.{tool.name}") for tool in offered if tool not in tools]
     request.dropped += [name for name in gone if name not in request.dropped]
-    return replace(request, tools=tools, tool_choice=choice)
+    alone = request.parallel is None and "functions" in request.extras
+    parallel = False if alone else request.parallel
+    return replace(request, tools=tools, tool_choice=choice, parallel=parallel)
 
 
 def _goes(tool: Tool, dialect: str) -> bool:

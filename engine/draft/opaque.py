@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
@@ -62,9 +63,14 @@ def origin(exchanges: list[Exchange], text: str, before: int) -> Origin | None:
 
 
 def _sent(request: HttpRequest, text: str) -> bool:
+    return any(text in each for each in _told(request))
+
+
+@lru_cache(maxsize=4096)
+def _told(request: HttpRequest) -> tuple[str, ...]:
     body = request.body.decode("utf-8", "replace")
-    told = [request.url, unquote(request.url), body, unquote_plus(body)]
-    return any(text in each for each in (*told, *(value for _, value in request.headers)))
+    values = (value for _, value in request.headers)
+    return (request.url, unquote(request.url), body, unquote_plus(body), *values)
 
 
 def _found(answer: HttpResponse, text: str) -> tuple[dict[str, Any], str] | None:
@@ -78,10 +84,13 @@ def _found(answer: HttpResponse, text: str) -> tuple[dict[str, Any], str] | None
                 return {"cookie": cookie.strip()}, cookie.strip()
         elif value == text:
             return {"header": name}, name
-    return _in_body(answer.body.decode("utf-8", "replace"), text)
+    forms = dict.fromkeys((text, text.replace("/", "\\/"), html.escape(text)))
+    there = [form for form in forms if form.encode() in answer.body]
+    return _in_body(answer.body.decode("utf-8", "replace"), text, there) if there else None
 
 
-def _in_body(body: str, text: str) -> tuple[dict[str, Any], str] | None:
+def _in_body(body: str, text: str, there: list[str]) -> tuple[dict[str, Any], str] | None:
+    """there: how the text is written in the body."""
     try:
         for path, leaf in leaves(loads(body)):
             if leaf == text:
@@ -89,8 +98,8 @@ def _in_body(body: str, text: str) -> tuple[dict[str, Any], str] | None:
         return None
     except JsonError:
         pass
-    for written in dict.fromkeys((text, text.replace("/", "\\/"), html.escape(text))):
-        if written in body and (pattern := _pattern(body, written)):
+    for written in there:
+        if pattern := _pattern(body, written):
             before = re.findall(r"\w+", body[: body.index(written)][-_AROUND:])
             return {"regex": pattern}, before[-1] if before else ""
     return None

@@ -94,6 +94,7 @@ class _Sketch:
         self.before = at
         self.found: dict[str, str] = {}  # a text and the template of the value that gives it
         self.asking = Asking(self.hiding, self.prompt, self._origin, self.found)
+        self.nowhere: set[str] = set()
         self.outputs: dict[int, dict[str, Any]] = {}  # exchange -> output -> step
         self.cookies: set[int] = set()
         self.remarks: list[str] = []
@@ -105,10 +106,11 @@ class _Sketch:
     def _origin(self, name: str, text: str) -> str:
         if text in self.found:
             return self.found[text]
-        if not is_opaque(text, name) or text == self.prompt:
+        if not is_opaque(text, name) or text == self.prompt or text in self.nowhere:
             return ""
         hit = origin(self.exchanges, text, self.before)
         if hit is None:
+            self.nowhere.add(text)
             return ""
         host = site_of(self.exchanges[hit.at].request.url)
         if host != self.site:
@@ -412,7 +414,7 @@ class _Sketch:
         if _BINARY.search(self.request.body):
             self._remark("the body of the request is binary: it cannot be written as a template")
         draft.remarks = self.remarks
-        draft.fetched = [Secret(text, "fetched value") for text in self.found]
+        draft.fetched = [Secret(text, "fetched") for text in self.found]
         if reading is not None:
             draft.text, draft.reasoning = reading.text, reading.reasoning
         return draft

@@ -38,7 +38,7 @@ _UNICODE = re.compile(rb"\\u([0-9a-fA-F]{4})")
 # What looks like a credential, whoever made it: a long run that is no word, no number and no id.
 _RUNS = re.compile(
     rb"(?:([A-Za-z_][\w-]{0,40})\\*[\"'`]?\s{0,2}[:=]\s{0,2}\\*[\"']?)?"
-    rb"(?<![A-Za-z0-9+/_=%-])([A-Za-z0-9+/_-]{24,256}={0,2})(?![A-Za-z0-9+/_=-])"
+    rb"(?<![A-Za-z0-9+/_=%-])(?<!base64,)([A-Za-z0-9+/_-]{24,256}={0,2})(?![A-Za-z0-9+/_=-])"
 )
 _BITS = 4.0  # of entropy in each character of such a run, at least
 _TURNS = 0.4  # of its characters that are of another kind than the one before
@@ -49,7 +49,7 @@ _AS_KIND = bytes(
 )
 _IDS = re.compile(
     rb"(?i)(?:.*[_-])?(?:id|ids|signature|fingerprint|hash|digest|etag|sha\d*|checksum|revision|b64)"
-    rb"|.*(?:[a-z]I[dD]|Signature|Fingerprint|Hash)|data|url|uri|src|href|integrity|encrypted_content"
+    rb"|.*(?:[a-z]I[dD]|Signature|Fingerprint|Hash)|data|url|uri|src|href|integrity|obfuscation|encrypted_content"
 )
 _SESSIONS = re.compile(rb"(?i).*(?:sess|sid|auth|csrf|xsrf|login|user|account).*")
 _MAIL = re.compile(

@@ -128,7 +128,7 @@ class Comparison:
         polled = self.route.poll is not None and not old.fetched
         if len(old.statuses) != len(new.statuses) and not polled:
             yield Difference("error", "calls", _times(old), _times(new), call=new.name)
-        if set(old.statuses) != set(new.statuses):
+        if _status(old) != _status(new):
             told = (_listed(old.statuses), _listed(new.statuses))
             yield Difference("error", "status", *told, call=new.name)
             return  # the body is another thing then
@@ -202,7 +202,13 @@ class Comparison:
     # ---- rules ----
 
     def _rules(self, old: Run, new: Run) -> Iterator[Difference]:
+        refused = any(
+            not call.fetched and name in new.calls and _status(call) != _status(new.calls[name])
+            for name, call in old.calls.items()
+        )
         for place, at in sorted(old.hits - new.hits):
+            if refused and place in _LISTS:
+                continue  # nothing was there to be read, and that is told
             reading = self.readings.at(place, at)
             yield Difference(
                 "error" if self._needed(place, at) else "note", "rule", "hit", "not hit",
@@ -282,6 +288,10 @@ def _counts(seen: Seen) -> set[str]:
     if usage is None or usage.estimated:
         return set()
     return {told for name, told in _NAMES.items() if getattr(usage, name) is not None}
+
+
+def _status(call: Call) -> set[int]:
+    return set(call.statuses)
 
 
 def _times(call: Call | None) -> str:

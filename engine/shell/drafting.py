@@ -44,7 +44,10 @@ def keep_out(draft: Draft, allow: frozenset[str]) -> None:
     data = draft.file.encode()
     for found in Disguise(secrets_of(draft), allow).left(data):
         line = data.count(b"\n", 0, found.at) + 1
-        raise NotRecorded(f"line {line} of the route would hold {found.what}; --allow writes it")
+        what = found.what if found.known else f"what looks like a credential, {found.what}"
+        raise NotRecorded(
+            f"line {line} of the route would hold {what}; --allow {found.what} writes it"
+        )
 
 
 def secrets_of(draft: Draft) -> list[Secret]:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import SystemRandom
 
+from engine.dialects.openai_responses.items import NAME as RESPONSES
 from engine.errors import PenstockError
 from engine.options import Secret
 from engine.ports import Observer
@@ -210,6 +211,8 @@ class _Work:
             body = None
         if not isinstance(body, dict):
             raise NotRecorded("the request is no JSON object")
+        if body.get("previous_response_id") and not _has_answers(route):
+            raise NotRecorded("it goes on from an answer that is kept here")
         client = ClientSpec(
             dialect=served.dialect, path=served.path, json=body, headers=served.headers
         )
@@ -268,6 +271,11 @@ class _Work:
             yield self.served.key
         yield from (each for each in bearers(taken) if long_enough(each))
         yield from self.scribe.redactor.inside(b"\n".join(_bytes(taken)) + dumps(tokens))
+
+
+def _has_answers(route: Route) -> bool:
+    """Whether its upstream keeps answers for clients that go on from them."""
+    return route.dialect is not None and route.dialect.name == RESPONSES
 
 
 def _bare(order: Order, clock: float, seed: int, tokens: Mapping[str, object]) -> Fixture:

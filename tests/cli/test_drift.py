@@ -271,6 +271,7 @@ async def test_a_path_that_is_gone_has_drifted(home: Path) -> None:
     result, lines = await drift(home, Service(), lambda service: service.statuses.append(404))
     assert 1 == result.exit_code
     assert f"error status: POST /chat: {told('200', '404')}" in lines
+    assert [] == [line for line in lines if "rule" in line]  # there was nothing to be read
 
 
 async def test_another_content_type_is_told(home: Path) -> None:

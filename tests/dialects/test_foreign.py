@@ -172,3 +172,9 @@ def test_the_choice_of_a_tool_that_nobody_runs_is_refused() -> None:
 
 def test_a_field_that_is_switched_off_is_not_refused() -> None:
     assert ({}, []) == extras({"background": False})
+
+
+def test_a_client_with_room_for_one_call_gets_one_at_a_time() -> None:
+    legacy = ChatRequest("openai_chat", "m", [], [Tool("f")], extras={"functions": []})
+    assert understood(legacy, "anthropic_messages").parallel is False
+    assert understood(legacy, "openai_chat").parallel is None

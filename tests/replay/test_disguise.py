@@ -250,6 +250,8 @@ def test_a_text_drawn_by_chance_and_an_address_are_found(text: str, what: str) -
         "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "ThisIsAClassNameOfTheYear2000AndLonger",
         "data:image/png;base64," + RANDOM * 40,
+        f'<img src="data:image/gif;base64,{RANDOM}">',
+        f'{{"obfuscation": "{RANDOM}"}}',
         "ann@example.com, bob@mail.example.org, icon@2x.png",
         "1234567890123456789012345678901234567890",
     ],

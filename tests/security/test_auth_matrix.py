@@ -87,6 +87,8 @@ def right(key: str) -> Iterator[tuple[str, Sent]]:
 def judged(on: Staged, method: str, path: str) -> int:
     """The status without a credential: what is public, what is closed, what is not there."""
     handlers = on.gateway.server._handlers
+    if method == "HEAD" and ("GET", path) in handlers:
+        method = "GET"
     if path in PUBLIC and (method, path) in handlers:
         return 200
     named = (method, path.rpartition("/")[0] + "/")  # one model, one kept answer

@@ -72,6 +72,13 @@ def test_a_secret_in_a_key_is_seen_before_anything_is_written() -> None:
     keep_out(draft, frozenset({"env:EXAMPLE_TOKEN"}))
 
 
+def test_so_is_what_only_looks_like_one() -> None:
+    draft = sketch([chat({"reply": "x"}, **{"sk-Ab12Cd34Ef56Gh78": "1"})], 0)
+    said = r"would hold what looks like a credential, sk-; --allow sk- writes it"
+    with pytest.raises(NotRecorded, match=said):
+        keep_out(draft, frozenset())
+
+
 def test_a_preset_has_a_shipped_route_of_its_own_name_first() -> None:
     assert {"openai", "anthropic", "gemini"} <= set(preset_names())
     assert "OPENAI_BASE_URL" in (shipped_over("openai") or "")

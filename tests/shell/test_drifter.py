@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from pathlib import Path
 
@@ -9,11 +10,16 @@ import pytest
 
 from engine.ports import Upstream
 from engine.replay.ablation import loose
+from engine.replay.fixtures import Fixture
+from engine.replay.synthetic import Synthetic
+from engine.replay.taping import Taken
+from engine.route.route import Route
 from engine.shell.drifter import Inquiry, Unusable, inquire
 from engine.shell.loopback import Detour, Stage
 from engine.shell.recorder import Notes
 from engine.shell.settings import load_settings
 from engine.shell.stub import listening, load_fixture
+from engine.wire import HttpRequest, HttpResponse
 from tests.shell.test_recorder import ROUTES, played
 
 
@@ -35,6 +41,35 @@ async def test_an_upstream_that_plays_the_fixture_is_alike(file: Path) -> None:
 
     async with listening(Stage(loose(load_fixture(file))).handle) as url:
         (verdict,) = await inquire(inquiry(file, reach=partial(led, url=url)), [file])
+    assert ("alike", "", []) == (verdict.state, verdict.why, verdict.differences)
+
+
+def otherwise(fixture: Fixture, route: Route) -> Fixture:
+    """The fixture with other texts in its answers, and the same forms."""
+    known = {fixture.spec.expect.text or "", fixture.spec.expect.reasoning or ""}
+    texts, bodies = Synthetic(7, frozenset(known)), []
+    for each, body in zip(fixture.spec.exchanges, fixture.bodies, strict=True):
+        head = HttpResponse(each.reply.status)
+        taken = Taken(HttpRequest("POST", ""), 0.0, head, [(0, body)])
+        bodies.append(texts.taken(taken, route).body if each.reply.frames is None else body)
+    return dataclasses.replace(fixture, bodies=tuple(bodies))
+
+
+# What they read in texts is more than words: patches, errors in a 200, pages with a nonce in them.
+SAYING = [
+    path
+    for path in played()
+    if path.parent.name not in ("path-patch-chat", "kimi-ai", "openwebui-guest", "bedrock")
+]
+
+
+@pytest.mark.parametrize("file", SAYING, ids=lambda path: path.parent.name)
+async def test_an_upstream_that_says_something_else_in_the_same_form_is_alike(file: Path) -> None:
+    asked = inquiry(file)
+    said = otherwise(loose(load_fixture(file)), asked.route)
+    async with listening(Stage(said).handle) as url:
+        led = dataclasses.replace(asked, reach=lambda upstream: Detour(upstream, url))
+        (verdict,) = await inquire(led, [file])
     assert ("alike", "", []) == (verdict.state, verdict.why, verdict.differences)
 
 

@@ -394,6 +394,22 @@ async def test_what_another_route_answered_is_not_kept(
         assert "another route took over" == await why(gate)
 
 
+async def test_what_goes_on_from_an_answer_that_is_kept_here_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with recording(tmp_path, answers(plain()), monkeypatch) as gate:
+        path, asked = "/v1/responses", {"model": "m", "input": "Hi"}
+        async with aiohttp.ClientSession() as session:
+            async with session.post(f"{gate.url}{path}", json=asked) as answer:
+                ident = (await answer.json())["id"]
+            more = {**asked, "previous_response_id": ident}
+            async with session.post(f"{gate.url}{path}", json=more) as answer:
+                assert 200 == answer.status
+        first, second = await gate.told(2)
+    assert "recorded" == first["event"]
+    assert "it goes on from an answer that is kept here" == second["why"]
+
+
 async def test_an_answer_beyond_the_bound_is_not_kept_but_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,6 +113,7 @@ class StreamDecoder:
         self._next = 0
         self._prose: type | None = None  # kind of the open block
         self._at = -1  # its number
+        self._cited: set[tuple[str | None, str | None]] = set()  # address and title
 
     def feed(self, record: Record) -> list[Event]:
         value: Any = record.value
@@ -278,7 +279,9 @@ class StreamDecoder:
     def _cite(self, candidate: Fields, out: list[Event]) -> None:
         notes = [*grounding(_fields(candidate.get("groundingMetadata"))),
                  *_sources(_fields(candidate.get("citationMetadata")))]  # fmt: skip
-        out += [CitationDelta(self._at, note) for note in notes]
+        fresh = [note for note in notes if (note.url, note.title) not in self._cited]
+        self._cited |= {(note.url, note.title) for note in fresh}
+        out += [CitationDelta(self._at, note) for note in fresh]
 
 
 def _speaks(part: Fields) -> bool:

@@ -227,6 +227,17 @@ def test_sources_belong_to_the_text_though_a_signature_comes_with_them() -> None
         assert [Citation("web", "https://a", "A")] == found
 
 
+def test_sources_that_a_stream_repeats_are_told_once() -> None:
+    """Chunks may carry all that was found so far."""
+    first, last = chunk(*text("a")), chunk(*text("b"), finish="STOP")
+    for value, found in ((first, "a"), (last, "ab")):
+        pages = [{"web": {"uri": f"https://{name}", "title": name}} for name in found]
+        value["candidates"][0]["groundingMetadata"] = {"groundingChunks": pages}
+    cited = [event.citation.url for event in events(first, last)
+             if isinstance(event, CitationDelta)]  # fmt: skip
+    assert ["https://a", "https://b"] == cited
+
+
 def test_sources_that_come_with_a_call_are_told() -> None:
     value = chunk({"functionCall": {"name": "f", "args": {}}}, finish="STOP")
     value["candidates"][0]["citationMetadata"] = {"citationSources": [{"uri": "https://b"}]}
