@@ -96,7 +96,7 @@ class Call:
         self.asked.release()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Outcome:
     """How an attempt ended. Exactly one of finish and error is set.
 

@@ -44,7 +44,7 @@ class Report:
     """
 
     attempts: int = 0
-    outcome: Outcome = dataclasses.field(default_factory=lambda: _NOTHING)
+    outcome: Outcome = _NOTHING
     error: ErrorEvent | None = None
     gone: bool = False
     relented: bool = False
@@ -167,7 +167,8 @@ class Exchange:
 
     def _let_go(self) -> None:
         """Account and place are for others now."""
-        self.hold.release()
+        if self.hold.pool is not None:
+            self.hold.release()
         leave, self.leave = self.leave, None
         if leave is not None:
             leave()

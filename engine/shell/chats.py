@@ -280,8 +280,8 @@ class Chats:
         route = opened.route
         if self.draining:  # its body came slowly
             raise RequestError("unavailable", "the server is shutting down")
-        if self._is_full(route):
-            limit = route.spec.limits.concurrency
+        limit = route.spec.limits.concurrency
+        if limit is not None and self._is_full(route):
             message = f"route {route.name} is at its limit of {limit} requests"
             raise RequestError("unavailable", message)
         self._enter(opened)

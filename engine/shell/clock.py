@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial
 from math import inf
 from time import monotonic
 from types import TracebackType
@@ -24,18 +26,21 @@ SWEEP = 0.5  # seconds between two looks at those that wait
 
 
 class Waiting:
-    """Timers that are not due soon. One callback of the event loop looks at all of them."""
+    """Timers that are not due soon. One callback of the event loop looks at all of them.
 
-    __slots__ = ("_loop", "timers")
+    loop: where that callback is, None while none waits
+    """
+
+    __slots__ = ("loop", "timers")
 
     def __init__(self) -> None:
         self.timers: set[Timer] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     def add(self, timer: Timer, loop: asyncio.AbstractEventLoop) -> None:
         self.timers.add(timer)
-        if self._loop is not loop:
-            self._loop = loop
+        if self.loop is not loop:
+            self.loop = loop
             loop.call_later(SWEEP, self._sweep, loop)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -46,7 +51,7 @@ class Waiting:
         if self.timers:
             loop.call_later(SWEEP, self._sweep, loop)
         else:
-            self._loop = None
+            self.loop = None
 
 
 class Timer:
@@ -86,7 +91,11 @@ class Timer:
         self._last = last = monotonic()
         if SOON < self._seconds < inf:
             self._due = last + self._seconds
-            self._waiting.add(self, loop)
+            waiting = self._waiting
+            if waiting.loop is loop:
+                waiting.timers.add(self)
+            else:
+                waiting.add(self, loop)
         else:
             self._arm()
         return self
@@ -137,7 +146,9 @@ class SystemClock:
     """The machine's clocks."""
 
     def __init__(self) -> None:
-        self._waiting = Waiting()
+        self.watch: Callable[[float], AbstractContextManager[Watch]] = partial(
+            Timer, waiting=Waiting()
+        )
 
     # As they are, for a request asks seven times.
     now = staticmethod(time.time)  # noqa: TID251 (this is the Clock)
@@ -145,9 +156,6 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-
-    def watch(self, seconds: float) -> AbstractContextManager[Watch]:
-        return Timer(seconds, self._waiting)
 
     def deadline(self, seconds: float) -> AbstractAsyncContextManager[object]:
         return asyncio.timeout(None if seconds == inf else seconds)

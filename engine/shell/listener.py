@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from aiohttp import web
@@ -21,11 +22,23 @@ from engine.errors import RequestError
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
+class Request(web.BaseRequest):
+    """A request whose plain fields are read without a Python call; a chat reads them all."""
+
+    content = property(attrgetter("_payload"))
+    headers = property(attrgetter("_headers"))
+    method = property(attrgetter("_method"))
+    path = property(attrgetter("_rel_url.path"))
+    protocol = property(attrgetter("_protocol"))
+    version = property(attrgetter("_version"))
+    writer = property(attrgetter("_payload_writer"))
+
+
 class Listener(web.Server):
     """Takes what `web.Server` takes."""
 
     def __init__(self, handler: Handler, **options: Any) -> None:
-        made = partial(web.BaseRequest, loop=asyncio.get_running_loop())
+        made = partial(Request, loop=asyncio.get_running_loop())
         super().__init__(handler, request_factory=made, **options)
 
     def __call__(self) -> RequestHandler:
