@@ -109,7 +109,7 @@ class Events:
             self._over = True
             self._watch.allow(LINGER)  # usage and the end marker may follow, but not for long
             return slow
-        life = pipeline.life
+        life = pipeline.parser.frames
         if life != self._life:
             if self._life == 0:
                 self._watch.allow(self._idle)

@@ -9,7 +9,7 @@ the usage, an error and what the answer taught the session are kept as attribute
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -79,7 +79,7 @@ class Road:
 class Pipeline:
     """One attempt's answer.
 
-    life        complete frames seen; the event-gap timer watches it
+    parser      its `frames` count the complete ones; the event-gap timer watches them
     over        the finish or the end marker was seen: nothing of content follows
     error       set as soon as the answer is known to have failed
     cause       what a transform raised, for the log
@@ -121,7 +121,7 @@ class Pipeline:
 
     def _take(self, road: Road) -> None:
         self.road = road
-        self._parser = road.parser()
+        self.parser = road.parser()
         self._loads: Callable[[bytes], object] = loads_frame
         if road.exact:
             self._loads = loads if road.whole else partial(loads, torn=True)
@@ -139,10 +139,6 @@ class Pipeline:
             self._take(self._other)
         self._other = None
         return self._head
-
-    @property
-    def life(self) -> int:
-        return self._parser.frames
 
     @property
     def ended(self) -> bool:
@@ -167,15 +163,15 @@ class Pipeline:
             return []
         if self._other is not None:
             data = self._decide(data)
-        return self._parsed(self._parser.feed, data)
-
-    def _parsed(self, step: Callable[..., list[Record]], *data: bytes) -> list[Event]:
         try:
-            records = step(*data)
+            records = self.parser.feed(data)
         except FramingError as error:
-            self._fail(ErrorEvent("retryable", f"the answer cannot be read: {error}"))
-            return []
+            return self._misframed(error)
         return self._read(records) if records else []
+
+    def _misframed(self, error: FramingError) -> list[Event]:
+        self._fail(ErrorEvent("retryable", f"the answer cannot be read: {error}"))
+        return []
 
     def _read(self, records: list[Record]) -> list[Event]:
         out: list[Event] = []
@@ -200,20 +196,19 @@ class Pipeline:
                 if failed is not None or self._torn is not None:
                     break
             self.seen += 1
-        return self._settled(out, failed, todo)
-
-    def _settled(
-        self, out: list[Event], failed: ErrorEvent | None, rest: Iterator[Record]
-    ) -> list[Event]:
-        """Events of records that were read. rest: records after one that needs them to be read."""
         if out:
             out = self._chain(out)
         self.over = self.over or self._marked
-        if failed is not None:
-            self._fail(failed)
-        elif self._torn is not None and (records := list(rest)):
-            out += self._read(records)
+        if failed is not None or self._torn is not None:
+            out += self._halted(failed, list(todo))
         return out
+
+    def _halted(self, failed: ErrorEvent | None, rest: list[Record]) -> list[Event]:
+        """rest: records after one that failed, or that needs them to be read."""
+        if failed is None:
+            return self._read(rest) if rest else []
+        self._fail(failed)
+        return []
 
     def _fail(self, error: ErrorEvent) -> None:
         """After the finish nothing fails an answer any more."""
@@ -265,8 +260,15 @@ class Pipeline:
     def _chain(self, events: list[Event]) -> list[Event]:
         """Transforms, then the sieve that keeps what is not content, then numbering."""
         if not self._steps:
-            goes_on = self._blocks.kind is TextDelta and self._goes_on(events, self._blocks.at)
-            return events if goes_on else self._blocks.feed(self._sieve(events))
+            blocks, length = self._blocks, 0
+            for event in events:  # do they only go on with the text that is open, as nearly all do?
+                if type(event) is not TextDelta or event.block != blocks.at or not event.text:
+                    return blocks.feed(self._sieve(events))
+                length += len(event.text)
+            if blocks.kind is not TextDelta:
+                return blocks.feed(self._sieve(events))
+            self.text_length += length
+            return events
         out: list[Event] = []
         for event in events:  # one by one: what came before a failure goes out, however it was cut
             made = [event]
@@ -279,16 +281,6 @@ class Pipeline:
                 break
             out += self._blocks.feed(self._sieve(made))
         return out
-
-    def _goes_on(self, events: list[Event], block: int) -> bool:
-        """Whether these only go on with that text, as nearly all do."""
-        length = 0
-        for event in events:
-            if type(event) is not TextDelta or event.block != block or not event.text:
-                return False
-            length += len(event.text)
-        self.text_length += length
-        return True
 
     def _sieve(self, events: list[Event]) -> list[Event]:
         kept: list[Event] = []
@@ -325,9 +317,7 @@ class Pipeline:
         """End of input: what was held back, all blocks closed. Then ask `verdict`."""
         out: list[Event] = []
         if self.error is None and not self._marked:
-            if self._other is not None:  # the bytes never told
-                out += self._parsed(self._parser.feed, self._head)
-            out += self._parsed(self._parser.finish)
+            out += self._last()
             if self._torn is not None:
                 out += self._read([])
         try:
@@ -340,6 +330,18 @@ class Pipeline:
         if self.error is None:
             cut = self.finish_event is not None and self.finish_event.reason == "length"
             out += self._blocks.finish(whole=not cut)
+        return out
+
+    def _last(self) -> list[Event]:
+        """What the parser has held back."""
+        out: list[Event] = []
+        try:
+            if self._other is not None and (records := self.parser.feed(self._head)):
+                out += self._read(records)  # its bytes never told the road
+            if records := self.parser.finish():
+                out += self._read(records)
+        except FramingError as error:
+            out += self._misframed(error)
         return out
 
     def _flush(self) -> list[Event]:

@@ -48,6 +48,8 @@ class Listener(web.Server):
 class Protocol(RequestHandler):
     """One connection of a client."""
 
+    writing_paused = property(attrgetter("_paused"))  # read after each write
+
     def handle_error(
         self,
         request: web.BaseRequest,

@@ -542,7 +542,7 @@ def test_life_and_over_are_known_as_soon_as_they_are_true() -> None:
     for chunk in (b": ping\n\n", sse(TEXT, done=False), sse(STOP, done=False), b"data: [DONE]\n\n"):
         pipeline = fresh
         pipeline.feed(chunk)
-        states.append((pipeline.life, pipeline.over, pipeline.ended))
+        states.append((pipeline.parser.frames, pipeline.over, pipeline.ended))
     assert states == [(1, False, False), (2, False, False), (3, True, False), (4, True, True)]
 
 
