@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from engine.masks import SHORTEST
 from engine.options import Secret
+from engine.replay.disguise import MARKED
 from engine.wire import JsonError, loads
 
 from .paths import last, leaves
@@ -21,10 +22,7 @@ BEARS = re.compile(
     r"(?i)(?:proxy-)?authorization|(?:.*[-_])?(?:api[-_]?key|key|token|secret|password|passwd"
     r"|signature|sig|session|jwt|sid|auth)|.*(?:Token|Secret|Password|ApiKey|SessionId)"
 )
-_TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
-_KNOWN = re.compile(
-    r"(?:sk|pk|rk|flo|hf|gsk|xai)[-_][\w-]{12,}|gh[pousr]_\w{20,}|AKIA\w{16}|AIza[\w-]{30,}"
-)
+_KNOWN = re.compile(MARKED, re.ASCII)
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 _UUID = re.compile(r"(?i)[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _VARIABLE = re.compile(r"\$\{?([A-Z][A-Z0-9_]*)\}?")
@@ -36,7 +34,7 @@ def is_uuid(text: str) -> bool:
 
 def looks_secret(text: str) -> bool:
     """Whether a text is a credential or a person's address, wherever it stands."""
-    if _TOKEN.search(text) or _KNOWN.fullmatch(text) or _MAIL.fullmatch(text):
+    if _KNOWN.search(text) or _MAIL.fullmatch(text):
         return True
     return not is_uuid(text) and any(_is_random(run) for run in re.split(r"[^A-Za-z0-9_+/-]", text))
 
@@ -52,7 +50,7 @@ def private(body: bytes) -> Iterator[str]:
         found = list(leaves(loads(body)))
     except JsonError:
         text = body.decode("utf-8", "replace")
-        yield from (hit[0] for form in (_TOKEN, _KNOWN, _MAIL) for hit in form.finditer(text))
+        yield from (hit[0] for form in (_KNOWN, _MAIL) for hit in form.finditer(text))
         return
     for path, leaf in found:
         if isinstance(leaf, str) and is_credential(last(path), leaf):

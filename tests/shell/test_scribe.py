@@ -30,20 +30,13 @@ from engine.shell.testing import Bench
 from engine.shell.tokens import TokenPlaces
 from engine.shell.upstream import AiohttpUpstream
 from engine.shell.web import PublicWeb
-from tests.cli.test_record import pair
+from tests.cli.test_drift import JOB
+from tests.cli.test_record import KEY, ROUTE, pair
 from tests.identity import SECRET, identity
 from tests.shell.test_login import CODE
 from tests.shell.test_recorder import ROUTES, played
 
-KEY, TICKET, CLIENT = "sk-live-Zx81+Qp/47hWc2", "t1ck3t-91b7Kd02", "client-key-0817"
-ROUTE = """\
-version: 1
-dialect: openai_chat
-base_url: SITE/v1
-models: [m]
-auth: { bearer: "${env:MADE_KEY}" }
-retry: { backoff: { initial: 10ms } }
-"""
+TICKET, CLIENT = "t1ck3t-91b7Kd02", "client-key-0817"
 VALUES = """\
 values:
   ticket:
@@ -52,21 +45,6 @@ values:
     refresh_for: [stale]
 request: { headers: { X-Ticket: "{{ values.ticket }}" } }
 errors: { rules: [ { status: 410, as: stale } ] }
-"""
-JOB = """\
-version: 1
-base_url: SITE
-models: [m]
-auth: { bearer: "${env:MADE_KEY}" }
-request:
-  path: /jobs
-  json: { q: "{{ req.prompt }}" }
-  poll:
-    extract: { id: $.id }
-    path: "/jobs/{{ poll.id }}"
-    until: { match: { state: done } }
-    every: 10ms
-response: { events: [ { text: $.said, finish: stop } ] }
 """
 CHUNKS = [
     {"choices": [{"delta": {"content": "Grüße, "}, "finish_reason": None}]},
