@@ -38,6 +38,9 @@ class Encoder(Protocol):
             the terminator goes out with Finish or ErrorEvent
     finish  what is left when the answer is over: normally b""
     ping    a keep-alive, None where the dialect has none or the answer is over
+
+    One may have `say(block, text) -> bytes` besides: `feed` of one TextDelta, before
+    the end, whose text has no half characters.
     """
 
     def feed(self, events: list[Event]) -> bytes: ...

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
+from engine.shell.listener import Listener
 from engine.shell.reply import Reply
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -17,7 +18,7 @@ HEADERS = {"x-request-id": "req_1", "Content-Type": "text/event-stream"}
 
 @asynccontextmanager
 async def served(handle: Handle) -> AsyncIterator[int]:
-    runner = web.ServerRunner(web.Server(handle, access_log=None), handle_signals=False)
+    runner = web.ServerRunner(Listener(handle, access_log=None), handle_signals=False)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

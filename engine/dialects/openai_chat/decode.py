@@ -154,8 +154,16 @@ class StreamDecoder:
 
     def feed(self, record: Record) -> list[Event]:
         value: Any = record.value
+        text = self.text(value)
+        if text:
+            return [TextDelta(self._at, text)]
+        if type(value) is not dict or record.event == "error":
+            return self._odd(record)
+        return self._chunk(value)
+
+    def text(self, value: Any) -> str:
+        """Nearly every record is a chunk that says nothing but text."""
         if self._prose is Text:
-            # Nearly every record is a chunk that says nothing but text, and ends here.
             try:
                 (choice,) = value["choices"]
                 delta = choice["delta"]
@@ -163,7 +171,6 @@ class StreamDecoder:
                 if (
                     len(delta) == 1
                     and type(text) is str
-                    and text
                     and not (
                         choice.get("finish_reason")
                         or choice.get("index")
@@ -172,12 +179,10 @@ class StreamDecoder:
                         or "error" in value
                     )
                 ):
-                    return [TextDelta(self._at, text)]
+                    return text
             except (KeyError, TypeError, ValueError):
                 pass
-        if type(value) is not dict or record.event == "error":
-            return self._odd(record)
-        return self._chunk(value)
+        return ""
 
     def finish(self) -> list[Event]:
         return []
