@@ -28,7 +28,7 @@ OPEN = {"type": "object"}  # any object at all
 SCHEMA = {"type": "object", "properties": {"x": {"type": "string"}}}
 
 MARK, MARKED = "cache_control", {"type": "ephemeral"}
-PNG = "iVBORw0KGgo="
+PNG, PDF = "iVBORw0KGgo=", "JVBERi0="
 
 
 def _form(schema: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +86,13 @@ CHAT: dict[str, dict[str, Any]] = {
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
     ),
     "file by bytes (PDF)": _asked(
-        {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0="}}
+        {"type": "file", "file": {"file_data": f"data:application/pdf;base64,{PDF}"}}
+    ),
+    "filename of a file": _asked(
+        {
+            "type": "file",
+            "file": {"file_data": f"data:application/pdf;base64,{PDF}", "filename": "a.pdf"},
+        }
     ),
     "file by id": _asked({"type": "file", "file": {"file_id": "file-1"}}),
     "audio": _asked({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}),
@@ -112,7 +118,13 @@ MESSAGES: dict[str, dict[str, Any]] = {
     "image by bytes": _asked(_source("image", type="base64", media_type="image/png", data=PNG)),
     "image by id": _asked(_source("image", type="file", file_id="file_1")),
     "document by bytes (PDF)": _asked(
-        _source("document", type="base64", media_type="application/pdf", data="JVBERi0=")
+        _source("document", type="base64", media_type="application/pdf", data=PDF)
+    ),
+    "title of a document": _asked(
+        {
+            **_source("document", type="base64", media_type="application/pdf", data=PDF),
+            "title": "a.pdf",
+        }
     ),
     "document as text": _asked(
         _source("document", type="text", media_type="text/plain", data="words")
@@ -244,7 +256,8 @@ def page() -> str:
         out.append(f"\n## Clients of {NAMES[client]}\n\n| field | {columns} |\n")
         out.append("|---|" + "---|" * len(targets) + "\n")
         for name, sample in fields.items():
-            base = without(sample, MARK) if MARK in name else None
+            field, _, holder = name.partition(" of ")
+            base = without(sample, field) if holder else None
             cells = " | ".join(fate(client, sample, target, base) for target in targets)
             out.append(f"| {name} | {cells} |\n")
     return "".join(out) + searches() + pictures() + answers()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.chat import ChatRequest, Extras, Message, Opaque, Part, Text, ToolResult
+from engine.chat import ChatRequest, Extras, Message, Opaque, Part, Text, ToolResult, media_parts
 from engine.errors import RequestError
 
 from .borrowed import BORROWED, LENDER, lends
@@ -34,6 +34,9 @@ _HOLDERS = frozenset(
     {"custom", "file", "fileData", "function", "functionCall", "functionResponse", "image_url",
      "inlineData", "input_audio", "item", "source", "video_url"}
 )  # fmt: skip
+# The API's FileData and Blob have a displayName, which it refuses (googleapis/js-genai issue 1369).
+_NAMELESS = frozenset({"gemini"})
+_NAME_IN = {"anthropic_messages": "title"}  # of a file; elsewhere `filename`
 # Left out, they would change what is meant: the words that the model has spoken.
 _REFUSED = {"openai_chat": frozenset({"audio"})}
 _LINE_OF_A_CLIENT = "billing_header"
@@ -49,11 +52,18 @@ def name_nested(request: ChatRequest, target: str) -> None:
         if message.dialect not in ("", target):
             quiet = _QUIET if _lent(message.dialect, target) else _LOUD
             found.update(dict.fromkeys(_of_message(message, quiet)))
+            if target in _NAMELESS:
+                found.update(dict.fromkeys(_names(message)))
     for tool in request.tools:
         if tool.extras and tool.dialect not in ("", target):
             quiet = _QUIET_IN_TOOLS if _lent(tool.dialect, target) else _LOUD_IN_TOOLS
             found.update((f"tools.{name}", None) for name in _unknown(tool.extras, quiet))
     request.dropped += [name for name in found if name not in request.dropped]
+
+
+def _names(message: Message) -> Iterator[str]:
+    field = _NAME_IN.get(message.dialect, "filename")
+    yield from (f"{m.kind}.{field}" for m in media_parts([message]) if m.name is not None)
 
 
 def _lent(dialect: str, target: str) -> bool:
