@@ -152,9 +152,10 @@ class JsonError(ValueError):
 def loads(data: bytes | str, *, torn: bool = False) -> object:
     """Decode JSON. Integers keep their value, lone surrogate escapes become U+FFFD.
 
-    Raises JsonError, for numbers that no float can hold, too. orjson is used where it is exact; the standard library takes over for
-    integers beyond 64 bits and for surrogates, which orjson refuses. torn: it is a frame of
-    several; raises TornText where a text ends in the first half of a surrogate pair.
+    Raises JsonError, for numbers that no float can hold, too. orjson is used where it is exact; the
+    standard library takes over for integers beyond 64 bits and for surrogates, which orjson
+    refuses. torn: it is a frame of several; raises TornText where a text ends in the first half of
+    a surrogate pair.
     """
     raw = _utf8(data) if isinstance(data, str) else data
     try:
