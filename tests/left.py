@@ -238,6 +238,7 @@ Ids and times are the gateway's own. Previews of pictures (`partial_image`) are 
 picture itself follows. Sources belong to the text before them until something else begins, then to
 the next text, and behind all to the last one. Streams of Messages and Responses have no place for
 the latter, and no API for sources of an answer without text but Chat Completions: they are named.
+So are calls after the first (`tool_calls`) where a client of Chat speaks `functions`.
 """
 
 

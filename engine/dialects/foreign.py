@@ -66,6 +66,7 @@ _SILENT_OF = {
     "ollama": frozenset({"format", "generate", "think"}),
 }
 
+_LEGACY = "functions"
 _SYSTEM = ("system", "developer")
 
 
@@ -175,9 +176,14 @@ def understood(request: ChatRequest, dialect: str) -> ChatRequest:
         choice = ToolChoice(choice.mode)
     gone += [Lost(f"tools.{tool.name}") for tool in offered if tool not in tools]
     request.dropped += [name for name in gone if name not in request.dropped]
-    alone = request.parallel is None and "functions" in request.extras
+    alone = request.parallel is None and legacy_tools(request)
     parallel = False if alone else request.parallel
     return replace(request, tools=tools, tool_choice=choice, parallel=parallel)
+
+
+def legacy_tools(request: ChatRequest | None) -> bool:
+    """Whether the client speaks `functions` of Chat, and so expects one `function_call`."""
+    return request is not None and request.dialect == "openai_chat" and _LEGACY in request.extras
 
 
 def _goes(tool: Tool, dialect: str) -> bool:
