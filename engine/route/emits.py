@@ -48,10 +48,12 @@ class Memory(Protocol):
     finished: bool
     missed: bool
 
-    def call(self, index: object, ident: str, *, named: bool) -> int: ...
+    def call(self, index: object, ident: str, *, named: bool) -> int:
+        """The number of the call that a fragment belongs to."""
+        ...
 
 
-Emit = Callable[[Any, Any, list[Event]], None]  # reader, item, events
+Emit = Callable[[Memory, Any, list[Event]], None]
 
 
 def written(spec: RuleSpec) -> tuple[object, ...]:

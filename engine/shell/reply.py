@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
 
 from aiohttp import ClientConnectionResetError, web
 from aiohttp.helpers import rfc822_formatted_time
@@ -62,7 +61,8 @@ class Reply(web.StreamResponse):
     ) -> None:
         modern = request.version >= HttpVersion11
         self._status, self._reason = 200, "OK"
-        self._protocol: Any = request.protocol  # a Listener's
+        self._protocol = request.protocol
+        self._outbox: Outbox | None = getattr(self._protocol, "outbox", None)
         self._writer = request.writer
         self._chunked = modern and body is None
         self._keep_alive = request.keep_alive and (modern or body is not None)
@@ -108,21 +108,21 @@ class Reply(web.StreamResponse):
             raise ClientConnectionResetError("the client has gone")
         if data:
             transport.write(data)
-        slow: bool = protocol.writing_paused
-        return slow
+        return protocol.writing_paused
 
     def later(self, data: bytes) -> bool:
-        """`put` when all that came in this turn of the loop was read; see `Outbox`."""
-        protocol = self._protocol
+        """`put` when all that came in this turn of the loop was read, where a Listener serves."""
+        protocol, outbox = self._protocol, self._outbox
+        if outbox is None:
+            return self.put(data)
         if protocol.transport is None:
             raise ClientConnectionResetError("the client has gone")
         if self.held:
             self.held += data
         elif data:
             self.held = data
-            protocol.outbox.add(self)
-        slow: bool = protocol.writing_paused
-        return slow
+            outbox.add(self)
+        return protocol.writing_paused
 
     async def drain(self) -> None:
         """Wait until the client has read most of what was written."""
