@@ -158,6 +158,10 @@ class _Made:
                 raise TemplateError(
                     f"`{read.root}` does not exist here{hint}", read.at_root, "E302"
                 )
+            if read.root == "media" and read.name is None:
+                raise TemplateError(
+                    "`media` is all of a file: its bytes are `media.content`", read.at_root, "E302"
+                )
             known = roots[read.root]
             if known is not None and read.name is not None and read.name not in known:
                 hint = near(read.name, known, f"{read.root}.") or _few(known)
