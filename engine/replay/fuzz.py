@@ -134,8 +134,8 @@ def _ways(seed: int, longest: int, depth: Depth, framing: str) -> Iterator[Way]:
 
 
 def _events_only(rewrite: Rewrite, body: bytes) -> bytes:
-    """A document in place of events, or in answer to another request, stays as it is."""
-    return body if sniff(body) == "document" else rewrite(body)
+    """A document or a page in place of events, or in answer to another request, stays as it is."""
+    return body if sniff(body) in ("document", "page") else rewrite(body)
 
 
 def cuts(seed: int, number: int) -> Iterator[tuple[str, Cut]]:
