@@ -35,7 +35,8 @@ def test_the_text_of_a_message_joins_what_was_said_and_nothing_else() -> None:
 
 
 def test_results_of_tools_have_lines_of_their_own() -> None:
-    said = [ToolResult("c1", [Text("rain")]), ToolResult("c2", [Text("sun")]), Text("a"), Text("b")]
+    results: list[Part] = [ToolResult("c1", [Text("rain")]), ToolResult("c2", [Text("sun")])]
+    said = [*results, Text("a"), Text("b")]
     assert "rain\nsun\nab" == Message("user", said).text
 
 
