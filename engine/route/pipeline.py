@@ -124,6 +124,7 @@ class Pipeline:
         self.seen = 0
         self._marked = False
         self._torn: Record | None = None  # its text ends in half a character
+        self._ending = False  # what comes now is what no frame's end was seen of
         self._smooth = False  # what was read last only went on with the open text
 
     def _take(self, road: Road) -> None:
@@ -265,6 +266,8 @@ class Pipeline:
         failed = None if self._judged else self._judge(record.data, None)
         if failed is None and not self.seen and sniff(record.data) == "page":
             failed = ErrorEvent(*classify_text(record.data))
+        if failed is None and self._ending and self.seen and not self.road.whole:
+            return self._incomplete()
         what = "an answer" if self.road.whole else "a frame"
         return failed or ErrorEvent("retryable", f"the upstream sent {what} that is not JSON")
 
@@ -379,6 +382,7 @@ class Pipeline:
             if self._other is not None and (records := self.parser.feed(self._head)):
                 out += self._read(records)  # its bytes never told the road
             if records := self.parser.finish():
+                self._ending = True
                 out += self._read(records)
         except FramingError as error:
             out += self._misframed(error)

@@ -348,6 +348,16 @@ def test_a_frame_that_is_not_json_ends_the_answer(junk: bytes) -> None:
     assert done.reply.text == "hi"
 
 
+@pytest.mark.parametrize("framing", ["sse", "ndjson"])
+def test_a_last_frame_that_breaks_off_is_no_frame_that_is_not_json(framing: str) -> None:
+    body = sse(TEXT, done=False) if framing == "sse" else b'{"k":"t","x":"hi"}\n'
+    cut = b'data: {"k":"t","x' if framing == "sse" else b'{"k":"t","x'
+    done = read(STREAM.replace("format: sse", f"format: {framing}"), body + cut)
+    message = "the upstream's answer ended before it was whole"
+    assert done.verdict == ErrorEvent("truncated", message)
+    assert done.reply.text == "hi"
+
+
 def test_junk_after_the_finish_does_no_harm() -> None:
     body = sse(TEXT, STOP, done=False) + b"data: bye\n\n"
     assert read(STREAM.replace('done: "[DONE]"', "done: []"), body).verdict == Finish("stop", "end")
