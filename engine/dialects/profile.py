@@ -6,9 +6,10 @@ speaks the dialect as its inventor does; a clone's preset says where it differs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Literal
 
+from engine.dataclass import dataclass
 from engine.options import Regex, option
 
 SchemaProfile = Literal["jsonschema", "openai_strict", "anthropic", "gemini"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from engine.dataclass import dataclass
 from engine.dialects.outcomes import shorten
 from engine.events import ErrorEvent
 from engine.options import Env

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from math import isfinite
 from typing import Any
 
+from engine.dataclass import dataclass
 from engine.dialects.pictures import from_text
 from engine.errors import OUTCOMES
 from engine.events import (
