@@ -7,6 +7,7 @@ speaks the dialect as its inventor does; a clone's preset says where it differs.
 from __future__ import annotations
 
 from dataclasses import fields
+from operator import attrgetter
 from typing import Literal
 
 from engine.dataclass import dataclass
@@ -217,10 +218,10 @@ PROFILE = Profile()
 # Fields that say nothing to a client of the upstream's own dialect: its bytes may pass through.
 FOREIGN = frozenset({"encoding_format", "forward_extras", "on_unsupported", "web_search"})
 
+_own = attrgetter(*(item.name for item in fields(Profile) if item.name not in FOREIGN))
+_USUAL = _own(PROFILE)
+
 
 def adapts(profile: Profile) -> bool:
     """Whether a request of the upstream's own dialect has to be written anew for it."""
-    if profile.same_dialect == "pass":
-        return False
-    names = (item.name for item in fields(Profile) if item.name not in FOREIGN)
-    return any(getattr(profile, name) != getattr(PROFILE, name) for name in names)
+    return profile.same_dialect != "pass" and bool(_own(profile) != _USUAL)
