@@ -87,6 +87,14 @@ class Node:
             return [child.plain() for child in self.value]
         return self.value
 
+    def said(self) -> tuple[object, ...]:
+        """What stands here, wherever that is. Nothing says the same as what holds a reference."""
+        if self.kind == "map":
+            return (*self.value, *[child.said() for child in self.value.values()])
+        if self.kind == "list":
+            return (None, *[child.said() for child in self.value])
+        return (self.kind, self.text, object() if "${" in self.text else self.quoted)
+
     def branches(self) -> Any:
         """Plain dicts and lists whose leaves are the Nodes themselves."""
         if self.kind == "map":

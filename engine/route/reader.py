@@ -17,7 +17,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, Union, get_args, get_origin
 from urllib.parse import unquote
 
@@ -71,7 +71,7 @@ class Reader:
 
     roots       template variables of this route: root -> known attributes (None: any)
     references  what `${…}` gave, by name: the constants of templates that mention them
-    personal    counts what holds for this route alone: expressions that read, secrets
+    personal    counts what holds for this route alone: expressions that read, secrets, places
     top         the keys at the top of the file
     """
 
@@ -103,16 +103,18 @@ class Reader:
     # ---- containers ----
 
     def options(self, node: Node, kind: type, place: str) -> Any:
-        """An instance of an option dataclass; the same one for all routes that inherit its map."""
-        if node.made is None:
+        """An instance of an option dataclass; the same one for all routes that inherit its map, or
+        have the like at the top of their files."""
+        made = _alike(node.said()) if node.made is None and place in self.top else node.made
+        if made is None:
             return self.anew(node, kind, place)
-        if kind not in node.made:
+        if kind not in made:
             before = len(self.problems), self.personal
             value = self.anew(node, kind, place)
             if before != (len(self.problems), self.personal):
                 return value
-            node.made[kind] = value
-        return node.made[kind]
+            made[kind] = value
+        return made[kind]
 
     def anew(self, node: Node, kind: type, place: str) -> Any:
         """An instance that no other route has."""
@@ -427,6 +429,7 @@ class Reader:
         return WRONG if failed else tree
 
     def _node(self, node: Node, place: str, field: Field | None) -> Any:
+        self.personal += 1  # it says where it stands
         return node
 
 
@@ -469,6 +472,12 @@ def builder(annotation: Any) -> Build:
         kind = typing.cast("type", annotation)
         return lambda reader, node, place, field: reader.options(node, kind, place)
     return lambda reader, node, place, field: reader.plain(node)
+
+
+@lru_cache(maxsize=256)
+def _alike(said: tuple[object, ...]) -> dict[type, object]:
+    """What maps that say this are read as: timeouts, retries, error rules of many routes."""
+    return {}
 
 
 _BUILDS: dict[type, dict[str, Build]] = {}
