@@ -14,6 +14,20 @@ import orjson
 
 SHORTEST = 6  # characters; what is shorter is a number or a word, not a secret
 
+# Credentials of services that mark them, for texts and bytes: how they begin, and what follows.
+_MARKED = (
+    (r"sk-|rk_live_|sk_live_", r"[A-Za-z0-9_-]{16,}"),
+    (r"eyJ", r"[\w-]{10,}\.[\w-]{10,}(?:\.[\w-]*)?"),
+    (r"AKIA|ASIA", r"[0-9A-Z]{16}(?![0-9A-Z])"),
+    (r"gh[pousr]_|github_pat_|glpat-|hf_|flo_|gsk_|xai-", r"[A-Za-z0-9_-]{20,}"),
+    (r"xox[abprs]-", r"[A-Za-z0-9-]{10,}"),
+    (r"AIza", r"[\w-]{30,}"),
+    (r"-----BEGIN ", r"[A-Z ]*PRIVATE KEY-----"),
+)
+# A pattern for all of them; the one group that takes part is how it begins.
+MARKED = rf"(?<![A-Za-z0-9])(?:{'|'.join(f'({begin}){rest}' for begin, rest in _MARKED)})"
+BEGINS = "|".join(begin for begin, _ in _MARKED)  # a pattern for the beginnings alone
+
 _QUOTES: tuple[Callable[[Any], str], ...] = (quote, partial(quote, safe=""), quote_plus)
 
 _ESCAPED = 79  # spellings that are escaped or quoted

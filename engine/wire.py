@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import field
+from math import isinf
 from typing import Any
 
 import orjson
@@ -153,9 +154,10 @@ class JsonError(ValueError):
 def loads(data: bytes | str, *, torn: bool = False) -> object:
     """Decode JSON. Integers keep their value, lone surrogate escapes become U+FFFD.
 
-    Raises JsonError. orjson is used where it is exact; the standard library takes over for
-    integers beyond 64 bits and for surrogates, which orjson refuses. torn: it is a frame of
-    several; raises TornText where a text ends in the first half of a surrogate pair.
+    Raises JsonError, for numbers that no float can hold, too. orjson is used where it is exact; the
+    standard library takes over for integers beyond 64 bits and for surrogates, which orjson
+    refuses. torn: it is a frame of several; raises TornText where a text ends in the first half of
+    a surrogate pair.
     """
     raw = _utf8(data) if isinstance(data, str) else data
     try:
@@ -197,9 +199,21 @@ def mend(torn: bytes, rest: bytes) -> tuple[bytes, bytes]:
 
 def _loads_slowly(raw: bytes) -> object:
     try:
-        return scrub(json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant))
+        text = raw.decode("utf-8")
+        return scrub(json.loads(text, parse_constant=_refuse_constant, parse_float=_finite))
+    except JsonError:
+        raise
     except (ValueError, RecursionError) as error:
         raise JsonError(f"not JSON: {error}") from None
+
+
+def _finite(digits: str) -> float:
+    """A number that a float can hold: orjson refuses others, and `json` would make infinity."""
+    value = float(digits)
+    if isinf(value):
+        shown = digits if len(digits) <= 40 else f"{digits[:40]}…"
+        raise JsonError(f"JSON with a number too large to keep: {shown}")
+    return value
 
 
 def _refuse_constant(name: str) -> object:

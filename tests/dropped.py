@@ -27,7 +27,8 @@ LOOK = {"type": "function", "function": {"name": "look", "parameters": {"type": 
 OPEN = {"type": "object"}  # any object at all
 SCHEMA = {"type": "object", "properties": {"x": {"type": "string"}}}
 
-PNG = "iVBORw0KGgo="
+MARK, MARKED = "cache_control", {"type": "ephemeral"}
+PNG, PDF = "iVBORw0KGgo=", "JVBERi0="
 
 
 def _form(schema: dict[str, Any]) -> dict[str, Any]:
@@ -37,6 +38,10 @@ def _form(schema: dict[str, Any]) -> dict[str, Any]:
 def _asked(*parts: Any) -> dict[str, Any]:
     content = [{"type": "text", "text": "see"}, *parts]
     return {"messages": [{"role": "user", "content": content}]}
+
+
+def _turn(**fields: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": "see", **fields}]}
 
 
 def _source(kind: str, **source: str) -> dict[str, Any]:
@@ -68,6 +73,10 @@ CHAT: dict[str, dict[str, Any]] = {
     "service_tier": {"service_tier": "flex"},
     "store": {"store": True},
     "prompt_cache_key": {"prompt_cache_key": "k"},
+    "cache_control": {MARK: MARKED},
+    "cache_control of a message": _turn(cache_control=MARKED),
+    "cache_control of a part": _asked({"type": "text", "text": "b", MARK: MARKED}),
+    "cache_control of a tool": {"tools": [{**LOOK, MARK: MARKED}]},
     "modalities, audio": {"modalities": ["text", "audio"]},
     "modalities, image": {"modalities": ["text", "image"]},
     "web_search_options": {"web_search_options": {}},
@@ -77,7 +86,13 @@ CHAT: dict[str, dict[str, Any]] = {
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
     ),
     "file by bytes (PDF)": _asked(
-        {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0="}}
+        {"type": "file", "file": {"file_data": f"data:application/pdf;base64,{PDF}"}}
+    ),
+    "filename of a file": _asked(
+        {
+            "type": "file",
+            "file": {"file_data": f"data:application/pdf;base64,{PDF}", "filename": "a.pdf"},
+        }
     ),
     "file by id": _asked({"type": "file", "file": {"file_id": "file-1"}}),
     "audio": _asked({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}),
@@ -103,7 +118,13 @@ MESSAGES: dict[str, dict[str, Any]] = {
     "image by bytes": _asked(_source("image", type="base64", media_type="image/png", data=PNG)),
     "image by id": _asked(_source("image", type="file", file_id="file_1")),
     "document by bytes (PDF)": _asked(
-        _source("document", type="base64", media_type="application/pdf", data="JVBERi0=")
+        _source("document", type="base64", media_type="application/pdf", data=PDF)
+    ),
+    "title of a document": _asked(
+        {
+            **_source("document", type="base64", media_type="application/pdf", data=PDF),
+            "title": "a.pdf",
+        }
     ),
     "document as text": _asked(
         _source("document", type="text", media_type="text/plain", data="words")
@@ -190,7 +211,8 @@ This page is written by `make docs`.
 
 Fields inside messages, parts and tools that only the client's dialect has are named by their place:
 `messages.x`, `text.x`, `tools.x`. Cache marks, names, details of images and states of items are
-hints.
+hints. `cache_control` in the requests of Chat clients, as OpenRouter and LiteLLM have it, is none:
+Messages get it at its place, others have it named.
 """
 
 
@@ -217,6 +239,15 @@ def fate(
     return "hint" if body == plain else "sent"
 
 
+def without(value: Any, name: str) -> Any:
+    """The value without any field of this name."""
+    if isinstance(value, list):
+        return [without(item, name) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: without(item, name) for key, item in value.items() if key != name}
+
+
 def page() -> str:
     out = [HEAD]
     for client, fields in CLIENTS.items():
@@ -225,7 +256,9 @@ def page() -> str:
         out.append(f"\n## Clients of {NAMES[client]}\n\n| field | {columns} |\n")
         out.append("|---|" + "---|" * len(targets) + "\n")
         for name, sample in fields.items():
-            cells = " | ".join(fate(client, sample, target) for target in targets)
+            field, _, holder = name.partition(" of ")
+            base = without(sample, field) if holder else None
+            cells = " | ".join(fate(client, sample, target, base) for target in targets)
             out.append(f"| {name} | {cells} |\n")
     return "".join(out) + searches() + pictures() + answers()
 

@@ -48,6 +48,13 @@ CHAT: dict[str, Fields] = {
     "search_results": _chat(search_results=[{"title": "t", "url": f"https://{MARK}"}]),
     "citations": _chat(citations=[f"https://{MARK}"]),
     "context.citations": _chat({"context": {"citations": [{"url": f"https://{MARK}"}]}}),
+    "content, reference": _chat({"content": [
+        {"type": "text", "text": "so"}, {"type": "reference", "reference_ids": [MARK]}]}),
+    "content, tool_reference": _chat({"content": [
+        {"type": "text", "text": "so"},
+        {"type": "tool_reference", "title": "t", "url": f"https://{MARK}"}]}),
+    "content, any other part": _chat({"content": [
+        {"type": "text", "text": "so"}, {"type": "document_url", "document_url": MARK}]}),
     "executed_tools": _chat({"executed_tools": [{"type": "python", "output": MARK}]}),
     "executed_tools.search_results": _chat({"executed_tools": [
         {"type": "search", "search_results": {"results": [{"url": f"https://{MARK}"}]}}]}),
@@ -231,6 +238,7 @@ Ids and times are the gateway's own. Previews of pictures (`partial_image`) are 
 picture itself follows. Sources belong to the text before them until something else begins, then to
 the next text, and behind all to the last one. Streams of Messages and Responses have no place for
 the latter, and no API for sources of an answer without text but Chat Completions: they are named.
+So are calls after the first (`tool_calls`) where a client of Chat speaks `functions`.
 """
 
 

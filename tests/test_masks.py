@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from urllib.parse import quote, quote_plus
 
 import orjson
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.masks import SHORTEST, cores, forms, spellings
+from engine.masks import BEGINS, MARKED, SHORTEST, cores, forms, spellings
 
 
 def hidden(secret: str, data: bytes) -> bool:
@@ -63,3 +64,27 @@ def test_a_core_stands_behind_the_start_of_its_group() -> None:
     for shift, (head, core) in enumerate(list(cores(b"secret-1"))[:3]):
         coded = base64.b64encode(b"abc"[:shift] + b"secret-1" + b"xyz")
         assert head == coded.index(core)
+
+
+@pytest.mark.parametrize(
+    ("text", "begin"),
+    [
+        ("sk-" + "a" * 16, "sk-"), ("x rk_live_" + "a" * 16, "rk_live_"),
+        ("ASIA" + "A" * 16, "ASIA"),
+        ("glpat-" + "a" * 20, "glpat-"), ("xoxb-" + "1" * 10, "xoxb-"), ("AIza" + "a" * 30, "AIza"),
+        ("-----BEGIN EC PRIVATE KEY-----", "-----BEGIN "),
+        ("eyJ" + "a" * 10 + "." + "b" * 10, "eyJ"),
+    ],
+)  # fmt: skip
+def test_marked_credentials_are_known_by_how_they_begin(text: str, begin: str) -> None:
+    hit, quick = re.search(MARKED, text), re.search(BEGINS, text)
+    assert hit is not None
+    assert quick is not None
+    assert (begin, begin) == (hit[hit.lastindex or 0], quick[0])
+
+
+@pytest.mark.parametrize(
+    "text", ["desk-" + "a" * 16, "sk-" + "a" * 15, "AKIA" + "A" * 17, "eyJ.a.b"]
+)
+def test_what_is_longer_shorter_or_within_a_word_is_no_marked_credential(text: str) -> None:
+    assert re.search(MARKED, text) is None

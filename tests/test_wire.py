@@ -99,6 +99,15 @@ def test_what_is_not_json_or_nested_without_end_is_a_json_error(data: bytes) -> 
         loads(data)
 
 
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1" * 310 + ".0"])
+@pytest.mark.parametrize("read", [loads, loads_frame])
+def test_a_number_too_large_to_keep_is_refused_and_does_not_become_nothing(
+    read: Callable[[bytes], object], number: str
+) -> None:
+    with pytest.raises(JsonError, match=f"too large to keep: {number[:40]}"):
+        read(f'{{"a":[{number}]}}'.encode())
+
+
 def test_a_lone_surrogate_in_text_is_replaced() -> None:
     assert loads('"a\ud800"') == "a\ufffd"
 

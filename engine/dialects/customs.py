@@ -16,6 +16,8 @@ from engine.chat import ChatRequest, Message, Part, Tool, ToolCall, ToolChoice
 from engine.events import ArgsDelta, Close, Event, Open
 from engine.wire import dumps
 
+from .borrowed import only_mark
+
 _SCHEMA: dict[str, object] = {
     "type": "object",
     "properties": {"input": {"type": "string"}},
@@ -46,9 +48,8 @@ def as_functions(
 
 def _function(tool: Tool) -> Tool:
     told = [tool.description or "", _HINT, _grammar(tool)]
-    return Tool(
-        tool.name, "\n\n".join(filter(None, told)), dict(_SCHEMA), extras={}, dialect=tool.dialect
-    )
+    about, kept = "\n\n".join(filter(None, told)), only_mark(tool.extras)
+    return Tool(tool.name, about, dict(_SCHEMA), extras=kept, dialect=tool.dialect)
 
 
 def _grammar(tool: Tool) -> str:
@@ -76,7 +77,7 @@ def _turn(message: Message) -> Message:
 def _part(part: Part) -> Part:
     if isinstance(part, ToolCall) and part.kind == "custom":
         args = dumps({"input": part.args}).decode()
-        return ToolCall(part.id, part.name, args)
+        return ToolCall(part.id, part.name, args, extras=only_mark(part.extras))
     return part
 
 

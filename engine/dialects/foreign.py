@@ -34,7 +34,7 @@ from .profile import Profile
 # says already.
 _SILENT = frozenset(
     {
-        "betas", "billing_policy", "cache_control", "diagnostics", "fallbacks", "include",
+        "betas", "billing_policy", "diagnostics", "fallbacks", "include",
         "prediction", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
         "safety_identifier", "service_tier", "speed", "store", "truncation", "user_profile_id",
         "verbosity", "workspace_id",
@@ -61,17 +61,26 @@ _MODALITIES: dict[str, object] = {
     "generationConfig.responseModalities": ["TEXT"],
 }
 # Left out without a word only where they come from this dialect: others have no such field.
-_SILENT_OF = {"ollama": frozenset({"format", "generate", "think"})}
+_SILENT_OF = {
+    "anthropic_messages": frozenset({"cache_control"}),
+    "ollama": frozenset({"format", "generate", "think"}),
+}
 
+_LEGACY = "functions"
 _SYSTEM = ("system", "developer")
 
 
 def foreign_extras(
-    request: ChatRequest, profile: Profile, dropped: list[str], *, shows: bool = False
+    request: ChatRequest,
+    profile: Profile,
+    dropped: list[str],
+    *,
+    shows: bool = False,
+    lent: frozenset[str] = frozenset(),
 ) -> Extras:
     """Top-level extras of another dialect that the profile sends on; the others are named.
 
-    shows: the dialect can ask for pictures
+    shows: the dialect can ask for pictures; lent: its own fields that foreign clients may say
     """
     kept: Extras = {}
     asked = shows and bool(request.out.modalities)
@@ -83,7 +92,7 @@ def foreign_extras(
             kept |= {key: held for key, held in value.items() if key in profile.forward_extras}
             dropped += [f"{name}.{key}" for key in value if key not in kept]
             continue
-        if name in profile.forward_extras:
+        if name in profile.forward_extras or name in lent:
             kept[name] = value
         elif name in _REFUSED or (_MODALITIES.get(name, value) != value and not asked):
             message = f"{name}: the upstream of this model cannot do this"
@@ -100,11 +109,12 @@ def native(messages: list[Message], dialect: str) -> list[Message]:
     """
     if all(m.dialect in ("", dialect) for m in messages):
         return [m for m in messages if m.parts or m.dialect or m.role not in _SYSTEM]
-    kept = (m if m.dialect in ("", dialect) else _bare(m) for m in messages)
+    kept = (m if m.dialect in ("", dialect) else bare(m) for m in messages)
     return in_place([m for m in kept if m.parts or m.dialect or m.role not in _SYSTEM])
 
 
-def _bare(message: Message) -> Message:
+def bare(message: Message) -> Message:
+    """The message without what its dialect added to it; system texts become one."""
     if message.role in _SYSTEM:
         text = "\n\n".join(p.text for p in message.parts if isinstance(p, Text) and p.text)
         return Message(message.role, [Text(text)] if text else [])
@@ -166,9 +176,14 @@ def understood(request: ChatRequest, dialect: str) -> ChatRequest:
         choice = ToolChoice(choice.mode)
     gone += [Lost(f"tools.{tool.name}") for tool in offered if tool not in tools]
     request.dropped += [name for name in gone if name not in request.dropped]
-    alone = request.parallel is None and "functions" in request.extras
+    alone = request.parallel is None and legacy_tools(request)
     parallel = False if alone else request.parallel
     return replace(request, tools=tools, tool_choice=choice, parallel=parallel)
+
+
+def legacy_tools(request: ChatRequest | None) -> bool:
+    """Whether the client speaks `functions` of Chat, and so expects one `function_call`."""
+    return request is not None and request.dialect == "openai_chat" and _LEGACY in request.extras
 
 
 def _goes(tool: Tool, dialect: str) -> bool:
@@ -213,7 +228,10 @@ def _as_turns(messages: list[Message]) -> Iterator[Message]:
     for message in messages:
         begun = begun or message.role not in _SYSTEM
         if begun and message.role in _SYSTEM:
-            text = f"<system>\n{message.text}\n</system>"
-            yield Message("user", [Text(text)], dialect=message.dialect)
+            texts = [part for part in message.parts if isinstance(part, Text) and part.text]
+            words = "\n\n".join(part.text for part in texts)
+            marks = texts[-1].extras if texts else {}
+            said = Text(f"<system>\n{words}\n</system>", extras=marks)
+            yield Message("user", [said], dialect=message.dialect)
         else:
             yield message

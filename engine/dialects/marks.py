@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from engine.chat import ChatRequest, Extras, Message, Part, Text
 
-from .foreign import native
+from .answered import in_place
+from .foreign import bare
 from .profile import Profile
 
 _FIELDS = {
@@ -28,22 +29,22 @@ def carry_marks(request: ChatRequest, target: str, profile: Profile) -> ChatRequ
     field, own = _FIELDS.get(target), _FIELDS.get(request.dialect)
     if profile.cache_marks != "send" or target == request.dialect or not (field and own):
         return request
-    messages = [_turn(message, own, field, target) for message in request.messages]
-    return replace(request, messages=messages)
+    messages = [_turn(message, own, field) for message in request.messages]
+    return replace(request, messages=in_place(messages))
 
 
-def _turn(message: Message, own: str, field: str, target: str) -> Message:
+def _turn(message: Message, own: str, field: str) -> Message:
     marks = _marks(message.parts, own)
     if message.role in ("system", "developer") or not any(marks):
         return message
-    (bare,) = native([message], target)
+    plain = bare(message)
     parts = [
         replace(part, extras={field: _said(mark, field)} if own != field else {field: mark})
         if mark and isinstance(part, Text)
         else part
-        for part, mark in zip(bare.parts, marks, strict=True)
+        for part, mark in zip(plain.parts, marks, strict=True)
     ]
-    return replace(bare, parts=parts)
+    return replace(plain, parts=parts)
 
 
 def _marks(parts: list[Part], own: str) -> list[Extras | None]:

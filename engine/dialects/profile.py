@@ -184,7 +184,8 @@ class Profile:
     cache_marks: Literal["drop", "send"] = option(
         "drop",
         "marks of what to keep in the prompt cache, from clients of another dialect: Messages' "
-        "cache_control and Chat's prompt_cache_breakpoint stand for one another",
+        "cache_control and Chat's prompt_cache_breakpoint stand for one another; Chat clients that "
+        "say cache_control have it sent to Messages in any case",
     )
     usage_input: Literal["exclusive", "inclusive"] = option(
         "exclusive",

@@ -16,6 +16,7 @@ from engine.events import Event
 from . import losses
 from .adapt import adapt
 from .answer_grammar import held
+from .borrowed import carry_borrowed
 from .contract import Dialect
 from .customs import as_functions
 from .foreign import understood
@@ -66,6 +67,7 @@ def _prepared(
     custom = None
     if profile.tools.custom is False or (foreign and profile.tools.custom is None):
         request, custom = as_functions(request)
+    request = carry_borrowed(request, dialect.name)
     limits = dialect.limits.over(profile.tools, foreign=foreign)
     request, renamed = fit_names(request, limits)
     wanted = profile.tool_schemas or (dialect.schemas if foreign else None)

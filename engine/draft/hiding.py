@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from math import log2
 from urllib.parse import unquote
 
-from engine.masks import SHORTEST
+from engine.masks import MARKED, SHORTEST
 from engine.options import Secret
-from engine.replay.disguise import MARKED
 from engine.wire import JsonError, loads
 
 from .paths import last, leaves

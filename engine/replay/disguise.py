@@ -23,7 +23,7 @@ from math import log2
 from random import Random
 from typing import NamedTuple
 
-from engine.masks import SHORTEST, cores, forms, spellings
+from engine.masks import MARKED, SHORTEST, cores, forms, spellings
 from engine.options import Secret
 from engine.wire import JsonError, dumps, loads
 
@@ -57,13 +57,6 @@ _MAIL = re.compile(
 )
 _NO_MAIL = re.compile(
     rb"(?i).*\.(?:test|example|invalid|localhost|png|jpe?g|gif|svg|webp|js|css|json|py|ts)"
-)
-# Credentials of services that mark them, for texts and bytes. The group is how it begins.
-MARKED = (
-    r"(?<![A-Za-z0-9])(?:(sk-|rk_live_|sk_live_)[A-Za-z0-9_-]{16,}"
-    r"|(eyJ)[\w-]{10,}\.[\w-]{10,}(?:\.[\w-]*)?|(AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Z])"
-    r"|(gh[pousr]_|github_pat_|glpat-|hf_|flo_|gsk_|xai-)[A-Za-z0-9_-]{20,}"
-    r"|(xox[abprs]-)[A-Za-z0-9-]{10,}|(AIza)[\w-]{30,}|(-----BEGIN )[A-Z ]*PRIVATE KEY-----)"
 )
 _LOOKS = re.compile(MARKED.encode())
 

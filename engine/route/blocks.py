@@ -63,7 +63,7 @@ class Blocks:
         self.calls = self.shown = 0
         self._notes: list[Citation] = []  # came while no text was open
         self._last = -1  # the latest text block
-        self.beside: list[Opaque | Citation | CitationDelta | Annotation] = []
+        self.beside: list[Opaque | Citation | CitationDelta | Annotation | ToolCall] = []
 
     @property
     def opened(self) -> int:
@@ -156,6 +156,7 @@ class Blocks:
         self._end_prose(out)
         self._end_call(hint, out)
         call = self._calls[hint] = _Call(self._take(), part.kind == "custom")
+        self.beside += [part] if self.calls else []
         self.calls += 1
         ident = part.id if part.id and part.id not in self._ids else self._new_id()
         self._ids.add(ident)

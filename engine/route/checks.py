@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from jinja2 import nodes as jinja
 
 from engine.errors import Problem
+from engine.masks import BEGINS, MARKED
 
 from .codes import CODES
 from .extends import stray_inherit
@@ -51,17 +52,15 @@ def check_nodes(nodes: list[Node], problems: list[Problem]) -> None:
             problems += _secrets(node)
 
 
-_SECRET = re.compile(
-    r"(?<![A-Za-z0-9])(?:sk-|ghp_|AKIA|flo_|xoxb-)[A-Za-z0-9_-]{12,}"
-    r"|(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{4,}\."
-)
+_SECRET = re.compile(MARKED, re.ASCII)
+_PEM = "-----BEGIN "
 _PLACEHOLDER = re.compile(
     r"test|bench|example|sample|demo|dummy|fake|mock|placeholder|your|change|secret|xxx|\.\.\."
     r"|0000|1234|abcd",
     re.I,
 )
 _REFERENCE_INSIDE = re.compile(r"\{\{(?:(?!\}\}).)*(?<!\$)\$\{", re.S)
-_EITHER = re.compile(r"\{\{|sk-|ghp_|AKIA|flo_|xoxb-|eyJ")  # how what is looked for begins
+_EITHER = re.compile(rf"\{{\{{|{BEGINS}")  # how what is looked for begins
 
 
 def _references(node: Node) -> Iterator[Problem]:
@@ -71,12 +70,16 @@ def _references(node: Node) -> Iterator[Problem]:
 
 
 def _secrets(node: Node) -> Iterator[Problem]:
-    """Known prefixes with a random-looking rest: a digit in it, many characters, no usual word."""
+    """Known beginnings with a random-looking rest: a digit in it, many characters, no usual word.
+
+    Of a key in a PEM block the first line tells all.
+    """
     hit = None if "${" in node.value else _SECRET.search(node.value)
-    if hit is None or _PLACEHOLDER.search(hit[0]):
+    if hit is None or hit.lastindex is None:
         return
-    if re.search(r"\d", hit[0]) and len(set(hit[0])) >= 10:
-        message = f"this looks like a secret (`{hit[0][:5]}…`): keep it outside, as `${{env:NAME}}`"
+    begin, random = hit[hit.lastindex], re.search(r"\d", hit[0]) and len(set(hit[0])) >= 10
+    if begin == _PEM or (random and not _PLACEHOLDER.search(hit[0])):
+        message = f"this looks like a secret (`{begin}…`): keep it outside, as `${{env:NAME}}`"
         yield node.mark.problem("W505", message, "warning")
 
 

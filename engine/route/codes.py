@@ -110,5 +110,7 @@ CODES: dict[str, str] = {
     "W509": "a template in a place that takes none",
     "W510": "a job whose failure no rule knows, so that it is asked for until time is up",
     "W511": "the name of a variable, without the braces that make a template of it",
+    "W512": "a rule that does nothing",
+    "W513": "a path that looks for a field in text",
     "W601": "no key is asked for, and other machines can reach the engine",
 }

@@ -68,12 +68,6 @@ def _default(item: dataclasses.Field[Any]) -> Any:
     return None if item.default is dataclasses.MISSING else item.default
 
 
-def keys_in(annotation: Any) -> set[str]:
-    """The keys of a map that option dataclasses describe."""
-    kinds = (kind for kind in get_args(annotation) or (annotation,) if isinstance(kind, type))
-    return {key for kind in kinds if dataclasses.is_dataclass(kind) for key in fields_of(kind)}
-
-
 def may_hold(annotation: Any, around: tuple[type, ...] = ()) -> bool:
     """Whether an expression may be in a value of this type; `around`: the types that it is in."""
     if annotation is Any or annotation is object:

@@ -13,7 +13,9 @@ _ALSO = {
     "json_lines": "ndjson", "jsonl": "ndjson", "jsonlines": "ndjson", "ldjson": "ndjson",
     "event_stream": "sse", "eventstream": "sse", "text/event_stream": "sse", "ws": "websocket",
     "body": "json", "cookies": "cookie", "headers": "header", "token": "bearer", "url": "base_url",
-    "class": "as", "name": "id", "route": "to",
+    "class": "as", "as": "class", "name": "id", "event_name": "event", "route": "to",
+    "thinking": "reasoning", "thought": "reasoning", "separator": "split", "delimiter": "split",
+    "accounts": "from", "signature": "value", "verb": "method", "secret": "key",
 }  # fmt: skip
 
 
@@ -35,9 +37,29 @@ def meant(word: str, known: Collection[str]) -> str | None:
     also = _ALSO.get(word.lower().replace("-", "_"))
     if also in known:
         return also
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.85)
+    near = near or _of_its_parts(word, known)
+    near = near or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     near = near or [each for each in known if each.lower() == word.lower()]
     return near[0] if near else None
+
+
+def _of_its_parts(word: str, known: Collection[str]) -> list[str]:
+    """Known words made of parts of the word: `snapshot_tolerant` of `tolerant_snapshot`."""
+    parts = set(re.split("[-_]", word.lower()))
+    made = [each for each in known if each and set(each.lower().split("_")) <= parts]
+    return sorted(made, key=len, reverse=True) if len(parts) > 1 else []
+
+
+def akin(word: str, known: Collection[str]) -> bool:
+    """Whether a known word is this one mistyped, another form of it, or what it means here."""
+    near = meant(word, known)
+    if near is None:
+        return False
+    plain, other = word.lower().replace("-", "_"), near.lower()
+    if _ALSO.get(plain) == near or sorted(plain) == sorted(other):
+        return True
+    return plain.startswith(other) or other.startswith(plain)
 
 
 def as_list(place: str, variants: Collection[str], word: str) -> str:

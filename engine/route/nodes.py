@@ -326,7 +326,7 @@ def _syntax(error: yaml.YAMLError, composer: Composer) -> Problem:
 _HINTS: tuple[tuple[Callable[[str], bool], str], ...] = (
     (lambda line: bool(re.search(r":\s*\{\{", line)), '; quote a template: "{{ … }}"'),
     (lambda line: "\t" in line[: len(line) - len(line.lstrip())], "; indent with spaces, not tabs"),
-    (lambda line: bool(re.search(r"\$[^\s\"']*\[", line)), '; quote a path: "$.a[*]"'),
+    (lambda line: bool(re.search(r"[\w.$\]]\[", line)), '; quote a path: "$.a[*]"'),
     (lambda line: bool(re.search(r":\s*[@`%]", line)), "; quote a value that starts so"),
     (lambda line: bool(re.search(r"(^|[{,])\s*\*\s*:", line)), '; quote the key: "*"'),
 )
@@ -339,6 +339,7 @@ _UNCLEAR = {
 
 
 def _hint(line: str, what: str) -> str:
-    known = (hint for test, hint in _HINTS if test(line))
+    bare = re.sub(r"\"[^\"]*\"|'[^']*'", "''", line)
+    known = (hint for test, hint in _HINTS if test(bare))
     unclear = (hint for words, hint in _UNCLEAR.items() if what.startswith(words))
     return next(known, "") or next(unclear, "")

@@ -35,8 +35,9 @@ from engine.options import (
     Word,
 )
 
-from .fields import Field, fields_of, keys_in, required_of, rivals_of
-from .hints import as_list, did_you_mean, meant, nearest
+from .fields import Field, fields_of, required_of, rivals_of
+from .hints import akin, as_list, did_you_mean, meant, nearest
+from .homes import at_home
 from .nodes import Mark, Node
 from .patterns import compile_regex
 from .pick import PathError, compile_match, compile_path
@@ -72,7 +73,7 @@ class Reader:
     roots       template variables of this route: root -> known attributes (None: any)
     references  what `${…}` gave, by name: the constants of templates that mention them
     personal    counts what holds for this route alone: expressions that read, secrets, places
-    top         the keys at the top of the file
+    top         the options at the top of the file
     """
 
     def __init__(self, resolver: Resolver, roots: Roots, problems: list[Problem]) -> None:
@@ -81,7 +82,7 @@ class Reader:
         self.problems = problems
         self.references: dict[str, object] = {}
         self.personal = 0
-        self.top: Mapping[str, Field] = {}
+        self.top: type | None = None
 
     def note(self, mark: Mark, code: str, message: str) -> Any:
         self.problems.append(mark.problem(code, message))
@@ -105,7 +106,8 @@ class Reader:
     def options(self, node: Node, kind: type, place: str) -> Any:
         """An instance of an option dataclass; the same one for all routes that inherit its map, or
         have the like at the top of their files."""
-        made = _alike(node.said()) if node.made is None and place in self.top else node.made
+        at_top = place.isidentifier()  # of the file
+        made = _alike(node.said()) if node.made is None and at_top else node.made
         if made is None:
             return self.anew(node, kind, place)
         if kind not in made:
@@ -121,7 +123,7 @@ class Reader:
         shorthand = getattr(kind, "SHORTHAND", None)
         known, builds = fields_of(kind), _builds(kind)
         if place == "":
-            self.top = known
+            self.top = kind
         if node.kind != "map":
             if shorthand is None:
                 return self._expected(node, f"a map with {_keys(known)}", place)
@@ -161,13 +163,8 @@ class Reader:
 
     def _right(self, key: str, known: Mapping[str, Field], place: str) -> str:
         """What was meant by an unknown key: a key of another place, or one that is near."""
-        if place in self.top and key in self.top:
-            return f"; `{key}` stands at the top of the file: is it indented too far?"
-        if place == "" and meant(key, known) is None:
-            homes = [name for name, item in known.items() if key in keys_in(item.annotation)]
-            if len(homes) == 1:
-                return f"; it is a key of `{homes[0]}`"
-        return did_you_mean(key, known)
+        home = at_home(self.top, place, key) if self.top is not None else ""
+        return home if home and not akin(key, known) else did_you_mean(key, known)
 
     def _one_variant(self, node: Node, kind: type, given: Mapping[str, Node], place: str) -> bool:
         for rivals, least in rivals_of(kind):
@@ -188,6 +185,10 @@ class Reader:
         if found is None and {get_origin(choice) for choice in choices} == {list, dict}:
             return self._expected(node, "a list or a map", place)
         found = found or ranked[-1]
+        words = [str(word) for choice in choices for word in _literal_words(choice)]
+        if found is Path and (near := meant(str(node.text), words)) not in (None, text):
+            message = f"{_in(place)}: unknown `{node.text}`; did you mean `{near}`?"
+            return self.note(node.mark, "E104", message)
         return self.read(node, found, place, field)
 
     def _list(self, node: Node, item: Any, place: str, field: Field | None) -> Any:

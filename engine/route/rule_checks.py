@@ -13,6 +13,7 @@ from engine.parsers.frames import framing
 from .answer_spec import AnswerSelectors, RuleSpec
 from .classify import BY_STATUS, Classifier, good_status, header_pattern
 from .hints import did_you_mean
+from .idle_checks import check_idle, check_text_records
 from .nodes import Node
 from .places import Way, dotted, find, key_mark
 from .shadows import check_shadows
@@ -127,7 +128,7 @@ def check_selectors(
             yield find(tree, (*way, "header", name)).mark.problem("E304", message)
 
 
-RULE_CHECKS = (_framing, _ending, _finishes, _errors_told, check_shadows, _error_rules)
+RULE_CHECKS = (_framing, _ending, _finishes, _errors_told, check_shadows, check_idle, _error_rules)
 
 # Classes that come about without any rule: by status, and by the engine itself.
 _BY_ITSELF = {
@@ -141,7 +142,8 @@ def check_stages(
 ) -> None:
     """Checks that need the transforms of `transforms:`, loaded."""
     loaded = {stage.name: stage for stage in stages}
-    for check in (_never_failing, _never_renewed, _misplaced, _never_other, _signers):
+    checks = (_never_failing, _never_renewed, _misplaced, _never_other, _signers)
+    for check in (*checks, check_text_records):
         problems += check(spec, tree, loaded)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from math import inf
 from pathlib import PurePosixPath
@@ -105,6 +106,9 @@ class Reach:
     def missing(self, code: str, message: str, key: str) -> None:
         mark = self._mark(key)
         unset = str(find(self.tree, (*self.way, key)).text) if code == "E201" else ""
+        if hit := re.match(r"\$\{env:(\w+)", unset):
+            self.wrong("E522", f"`{key}` is the name of a variable: write `{hit[1]}`", key)
+            return
         self.absent.append((unset, mark.problem(code, message)))
 
     def wrong(self, code: str, message: str, key: str) -> None:

@@ -154,9 +154,13 @@ class _Made:
             raise TemplateError(f"`{name}` is a variable of the route and cannot be set")
         for read in self.reads:
             if read.root not in roots:
-                hint = _ELSEWHERE.get(read.root) or near(read.root, filter(str.isidentifier, roots))
+                hint = _ELSEWHERE.get(read.root) or _whole_name(read.root, roots)
                 raise TemplateError(
                     f"`{read.root}` does not exist here{hint}", read.at_root, "E302"
+                )
+            if read.root == "media" and read.name is None:
+                raise TemplateError(
+                    "`media` is all of a file: its bytes are `media.content`", read.at_root, "E302"
                 )
             known = roots[read.root]
             if known is not None and read.name is not None and read.name not in known:
@@ -167,6 +171,16 @@ class _Made:
                 raise TemplateError(message, read.at_name, "E302")
             if read.part is not None:
                 _check_part(read, roots.get(f"{read.root}.{read.name}"))
+
+
+def _whole_name(root: str, roots: Roots) -> str:
+    """What a name that is no variable may have meant: a variable near it, or a part of one."""
+    if hint := near(root, filter(str.isidentifier, roots)):
+        return hint
+    holders = [name for name in _HOLDERS if root in (roots.get(name) or ())]
+    if "data" in roots:
+        holders.append("data")
+    return f"; did you mean `{holders[0]}.{root}`?" if holders else ""
 
 
 def _check_part(read: Read, parts: Collection[str] | None) -> None:
@@ -181,10 +195,12 @@ def _check_part(read: Read, parts: Collection[str] | None) -> None:
 
 def _few(known: Collection[str]) -> str:
     few = f"; there {'is' if len(known) == 1 else 'are'} {', '.join(sorted(known))}"
-    return few if 0 < len(known) < 7 else ""
+    return few if 0 < len(known) < 13 else ""
 
 
+_HOLDERS = ("noted", "req", "let", "vars", "values", "model", "account", "session", "sig", "media")
 _ELSEWHERE = {
+    "media": "; it is only known in the request and the item of a value with `each`",
     "env": "; an environment variable is written `${env:NAME}`",
     "noted": "; it is known in `when` of rules that read an answer",
 }

@@ -268,8 +268,9 @@ class _Work:
         self, order: Order, taken: list[Taken], tokens: Mapping[str, object]
     ) -> Iterator[Secret]:
         yield from outside(order)
-        if self.served.key is not None:
-            yield self.served.key
+        key = self.served.key
+        if key is not None and (long_enough(key) or order.route.roster.client):
+            yield key  # a short one that is not passed on stands nowhere
         yield from (each for each in bearers(taken) if long_enough(each))
         yield from self.scribe.redactor.inside(b"\n".join(_bytes(taken)) + dumps(tokens))
 

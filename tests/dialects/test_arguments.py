@@ -25,6 +25,10 @@ def test_what_is_no_object_is_put_into_one_only_in_a_history(args: str, held: ob
     assert {"arguments": held} == arguments(call(args))
 
 
+def test_a_number_too_large_to_keep_stays_in_the_text_of_the_arguments() -> None:
+    assert {"arguments": '{"x":1e400}'} == arguments(ToolCall("c", "f", '{"x":1e400}'))
+
+
 def test_free_text_is_the_input() -> None:
     assert {"input": "null"} == arguments(ToolCall("a", "patch", "null", "custom"))
 

@@ -29,7 +29,6 @@ PAIRS = [(c, t) for c in sorted(DIALECTS) for t in sorted(DIALECTS) if c != t]
 # `stream` of Gemini stand in its path.
 HINTS: dict[str, dict[str, str]] = {
     "openai_chat": {
-        "messages.content.file.filename": "G",
         "messages.content.image_url.detail": "AGL",
         "messages.content.prompt_cache_breakpoint": "ARGL",
         "messages.name": "ARGL",
@@ -67,7 +66,6 @@ HINTS: dict[str, dict[str, str]] = {
         "messages.content.content.type": "CRGL",
         "messages.content.signature": "CL",
         "messages.content.source.media_type": "CRGL",
-        "messages.content.title": "G",
         "messages[1].content[0]": "RG",
         "messages[1].content[1]": "CRGL",
         "metadata": "CRGL",
@@ -92,7 +90,6 @@ HINTS: dict[str, dict[str, str]] = {
         "include[2]": "CGL",
         "input.content.annotations": "CAGL",
         "input.content.detail": "CAGL",
-        "input.content.filename": "G",
         "input.content.logprobs": "CAGL",
         "input.content.prompt_cache_breakpoint": "CAGL",
         "input.encrypted_content": "CGL",

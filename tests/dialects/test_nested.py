@@ -33,6 +33,28 @@ def test_a_picture_in_a_system_message_is_named() -> None:
     assert ["image"] == named("openai_chat", {"messages": turns})
 
 
+PDF = "data:application/pdf;base64,JVBERi0="
+FILES: dict[str, tuple[str, dict[str, Any]]] = {
+    "openai_chat": ("file.filename", {"messages": [{"role": "user", "content": [
+        {"type": "file", "file": {"file_data": PDF, "filename": "a.pdf"}}]}]}),
+    "openai_responses": ("file.filename", {"input": [{"role": "user", "content": [
+        {"type": "input_file", "file_data": PDF, "filename": "a.pdf"}]}]}),
+    "anthropic_messages": ("file.title", {"messages": [{"role": "user", "content": [
+        {"type": "document", "title": "a.pdf", "source": {
+            "type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}}]}]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("client", FILES)
+@pytest.mark.parametrize("target", [*FILES, "gemini"])
+def test_the_name_of_a_file_is_named_where_it_cannot_be_told(client: str, target: str) -> None:
+    name, body = FILES[client]
+    held: list[Any] = []
+    made = repr(sent(client, body, target, request=held))
+    told = target != "gemini"
+    assert (told, [] if told else [name]) == ("a.pdf" in made, held[0].dropped)
+
+
 @pytest.mark.parametrize("target", ["openai_responses", "anthropic_messages"])
 def test_words_that_were_spoken_cannot_be_left_out(target: str) -> None:
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "audio": {"id": "audio_1"}},

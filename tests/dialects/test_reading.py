@@ -47,6 +47,11 @@ def test_a_body_that_is_not_json_is_refused(body: bytes) -> None:
         read_body(body)
 
 
+def test_a_body_with_a_number_that_would_not_arrive_is_refused() -> None:
+    with pytest.raises(RequestError, match="the request body is JSON with a number too large"):
+        read_body(b'{"model":"m","x":-1e999}')
+
+
 def test_a_body_that_is_no_object_is_refused() -> None:
     with pytest.raises(RequestError, match="expected an object, got null"):
         body_fields(None)

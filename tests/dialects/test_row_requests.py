@@ -584,6 +584,15 @@ def test_row_35_marks_of_the_cache_are_carried(client: str, upstream: str) -> No
     assert due[0] not in short
 
 
+@row("TR-35", clients=(A,))
+def test_row_35_results_beside_a_mark_stay_results(client: str, upstream: str) -> None:
+    results = one_call(A)
+    results["messages"][-1]["content"].append(MARKED[A]["messages"][0]["content"][0])
+    found = told(upstream, sent(A, results, upstream, Profile(cache_marks="send")))
+    (result,) = parts_of(found, ToolResult)
+    assert "long" not in result.text
+
+
 @row("TR-35")
 def test_row_35_and_nobody_s_name_becomes_a_cache_key(client: str, upstream: str) -> None:
     body = sent(client, MARKED[client], upstream)

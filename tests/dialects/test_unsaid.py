@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.chat import ChatRequest, Citation, Opaque, Output, Text
+from engine.chat import ChatRequest, Citation, Opaque, Output, Text, ToolCall
 from engine.dialects import DIALECTS
 from engine.dialects.unsaid import PARTS, Beside, beside, unsaid
 from engine.events import Annotation, CitationDelta, Reply
@@ -64,3 +64,15 @@ def test_what_a_whole_answer_has_beside_its_text() -> None:
 
 def test_the_names_that_are_known_beforehand() -> None:
     assert {"citations", "annotations", "web_search_call", "computer_call"} <= PARTS
+
+
+ONE, TWO = ToolCall("a", "look", "{}"), ToolCall("b", "see", "{}")
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+def test_a_second_call_is_named_where_the_client_has_room_for_one(client: str) -> None:
+    reply, legacy = Reply(parts=[ONE, TWO]), ChatRequest(client, "m", [], extras={"functions": []})
+    due = ["tool_calls"] if client == C else []
+    assert due == unsaid(beside(reply), DIALECTS[client], legacy)
+    assert [] == unsaid(beside(reply), DIALECTS[client], ChatRequest(client, "m", []))
+    assert [] == unsaid(beside(Reply(parts=[ONE])), DIALECTS[client], legacy)

@@ -310,6 +310,12 @@ def test_what_only_some_clients_have_a_place_for_is_kept_beside() -> None:
     assert [part, note, Annotation(1)] == made.beside
 
 
+def test_calls_after_the_first_are_kept_beside() -> None:
+    made, two = blocks(), ToolCall("b", "see", "{}")
+    made.feed([Open(0, ToolCall("a", "look", "{}")), Close(0), Open(1, two), Close(1)])
+    assert [two] == made.beside
+
+
 @given(st.lists(EVENTS, max_size=25))
 def test_no_citation_is_lost(events: list[Event]) -> None:
     said = out(*events)

@@ -92,6 +92,8 @@ def test_placeholders_and_words_are_no_secrets(text: str) -> None:
     [
         "sk-9fQ2mZx7Lr4Tb8Vw1Ky6", "ghp_9fQ2mZx7Lr4Tb8Vw1Ky6Pd3", "AKIA9ZQ2MX7LR4TB8VWK",
         "flo_9fQ2mZx7Lr4Tb8Vw1Ky6", "xoxb-92741-9fQ2mZx7Lr4Tb8Vw", "Bearer sk-9fQ2mZx7Lr4Tb8Vw1Ky6",
+        "glpat-9fQ2mZx7Lr4Tb8Vw1Ky6", "hf_9fQ2mZx7Lr4Tb8Vw1Ky6", "gsk_9fQ2mZx7Lr4Tb8Vw1Ky6",
+        "AIzaSy9fQ2mZx7Lr4Tb8Vw1Ky69fQ2mZx7Lr4Tb", "-----BEGIN RSA PRIVATE KEY-----",
         "{{ 'sk-9fQ2mZx7Lr4Tb8Vw1Ky6' }}", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI5OTEifQ.c2ln",
     ],
 )  # fmt: skip

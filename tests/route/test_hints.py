@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import Problem
-from engine.route.hints import as_list, did_you_mean, meant, nearest, without_echoes
+from engine.route.hints import akin, as_list, did_you_mean, meant, nearest, without_echoes
 
 
 def test_a_near_word_is_offered_and_else_the_few_there_are() -> None:
@@ -23,12 +23,30 @@ def test_a_near_word_is_offered_and_else_the_few_there_are() -> None:
         ("jsonl", ["json"], "json"),
         ("GET", ["get"], "get"),
         ("xyz", ["get"], None),
+        ("tolerant_snapshot", ["snapshot", "snapshot_tolerant"], "snapshot_tolerant"),
+        ("input_tokens", ["input", "input_includes"], "input"),
+        ("reasoning_signatur", ["reasoning", "reasoning_signature"], "reasoning_signature"),
+        ("thinking", ["reasoning", "text"], "reasoning"),
     ],
 )
 def test_what_others_call_it_goes_before_what_looks_like_it(
     word: str, known: list[str], found: str | None
 ) -> None:
     assert found == meant(word, known)
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "found"),
+    [
+        ("header", ["headers"], True),
+        ("form", ["from"], True),
+        ("token", ["bearer"], True),
+        ("bearer", ["breaker"], False),
+        ("xyz", ["from"], False),
+    ],
+)
+def test_a_word_is_akin_to_its_other_forms_only(word: str, known: list[str], found: bool) -> None:
+    assert found is akin(word, known)
 
 
 def test_a_place_that_is_wrong_has_no_warning_beside() -> None:

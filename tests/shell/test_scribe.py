@@ -72,9 +72,11 @@ class Running:
     def __post_init__(self) -> None:
         self.folder = self.home / "kept"
 
-    async def ask(self, *, path: str = "/v1/chat/completions", **more: Any) -> tuple[int, bytes]:
+    async def ask(
+        self, *, path: str = "/v1/chat/completions", key: str = CLIENT, **more: Any
+    ) -> tuple[int, bytes]:
         body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **more}
-        headers = {"Authorization": f"Bearer {CLIENT}"}
+        headers = {"Authorization": f"Bearer {key}"}
         async with (
             aiohttp.ClientSession(headers=headers) as session,
             session.post(f"{self.url}{path}", json=body) as answer,
@@ -283,14 +285,25 @@ async def test_a_polled_job_is_kept_whole(tmp_path: Path, monkeypatch: pytest.Mo
     ]
 
 
+PASSING = ROUTE.replace(
+    'auth: { bearer: "${env:MADE_KEY}" }',
+    'auth: { from: { client_key: true }, bearer: "{{ account.key }}" }',
+)
+
+
+async def test_a_short_key_of_a_client_is_nobodys_where_it_goes_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with recording(tmp_path, answers(plain()), monkeypatch) as gate:
+        await gate.ask(key="abc")
+        (found,) = await gate.kept()
+    assert "headers" not in found["client"]
+
+
 async def test_the_clients_key_is_made_up_where_it_goes_upstream(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    route = ROUTE.replace(
-        'auth: { bearer: "${env:MADE_KEY}" }',
-        'auth: { from: { client_key: true }, bearer: "{{ account.key }}" }',
-    )
-    async with recording(tmp_path, answers(plain()), monkeypatch, route) as gate:
+    async with recording(tmp_path, answers(plain()), monkeypatch, PASSING) as gate:
         await gate.ask()
         (found,) = await gate.kept()
     sent = found["exchanges"][0]["expect"]["headers"]["authorization"]
@@ -307,6 +320,14 @@ async def why(gate: Running) -> str:
     assert "not_recorded" == told["event"]
     assert [] == list(gate.folder.rglob("*.yaml"))
     return str(told["why"])
+
+
+async def test_a_short_key_that_goes_upstream_cannot_be_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with recording(tmp_path, answers(plain()), monkeypatch, PASSING) as gate:
+        await gate.ask(key="abc")
+        assert (await why(gate)).startswith("client key has less than 6 characters")
 
 
 async def test_what_its_client_left_is_not_kept(

@@ -17,6 +17,7 @@ from engine.chat import (
     ToolCall,
     ToolChoice,
 )
+from engine.dialects.borrowed import lent_by
 from engine.dialects.foreign import foreign_extras, native_tools
 from engine.dialects.json_mode import wish
 from engine.dialects.profile import PROFILE, Profile
@@ -41,7 +42,7 @@ def render(request: ChatRequest, model: str, profile: Profile = PROFILE) -> dict
         body |= {k: v for k, v in request.extras.items() if k not in SPELLINGS}
         _set(body, "metadata", request.metadata)
     else:
-        body |= foreign_extras(request, profile, dropped)
+        body |= foreign_extras(request, profile, dropped, lent=lent_by(request.dialect, NAME))
         _unsayable(request, dropped)
     _prompt(body, request, profile, dropped)
     _tools(body, request, own, dropped)

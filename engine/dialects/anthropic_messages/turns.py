@@ -30,6 +30,7 @@ from .blocks import blocks, content_of
 from .parse import NAME
 
 _SYSTEM = ("system", "developer")
+_MARK = "cache_control"
 _ROLES: dict[Role, Role] = {"tool": "user", "developer": "system"}
 _OPENING = "(The conversation begins here.)"  # the first turn must be the user's
 
@@ -59,9 +60,13 @@ def split(items: list[Message], profile: Profile) -> tuple[list[Message], list[M
 
 def system(lead: list[Message]) -> object:
     """A string where text is all there is to say, else blocks."""
-    if any(message.extras or len(message.parts) != 1 for message in lead):
+    if any(message.extras or len(message.parts) != 1 or _marked(message) for message in lead):
         return [found for message in lead for found in blocks(message.parts)]
     return "\n\n".join(message.text for message in lead)
+
+
+def _marked(message: Message) -> bool:
+    return any(isinstance(part, Text) and _MARK in part.extras for part in message.parts)
 
 
 def render_turns(turns: list[Message], profile: Profile, dropped: list[str]) -> list[object]:
@@ -107,9 +112,6 @@ def _sayable(turn: Message, profile: Profile, dropped: list[str]) -> Message:
     return replace(turn, role=_ROLES.get(turn.role, turn.role), parts=parts)
 
 
-_MARK = "cache_control"
-
-
 def _add_own(parts: list[Part], part: Part) -> None:
     """Add a part of this API's own. The mark of a blank text moves to the part before it."""
     if isinstance(part, Text) and part.extras.get(_MARK, part) is None:
@@ -133,7 +135,7 @@ def _blank(part: Part) -> bool:
 
 
 def _without_blanks(result: ToolResult) -> ToolResult:
-    if result.extras:
+    if "content" in result.extras:
         return result
     return replace(result, parts=[part for part in result.parts if not _blank(part)])
 

@@ -6,6 +6,7 @@ from engine.chat import ChatRequest
 from engine.dialects import embedding, outcomes
 from engine.dialects.cited import Placing
 from engine.dialects.contract import HERE, Dialect, Encoder
+from engine.dialects.foreign import legacy_tools
 from engine.dialects.hosted import wants_json
 from engine.dialects.names import Limits, Rule
 from engine.dialects.searching import searches
@@ -18,7 +19,7 @@ from . import decode, encode, parse, render, tap
 def _encoder(
     id: str, model: str, created: int, include_usage: bool, request: ChatRequest | None = None
 ) -> Encoder:
-    legacy = request is not None and parse.legacy_tools(request)
+    legacy = legacy_tools(request)
     quiet = wants_json(request)
     made = encode.Encoder(id, model, created, include_usage, legacy=legacy, quiet=quiet)
     return Placing(made, joined=True, quiet=quiet) if searches(request) else made
@@ -27,7 +28,7 @@ def _encoder(
 def _reply(
     answer: Reply, id: str, model: str, created: int, request: ChatRequest | None = None
 ) -> bytes:
-    legacy = request is not None and parse.legacy_tools(request)
+    legacy = legacy_tools(request)
     quiet = wants_json(request)
     return encode.reply(answer, id, model, created, legacy=legacy, quiet=quiet)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from engine.chat import Citation, Media, Part, Reasoning, Refusal, Text, ToolCall
+from engine.chat import Media, Opaque, Part, Reasoning, Refusal, Text, ToolCall
 from engine.dialects.outcomes import (
     bare_error,
     classify_text,
@@ -43,9 +43,9 @@ from engine.events import (
 from engine.wire import Record, dumps
 
 from .images import IMAGES, read_images
-from .sealed import DETAILS, GOOGLE, NAME, beside, gathered, secret
+from .sealed import DETAILS, GOOGLE, NAME, beside, gathered, readable, secret
 from .sounds import AUDIO, Sound
-from .sources import Sources, executed
+from .sources import Sources, cited, executed, referred
 
 MakeId = Callable[[], str]
 Fields = dict[str, object]
@@ -150,6 +150,10 @@ class StreamDecoder:
         self._by_index: dict[int | str, _Call] = {}
         self._usage: object = None
         self._sound, self._sources = Sound(), Sources()
+        self._strangers = {
+            "",
+            "text",
+        }  # kinds of parts of which nothing needs to be told (any more)
         self._details: list[Fields] = []  # of thinking, not yet handed on
 
     def feed(self, record: Record) -> list[Event]:
@@ -246,7 +250,7 @@ class StreamDecoder:
         items = delta.get(DETAILS)
         if items:
             gathered(self._details, items)
-            thought = thought or _details(items)
+            thought = thought or readable(items)
         if thought and isinstance(thought, str):
             self._reason(thought, out)
         content = delta.get("content")
@@ -256,10 +260,7 @@ class StreamDecoder:
             self._parts(content, out)
         self._show(read_images(delta.get(IMAGES)), out)
         self._sound.add(delta.get(AUDIO))
-        refusal = delta.get("refusal")
-        if refusal and isinstance(refusal, str):
-            block = self._open(Refusal, out)
-            out.append(RefusalDelta(block, refusal))
+        self._refuse(delta.get("refusal"), out)
         calls = delta.get("tool_calls")
         for fragment in calls if isinstance(calls, list) else ():
             if isinstance(fragment, dict):
@@ -268,7 +269,7 @@ class StreamDecoder:
         if old and isinstance(old, dict):
             self._fragment({"index": "function_call", "function": old}, out)
         notes = _list(delta.get("annotations"))
-        out += [CitationDelta(self._at, _citation(_fields(note))) for note in notes]
+        out += [CitationDelta(self._at, cited(_fields(note))) for note in notes]
         self._source(delta, out)
 
     def _parts(self, content: list[object], out: list[Event]) -> None:
@@ -279,12 +280,31 @@ class StreamDecoder:
                 self._reason(_joined(fields.get("thinking")), out)
             elif "image_url" in fields:
                 self._show(read_images([part]), out)
+            elif (note := referred(fields)) is not None:
+                out.append(CitationDelta(self._at, note))
+            elif "text" not in fields:
+                self._strange(fields, out)
             else:
                 self._say(_text(fields.get("text")), None, out)
+
+    def _strange(self, part: Fields, out: list[Event]) -> None:
+        """A part that nobody knows: that there was one is told, of each kind once."""
+        kind = _text(part.get("type"))
+        if kind == "refusal":
+            self._refuse(part.get(kind), out)
+        elif kind not in self._strangers:
+            self._strangers.add(kind)
+            self._close(out)
+            block = self._take()
+            out += [Open(block, Opaque("", kind, part)), Close(block)]
 
     def _reason(self, text: str, out: list[Event]) -> None:
         if text:
             out.append(ReasoningDelta(self._open(Reasoning, out), text))
+
+    def _refuse(self, text: object, out: list[Event]) -> None:
+        if text and isinstance(text, str):
+            out.append(RefusalDelta(self._open(Refusal, out), text))
 
     def _say(self, text: str, logprobs: object, out: list[Event]) -> None:
         if text:
@@ -506,23 +526,3 @@ def _joined(parts: object) -> str:
     if isinstance(parts, str):
         return parts
     return "".join(_text(_fields(part).get("text")) for part in _list(parts))
-
-
-def _details(details: object) -> str:
-    """Readable text of `reasoning_details`; encrypted items have none."""
-    items = [_fields(item) for item in _list(details)]
-    return "".join(_text(item.get("text")) or _text(item.get("summary")) for item in items)
-
-
-def _citation(note: Fields) -> Citation:
-    kind = _text(note.get("type")) or "url_citation"
-    inner = _fields(note.get(kind)) or note
-    start, end = inner.get("start_index"), inner.get("end_index")
-    return Citation(
-        kind=kind,
-        url=_text(inner.get("url")) or None,
-        title=_text(inner.get("title")) or None,
-        start=start if isinstance(start, int) else None,
-        end=end if isinstance(end, int) else None,
-        raw=note,
-    )

@@ -104,11 +104,6 @@ def parse_value(value: object) -> ChatRequest:
     return request
 
 
-def legacy_tools(request: ChatRequest) -> bool:
-    """Whether the client speaks `functions`, and so expects `function_call` in the answer."""
-    return "functions" in request.extras and request.dialect == "openai_chat"
-
-
 # ---- top level ----
 
 

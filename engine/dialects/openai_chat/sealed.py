@@ -38,6 +38,15 @@ def _goes_on(last: Extras, item: Extras) -> bool:
     return same and kind in ("reasoning.text", "reasoning.summary")
 
 
+def readable(items: object) -> str:
+    """The plain words of items; those that are encrypted have none."""
+    out = ""
+    for item in items if isinstance(items, list) else ():
+        texts = [item.get(name) for name in _TEXTS] if isinstance(item, dict) else []
+        out += next((text for text in texts if isinstance(text, str) and text), "")
+    return out
+
+
 def secret(items: list[Extras]) -> str:
     """The secret text of these; "" where all of it is plain words."""
     bound = any(item.get("data") or item.get("signature") for item in items)

@@ -5,6 +5,8 @@
     executed_tools    Groq, of message and delta: {search_results: {results: [{title, url}]},
                       browser_results: [{title, url}]}
     context           Azure's answers on one's own data: {citations: [{title, url}]}
+    reference         Mistral, a part of the content: {reference_ids}, numbers of documents that the
+                      client gave; tool_reference, of a tool of Mistral's: {title, url}
 
 The first two stand beside `choices`. Shapes are those of the vendors' SDKs. None of them says where
 in the text a source belongs.
@@ -18,6 +20,7 @@ from .sealed import NAME
 
 Fields = dict[str, object]
 TOOLS = "executed_tools"
+_REFERENCES = ("reference", "tool_reference")
 _FIELDS = frozenset({"search_results", "citations", TOOLS, "context"})
 
 
@@ -50,6 +53,31 @@ class Sources:
             return None
         self._known.add(key)
         return Citation("web", link, name)
+
+
+def cited(note: Fields) -> Citation:
+    """An annotation of the API itself."""
+    kind = note.get("type")
+    kind = kind if isinstance(kind, str) and kind else "url_citation"
+    inner = _object(note.get(kind)) or note
+    url, title, start, end = (inner.get(f) for f in ("url", "title", "start_index", "end_index"))
+    return Citation(
+        kind=kind,
+        url=url if isinstance(url, str) and url else None,
+        title=title if isinstance(title, str) and title else None,
+        start=start if isinstance(start, int) else None,
+        end=end if isinstance(end, int) else None,
+        raw=note,
+    )
+
+
+def referred(part: Fields) -> Citation | None:
+    """What a part of the content refers to; None if it is no reference."""
+    if part.get("type") not in _REFERENCES:
+        return None
+    url, title = (given if isinstance(given, str) else None
+                  for given in (part.get("url"), part.get("title")))  # fmt: skip
+    return Citation("web" if url else "reference", url, title, raw=part)
 
 
 def executed(told: Fields) -> list[Opaque]:

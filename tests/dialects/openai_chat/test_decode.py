@@ -390,6 +390,25 @@ def test_citations_belong_to_the_text_if_one_is_open() -> None:
     assert [CitationDelta(-1, cited), CitationDelta(0, cited)] == found
 
 
+def test_references_among_the_texts_are_citations_of_the_text_before_them() -> None:
+    part = {"type": "reference", "reference_ids": [1]}
+    said = [{"type": "text", "text": "a"}, part, {"type": "text", "text": "b"}]
+    found = decode(chunk({"content": said}))
+    cited = CitationDelta(0, Citation("reference", raw=part))
+    assert [TextDelta(0, "a"), cited, TextDelta(0, "b")] == found[2:]
+
+
+def test_a_refusal_among_the_parts_is_one() -> None:
+    said = [{"type": "refusal", "refusal": "no"}]
+    assert [RefusalDelta(0, "no")] == decode(chunk({"content": said}))[2:]
+
+
+def test_parts_that_nobody_knows_are_kept_one_of_each_kind() -> None:
+    part = {"type": "document_url", "document_url": "https://a.example/b.pdf"}
+    found = decode(chunk({"content": [part, {}, {"type": "text"}]}), chunk({"content": [part]}))
+    assert [Open(0, Opaque("", "document_url", part)), Close(0)] == found[1:]
+
+
 def test_what_vendors_tell_beside_an_answer_is_read() -> None:
     last = {**STOP, "citations": ["https://a"], "service_tier": "flex", "system_fingerprint": "fp"}
     tool = {"index": 0, "type": "search", "arguments": "{}"}

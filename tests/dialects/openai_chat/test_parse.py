@@ -24,7 +24,8 @@ from engine.chat import (
     ToolChoice,
     ToolResult,
 )
-from engine.dialects.openai_chat.parse import legacy_tools, parse
+from engine.dialects.foreign import legacy_tools
+from engine.dialects.openai_chat.parse import parse
 from engine.errors import RequestError
 from engine.wire import Headers, dumps
 from tests.dialects.openai_chat.bodies import json_values

@@ -11,7 +11,7 @@ from engine.chat import Message, Part, Reasoning, Text, ToolCall
 from engine.dialects import DIALECTS
 from engine.dialects.openai_chat.decode import StreamDecoder, decode_whole
 from engine.dialects.openai_chat.render import messages
-from engine.dialects.openai_chat.sealed import details, gathered, secret
+from engine.dialects.openai_chat.sealed import details, gathered, readable, secret
 from engine.dialects.profile import Profile
 from engine.events import Event, Finish, Start, fold
 from engine.wire import Record, dumps
@@ -134,3 +134,9 @@ def test_what_is_no_list_is_none() -> None:
     others: list[Part] = [Reasoning(encrypted="[1]", origin="gemini"), Text("a")]
     assert [] == details([*broken, *others, ToolCall("c", "n", "")])
     assert "" == secret([])
+
+
+def test_the_plain_words_of_items_are_readable() -> None:
+    items = [{"type": "reasoning.text", "text": "a"}, {"type": "reasoning.summary", "summary": "b"},
+             {"type": "reasoning.encrypted", "data": "x"}, {"text": None}, 1]  # fmt: skip
+    assert ("ab", "") == (readable(items), readable("a"))

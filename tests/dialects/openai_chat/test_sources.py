@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine.chat import Citation, Opaque
-from engine.dialects.openai_chat.sources import Sources, executed
+from engine.dialects.openai_chat.sources import Sources, executed, referred
 
 A, B = "https://a.example", "https://b.example"
 PAGE = {"url": A, "title": "A", "content": "so it is", "score": 0.9}
@@ -43,3 +43,16 @@ def test_tools_that_the_vendor_ran_are_kept_whole() -> None:
     tool = {"index": 0, "type": "search", "arguments": "{}"}
     assert [Opaque("openai_chat", "executed_tools", tool)] == executed({"executed_tools": [tool]})
     assert [] == executed({"executed_tools": None})
+
+
+def test_a_part_of_the_content_may_be_a_reference() -> None:
+    numbers: dict[str, object] = {"type": "reference", "reference_ids": [0, 2]}
+    page: dict[str, object] = {
+        "type": "tool_reference",
+        "tool": "web_search",
+        "title": "A",
+        "url": A,
+    }
+    assert Citation("reference", raw=numbers) == referred(numbers)
+    assert Citation("web", A, "A", raw=page) == referred(page)
+    assert referred({"type": "text", "text": "a"}) is None
