@@ -219,10 +219,16 @@ PROFILE = Profile()
 # Fields that say nothing to a client of the upstream's own dialect: its bytes may pass through.
 FOREIGN = frozenset({"encoding_format", "forward_extras", "on_unsupported", "web_search"})
 
-_own = attrgetter(*(item.name for item in fields(Profile) if item.name not in FOREIGN))
+_names = {item.name for item in fields(Profile)} - FOREIGN - {"max_output"}
+_own = attrgetter(*sorted(_names))
 _USUAL = _own(PROFILE)
 
 
-def adapts(profile: Profile) -> bool:
-    """Whether a request of the upstream's own dialect has to be written anew for it."""
-    return profile.same_dialect != "pass" and bool(_own(profile) != _USUAL)
+def adapts(profile: Profile, max_output: int | None) -> bool:
+    """Whether a request of the upstream's own dialect has to be written anew for it.
+
+    max_output: that of the route's profile; what a model says of its own asks for no other request
+    """
+    if profile.same_dialect == "pass":
+        return False
+    return max_output is not None or bool(_own(profile) != _USUAL)

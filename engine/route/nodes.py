@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import field
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import yaml
@@ -95,6 +96,10 @@ class Node:
             return (None, *[child.said() for child in self.value])
         return (self.kind, self.text, object() if "${" in self.text else self.quoted)
 
+    def made_alike(self) -> dict[type, object]:
+        """What this map is read as: once for all of one parent, or for all that say the same."""
+        return _made_of(self.said()) if self.made is None else self.made
+
     def branches(self) -> Any:
         """Plain dicts and lists whose leaves are the Nodes themselves."""
         if self.kind == "map":
@@ -113,6 +118,11 @@ class Node:
                 waiting += reversed(node.value.values())
             elif node.kind == "list":
                 waiting += reversed(node.value)
+
+
+@lru_cache(maxsize=256)
+def _made_of(said: tuple[object, ...]) -> dict[type, object]:
+    return {}
 
 
 class _Stop(Exception):

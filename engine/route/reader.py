@@ -17,7 +17,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin
 from urllib.parse import unquote
 
@@ -104,10 +104,9 @@ class Reader:
     # ---- containers ----
 
     def options(self, node: Node, kind: type, place: str) -> Any:
-        """An instance of an option dataclass; the same one for all routes that inherit its map, or
-        have the like at the top of their files."""
-        at_top = place.isidentifier()  # of the file
-        made = _alike(node.said()) if node.made is None and at_top else node.made
+        """An instance of an option dataclass, one for all routes that inherit its map as it is or
+        have the like at their top."""
+        made = node.made_alike() if place.isidentifier() else node.made  # a key of the top
         if made is None:
             return self.anew(node, kind, place)
         if kind not in made:
@@ -475,20 +474,10 @@ def builder(annotation: Any) -> Build:
     return lambda reader, node, place, field: reader.plain(node)
 
 
-@lru_cache(maxsize=256)
-def _alike(said: tuple[object, ...]) -> dict[type, object]:
-    """What maps that say this are read as: timeouts, retries, error rules of many routes."""
-    return {}
-
-
-_BUILDS: dict[type, dict[str, Build]] = {}
-
-
+@cache
 def _builds(kind: type) -> dict[str, Build]:
     """What reads the fields of an option dataclass, by YAML key."""
-    if kind not in _BUILDS:
-        _BUILDS[kind] = {key: builder(each.annotation) for key, each in fields_of(kind).items()}
-    return _BUILDS[kind]
+    return {key: builder(each.annotation) for key, each in fields_of(kind).items()}
 
 
 def _optional(choices: tuple[Any, ...], of: int) -> Build:

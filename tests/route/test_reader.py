@@ -9,6 +9,7 @@ import pytest
 
 from engine.errors import Problem
 from engine.options import Duration, Secret, option
+from engine.route.classify import Classifier
 from engine.route.compile import Compiled, Sources, compile_route
 from engine.route.nodes import Node, read, resolve
 from engine.route.reader import WRONG, Reader
@@ -166,6 +167,7 @@ def test_what_files_say_alike_is_one_value_wherever_it_stands() -> None:
     one, two = specs(f"timeouts: {{ idle: 9s }}\n{errors}", f"\n{errors}timeouts:\n  idle: 9s\n")
     assert one.timeouts is two.timeouts
     assert one.errors is two.errors
+    assert Classifier(one.errors).faults is Classifier(two.errors).faults
     assert [9.0, "fatal"] == [two.timeouts.idle, two.errors.rules[0].as_]
 
 
