@@ -207,6 +207,22 @@ Event = (
 CONTENT = (Open, TextDelta, ReasoningDelta, SignatureDelta, ArgsDelta, RefusalDelta, CitationDelta)
 
 
+def tells(events: list[Event], *, hidden: bool = False) -> bool:
+    """Whether these say something to a client. hidden: it is not shown what was thought."""
+    if not hidden:
+        return not _TELLING.isdisjoint(map(type, events))
+    return any(type(event) in _TELLING and not _thought(event) for event in events)
+
+
+_TELLING = frozenset(CONTENT)
+
+
+def _thought(event: Event) -> bool:
+    if isinstance(event, Open):
+        return isinstance(event.part, Reasoning)
+    return isinstance(event, ReasoningDelta | SignatureDelta)
+
+
 @dataclass(slots=True)
 class Reply:
     """A whole answer: what `fold` makes of the events."""
@@ -363,5 +379,5 @@ __all__ = [
     "CONTENT", "FINISHES", "Annotation", "ArgsDelta", "CitationDelta", "Close", "End", "ErrorEvent",
     "Event", "Finish", "Folder", "Media", "Opaque", "Open", "Ping", "ReasoningDelta", "Refusal",
     "RefusalDelta", "Reply", "SignatureDelta", "Start", "StateSet", "TextDelta", "Usage",
-    "UsageEvent", "fold", "merge_usage",
+    "UsageEvent", "fold", "merge_usage", "tells",
 ]  # fmt: skip

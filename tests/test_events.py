@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from engine.chat import Citation, Reasoning, Refusal, Text, ToolCall
 from engine.events import (
     Annotation,
@@ -23,6 +25,7 @@ from engine.events import (
     UsageEvent,
     fold,
     merge_usage,
+    tells,
 )
 
 
@@ -90,6 +93,20 @@ def test_a_summary_is_folded_into_its_parts_and_into_one_text() -> None:
     (part,) = fold([Start(), opened, *said, Close(0), Finish("stop")]).parts
     assert part == Reasoning("ab\n\ncd", ["ab", "cd"], id="r")
     assert opened.part == Reasoning(id="r")
+
+
+@pytest.mark.parametrize(
+    ("events", "shown", "hidden"),
+    [
+        ([Open(0, Reasoning()), ReasoningDelta(0, "hm"), SignatureDelta(0, "s")], True, False),
+        ([Close(0), Ping(), UsageEvent(Usage())], False, False),
+        ([ReasoningDelta(0, "hm"), Close(0), Open(1, Text(""))], True, True),
+    ],
+)
+def test_thoughts_tell_nothing_to_who_is_not_shown_them(
+    events: list[Event], shown: bool, hidden: bool
+) -> None:
+    assert (shown, hidden) == (tells(events), tells(events, hidden=True))
 
 
 def test_folding_changes_nothing_of_what_it_folds() -> None:

@@ -39,11 +39,18 @@ class Encoder(Protocol):
             the terminator goes out with Finish or ErrorEvent
     finish  what is left when the answer is over: normally b""
     ping    a keep-alive, None where the dialect has none or the answer is over
+
+    One whose client is not shown what was thought has `hides`, true.
     """
 
     def feed(self, events: list[Event]) -> bytes: ...
     def finish(self) -> bytes: ...
     def ping(self) -> bytes | None: ...
+
+
+def hides(encoder: Encoder) -> bool:
+    """Whether thoughts are kept from its client: an answer that only thinks has not begun."""
+    return getattr(encoder, "hides", False) is True
 
 
 class Decoder(Protocol):

@@ -18,11 +18,11 @@ from engine.accounts.keyring import Keyring
 from engine.chat import Message
 from engine.dataclass import dataclass
 from engine.dialects import DIALECTS, Dialect, Target
+from engine.dialects.contract import hides
 from engine.dialects.outcomes import UpstreamError, read_error
 from engine.dialects.tokens import FACTOR, estimate, said
 from engine.errors import ExchangeError, RequestError
 from engine.events import (
-    CONTENT,
     ErrorEvent,
     Event,
     Finish,
@@ -32,6 +32,7 @@ from engine.events import (
     Usage,
     UsageEvent,
     fold,
+    tells,
 )
 from engine.exchange.asides import Asides
 from engine.exchange.attempt import Call
@@ -98,7 +99,7 @@ class Recorder:
 
     def send(self, events: list[Event]) -> bool:
         self.committed = self.committed or (
-            self.call.wants_stream and any(isinstance(event, CONTENT) for event in events)
+            self.call.wants_stream and tells(events, hidden=hides(self.encoder))
         )
         self.folder.feed(events)
         if self.call.wants_stream:

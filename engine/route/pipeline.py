@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from engine.dataclass import dataclass
+from engine.dialects.outcomes import classify_text
 from engine.dialects.unsaid import Beside
 from engine.errors import OUTCOMES, ExchangeError
 from engine.events import (
@@ -136,8 +137,11 @@ class Pipeline:
         content = sniff(self._head)
         if content is None:
             return b""
-        if content == self.road.unlike and self._other is not None:
-            self._take(self._other)
+        other = self._other
+        unlike = self.road.unlike
+        page = content == "page" and unlike == "document" and other is not None and other.json
+        if other is not None and (page or content == unlike):
+            self._take(other)
         self._other = None
         return self._head
 
@@ -227,6 +231,8 @@ class Pipeline:
         if self.road.unmatched == "ignore":
             return None
         failed = None if self._judged else self._judge(record.data, None)
+        if failed is None and not self.seen and sniff(record.data) == "page":
+            failed = ErrorEvent(*classify_text(record.data))
         what = "an answer" if self.road.whole else "a frame"
         return failed or ErrorEvent("retryable", f"the upstream sent {what} that is not JSON")
 

@@ -18,6 +18,7 @@ from engine.auth.pool import Roster
 from engine.chat import ChatRequest, Media
 from engine.dataclass import dataclass
 from engine.dialects import Dialect
+from engine.dialects.outcomes import classify_text
 from engine.dialects.profile import PROFILE, Profile
 from engine.dialects.written import write
 from engine.events import ErrorEvent
@@ -31,6 +32,7 @@ from .pipeline import Pipeline, Road
 from .polling import Follow, PollPlan
 from .render import Pairs, Plan
 from .signing import Signer
+from .sniff import sniff
 from .spec import RouteSpec
 from .stages import (
     Budget,
@@ -360,11 +362,15 @@ class Route:
             whole = HttpResponse(head.status, head.headers, data)
             return self.classify(env, transforms, whole, value)
 
+        def judge_text(data: bytes, value: object) -> ErrorEvent | None:
+            return judge(data, value) or _page(data)
+
+        html = (head.header("content-type") or "").lower().startswith("text/html")
         return Pipeline(
             road,
             env,
             new_id,
-            judge=judge,
+            judge=judge_text if html and not road.json else judge,
             records=record_steps(transforms),
             events=[*undone(env), *event_steps(transforms)],
             other=other if road.whole else other or self.no_road,
@@ -379,6 +385,13 @@ class Route:
         """
         refused = classify(transforms, response) if transforms else None
         return refused or self.classifier.whole(response, env, _now(env), value)
+
+
+def _page(data: bytes) -> ErrorEvent | None:
+    """A page of HTML where text is due, whose server calls it so: no model wrote it."""
+    if sniff(data) != "page":
+        return None
+    return ErrorEvent(classify_text(data)[0], "the upstream answered with a page, not text")
 
 
 def undone(env: Mapping[str, object]) -> list[tuple[Step, None]]:

@@ -1,4 +1,4 @@
-"""What an answer is, told by its first bytes: one JSON document, or server-sent events.
+"""What an answer is, told by its first bytes: a JSON document, server-sent events, a page of HTML.
 
 Upstreams answer a request for a stream with a document when they refuse it, and the other way
 round; what they write into `Content-Type` is no help. The first bytes are: no line of an event
@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-Content = Literal["document", "stream", "other"]
+Content = Literal["document", "stream", "page", "other"]
 
 _BOM = b"\xef\xbb\xbf"
 _EVENT = re.compile(rb"(?:data|event|id|retry)?(?::|\r|\n)")
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:")
+_PAGES = (b"<!doctype html", b"<html")
 
 
 def sniff(head: bytes) -> Content | None:
@@ -26,4 +27,7 @@ def sniff(head: bytes) -> Content | None:
         return "document" if head else None
     if _EVENT.match(head):
         return "stream"
-    return None if any(field.startswith(head) for field in _FIELDS) else "other"
+    begins = head[:16].lower()
+    if begins.startswith(_PAGES):
+        return "page"
+    return None if any(word.startswith(begins) for word in (*_FIELDS, *_PAGES)) else "other"

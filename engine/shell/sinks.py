@@ -18,13 +18,12 @@ from aiohttp import web
 from engine.chat import ChatRequest
 from engine.dataclass import dataclass
 from engine.dialects import Dialect, Encoder
-from engine.dialects.contract import Reframe
+from engine.dialects.contract import Reframe, hides
 from engine.dialects.outcomes import retry_headers
 from engine.dialects.tokens import FACTOR, estimate, said, weight
 from engine.dialects.unsaid import beside, unsaid
 from engine.errors import ExchangeError
 from engine.events import (
-    CONTENT,
     ArgsDelta,
     ErrorEvent,
     Event,
@@ -37,13 +36,13 @@ from engine.events import (
     TextDelta,
     Usage,
     UsageEvent,
+    tells,
 )
 from engine.route.view import Asked
 from engine.wire import loads
 
 from .reply import Reply
 
-_CONTENT = frozenset(CONTENT)
 _ODD = re.compile(r"[^A-Za-z0-9_.-]")  # a client may name its fields as it likes
 
 
@@ -268,7 +267,7 @@ class StreamSink:
                     self._weight += _weight(event)
         if not self.committed:
             self._held += events
-            if _CONTENT.isdisjoint(map(type, events)):
+            if not tells(events, hidden=hides(self.encoder)):
                 return False
             self._commit()
             events = self._beginning()

@@ -97,6 +97,31 @@ async def test_a_page_is_refused_before_its_body_is_read() -> None:
     assert outcome.error.cls == "challenge"
 
 
+PLAIN = """
+version: 1
+base_url: https://a.example
+models: [m]
+request: { path: /x, raw: "{{ req.prompt }}" }
+stream: { format: text, finish_optional: true, events: [ { text: $ } ] }
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "told"),
+    [
+        ("text/html; charset=utf-8", b"<!doctype html><p>Sign in", "retryable"),
+        ("text/html", b"<HTML>Just a moment...", "challenge"),
+        ("text/html", b"Good day.", ""),
+        ("text/plain", b"<html>is how a page begins", ""),
+    ],
+)
+async def test_a_page_is_no_text_of_a_model(kind: str, body: bytes, told: str) -> None:
+    page = Say(body, headers={"Content-Type": kind})
+    outcome, sink, _ = await attempt(route_of(PLAIN), [page], stream=True)
+    assert told == (outcome.error.cls if outcome.error else "")
+    assert bool(told) is (sink.events == [])
+
+
 @pytest.mark.parametrize(("status", "cls"), [(204, "empty_response"), (302, "fatal")])
 async def test_no_content_and_redirects_are_errors(status: int, cls: str) -> None:
     outcome, _, _ = await attempt(route_of(CUSTOM), [Say(b"", status, {"Location": "/y"})])

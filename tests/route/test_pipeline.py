@@ -314,7 +314,27 @@ def test_an_html_page_instead_of_json_is_held_against_the_error_rules() -> None:
     assert isinstance(done.verdict, ErrorEvent)
     assert done.verdict.cls == "overloaded"
     verdict = read(STREAM + WHOLE, b"<html>hello</html>", stream=False).verdict
-    assert verdict == ErrorEvent("retryable", "the upstream sent an answer that is not JSON")
+    assert verdict == ErrorEvent("retryable", "the upstream answered with a page, not JSON")
+
+
+@pytest.mark.parametrize("framing", ["sse", "ndjson", "frames", "aws_eventstream"])
+@pytest.mark.parametrize(
+    ("body", "cls", "message"),
+    [
+        (
+            b"\n<!DOCTYPE html><p>Sign in",
+            "retryable",
+            "the upstream answered with a page, not JSON",
+        ),
+        (b"<html>Just a moment...", "challenge", "a bot wall answered instead of the upstream"),
+    ],
+)
+def test_a_page_instead_of_a_stream_is_named_as_one(
+    framing: str, body: bytes, cls: str, message: str
+) -> None:
+    done = read(STREAM.replace("format: sse", f"format: {framing}"), body)
+    assert done.verdict == ErrorEvent(cls, message)
+    assert done.reply.text == ""
 
 
 def test_a_frame_beyond_the_limit_ends_the_answer() -> None:

@@ -21,7 +21,11 @@ from engine.route.sniff import sniff
         (b": ping\n\n", "stream"),
         (b"\xef\xbb\xbf\n\ndata: x", "stream"),
         (b"data\n\n", "stream"),
-        (b"<html>", "other"),
+        (b"<html>", "page"),
+        (b"\n<!DOCTYPE html>", "page"),
+        (b"<HTML lang=en>", "page"),
+        (b"<hr>", "other"),
+        (b"<answer>", "other"),
         (b"hello", "other"),
         (b"database", "other"),
         (b"identity", "other"),
@@ -33,6 +37,8 @@ from engine.route.sniff import sniff
         (b"\xef\xbb\xbf", None),
         (b"d", None),
         (b"even", None),
+        (b"<!Doc", None),
+        (b"<", None),
         (b"\n\nretry", None),
     ],
 )
@@ -40,7 +46,9 @@ def test_the_first_bytes_tell(head: bytes, content: str | None) -> None:
     assert sniff(head) == content
 
 
-@pytest.mark.parametrize("whole", [b"\xef\xbb\xbf\n event: x\ndata: y\n\n", b" \n[{}]", b"datum"])
+@pytest.mark.parametrize(
+    "whole", [b"\xef\xbb\xbf\n event: x\ndata: y\n\n", b" \n[{}]", b"datum", b"<!doctype html>"]
+)
 def test_more_bytes_never_change_what_was_told(whole: bytes) -> None:
     told = [sniff(whole[:at]) for at in range(len(whole) + 1)]
     known = next(at for at, content in enumerate(told) if content is not None)

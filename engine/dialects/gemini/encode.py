@@ -72,11 +72,13 @@ class Encoder:
     """Chunks of one answer; the id and the model are those the client shall see.
 
     request tells whether its client asked to see thoughts; without it they are shown
+    hides: they are not
     """
 
     def __init__(self, request_id: str, model: str, request: ChatRequest | None = None) -> None:
         self._head = {"modelVersion": model, "responseId": _ident(request_id)}
         self._shows = request is None or wants_thoughts(request)
+        self.hides = not self._shows
         self._quiet = wants_json(request)
         self._usage: Usage | None = None
         self._citations: list[Citation] = []
