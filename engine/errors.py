@@ -97,6 +97,7 @@ class ExchangeError(PenstockError):
     status      HTTP status of the upstream's answer, 0 if there was none
     code        the upstream's own error code, "" if unknown
     retry_after seconds the upstream asked to wait, or None
+    said        what the upstream said, for the log alone
     """
 
     def __init__(
@@ -107,8 +108,10 @@ class ExchangeError(PenstockError):
         status: int = 0,
         code: str = "",
         retry_after: float | None = None,
+        said: str = "",
     ) -> None:
         super().__init__(message)
+        self.said = said
         self.cls = cls
         self.message = message
         self.status = status

@@ -366,12 +366,13 @@ class Keyring:
         self, wish: Wish, kept: str | dict[str, str] | None = None, slot: Slot | None = None
     ) -> Found:
         route, plan = wish.route, wish.plan
-        result, secrets = "failed", list[Secret]()
+        result, secrets, said = "failed", list[Secret](), dict[str, str]()
         try:
             found = await self._converse(wish, kept, slot or Slot())
             result, secrets = "ok", _secrets(found, plan)
             return found
         except ExchangeError as error:
+            said = {"said": error.said} if error.said else {}
             hides = error.cls in NO_ANSWER and not plan.each
             cls = "unavailable" if hides else error.cls
             raise ExchangeError(
@@ -384,7 +385,12 @@ class Keyring:
             raise ExchangeError("fatal", f"value `{plan.name}` could not be made") from error
         finally:
             self.ports.observer.saw(
-                "value_fetched", route=route.name, value=plan.name, result=result, secrets=secrets
+                "value_fetched",
+                route=route.name,
+                value=plan.name,
+                result=result,
+                secrets=secrets,
+                **said,
             )
 
     async def _converse(self, wish: Wish, kept: str | dict[str, str] | None, slot: Slot) -> Found:

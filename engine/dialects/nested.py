@@ -21,12 +21,13 @@ _QUIET = frozenset(
         "index", "logprobs", "mediaResolution", "partMetadata", "phase",
         "prompt_cache_breakpoint", "status", "title", "tool_call_id",
         "block", "content", "encrypted_content", "field", "instructions", "media_type",
-        "namespace", "output", "refusal", "response", "text", "type",
+        "namespace", "output", "response", "text", "type",
     }
 )  # fmt: skip
 _QUIET_IN_TOOLS = frozenset(
     {"cache_control", "eager_input_streaming", "format", "namespace", "parameters", "type"}
 )
+_SAID_OF_SPACES = frozenset({"type", "name", "description"})  # see namespaces.py
 # A mark in the words of Messages is a hint of its own clients, and a wish of others.
 _LOUD, _LOUD_IN_TOOLS = _QUIET - BORROWED, _QUIET_IN_TOOLS - BORROWED
 # Objects in which a dialect holds the fields of a part or a tool.
@@ -58,6 +59,7 @@ def name_nested(request: ChatRequest, target: str) -> None:
         if tool.extras and tool.dialect not in ("", target):
             quiet = _QUIET_IN_TOOLS if _lent(tool.dialect, target) else _LOUD_IN_TOOLS
             found.update((f"tools.{name}", None) for name in _unknown(tool.extras, quiet))
+            found.update(dict.fromkeys(_of_namespace(tool.extras.get("namespace"))))
     request.dropped += [name for name in found if name not in request.dropped]
 
 
@@ -68,6 +70,12 @@ def _names(message: Message) -> Iterator[str]:
 
 def _lent(dialect: str, target: str) -> bool:
     return dialect == LENDER or lends(dialect, target)
+
+
+def _of_namespace(space: object) -> Iterator[str]:
+    """What is said of a namespace of tools and has no other place."""
+    if isinstance(space, dict):
+        yield from (f"namespace.{name}" for name in _unknown(space, _SAID_OF_SPACES))
 
 
 def _of_message(message: Message, quiet: frozenset[str]) -> Iterator[str]:

@@ -22,6 +22,7 @@ from .customs import as_functions
 from .foreign import understood
 from .marks import carry_marks
 from .names import fit_names
+from .namespaces import explained
 from .nested import name_nested
 from .profile import Profile, SchemaProfile
 from .schema_answer import asked_otherwise
@@ -60,6 +61,7 @@ def _prepared(
         name_nested(request, dialect.name)
         request = searched(request, dialect.name, profile)
     request = understood(request, dialect.name)
+    request = explained(request) if foreign else request
     if foreign and dialect.schemas == "anthropic":
         request = held(request, profile)
     request, said = asked_otherwise(request, profile)

@@ -18,7 +18,7 @@ from engine.wire import Record
 
 from .aws_eventstream import AwsEventstream, aws_eventstream_parser
 from .bounds import MAX_FRAME, FramingError
-from .frames import Frames, frames_parser
+from .frames import AnswerFrames, frames_parser
 from .json import JsonParser
 from .json_array import JsonArrayParser
 from .lines import LinesParser
@@ -66,7 +66,7 @@ PARSERS: dict[str, Kind] = {
     "json": Kind(lambda _, limit=MAX_FRAME: JsonParser(limit)),
     "text": Kind(lambda _, limit=MAX_FRAME: TextParser(), decodes="text"),
     "lines": Kind(lambda _, limit=MAX_FRAME: LinesParser(limit), decodes="text"),
-    "frames": Kind(frames_parser, options=Frames),
+    "frames": Kind(frames_parser, options=AnswerFrames),
     "websocket": Kind(websocket_parser, options=Websocket),
     "aws_eventstream": Kind(aws_eventstream_parser, options=AwsEventstream),
 }

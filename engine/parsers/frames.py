@@ -49,14 +49,26 @@ class Frames:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerFrames(Frames):
+    """The same of an answer."""
+
+    text: bool = option(
+        False,
+        "what is in a frame is text, not JSON: base64, say; to rules the whole of it is `$`",
+        example="`each: $ | b64d | from_json`",
+    )
+
+
 def frames_parser(options: Frames | None = None, limit: int = MAX_FRAME) -> PrefixedParser:
     """The parser for these options. Raises ValueError if they do not go together."""
-    options = options or Frames()
+    options = options or AnswerFrames()
+    text = isinstance(options, AnswerFrames) and options.text
     if options.length != "decimal-line":
-        return PrefixedParser(_Binary(options, limit).take)
+        return PrefixedParser(_Binary(options, limit).take, text=text)
     if options.flags or options.crc:
         raise ValueError("flags and crc need a binary length")
-    return PrefixedParser(_DecimalLine(limit).take, last=b"\n")
+    return PrefixedParser(_DecimalLine(limit).take, last=b"\n", text=text)
 
 
 def framing(options: Frames) -> Callable[[bytes], bytes]:

@@ -20,10 +20,15 @@ Take = Callable[[bytearray, int], tuple[Record | None, int] | None]
 
 
 class PrefixedParser:
-    """Bytes -> one Record per frame. `last` is fed at the end of the stream, to end its frame."""
+    """Bytes -> one Record per frame.
 
-    def __init__(self, take: Take, last: bytes = b"") -> None:
+    last  is fed at the end of the stream, to end its frame
+    text  payloads are text: it is the records' value
+    """
+
+    def __init__(self, take: Take, last: bytes = b"", *, text: bool = False) -> None:
         self.frames = 0
+        self._text = text
         self._take = take
         self._last = last
         self._buffer = bytearray()
@@ -36,6 +41,8 @@ class PrefixedParser:
             while found := self._take(self._buffer, at):
                 record, at = found
                 if record:
+                    if self._text:
+                        record.value = record.data.decode("utf-8", "replace")
                     records.append(record)
         except FramingError:
             if not records:

@@ -8,7 +8,7 @@ from engine.dataclass import dataclass
 from engine.errors import OUTCOMES
 from engine.options import Condition, Path, Regex, Selector, Word, option
 from engine.parsers import PARSERS
-from engine.parsers.frames import Frames
+from engine.parsers.frames import AnswerFrames
 from engine.parsers.sse import Sse
 from engine.parsers.websocket import Websocket
 
@@ -100,7 +100,7 @@ class FormatSpec:
 
     word: str | None = option(None, "the framing, when it needs no options", choices=tuple(PARSERS))
     sse: Sse | None = option(None, "server-sent events")
-    frames: Frames | None = option(None, "length-prefixed frames")
+    frames: AnswerFrames | None = option(None, "length-prefixed frames")
     websocket: Websocket | None = option(None, "messages of a websocket")
 
     @property

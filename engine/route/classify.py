@@ -178,6 +178,15 @@ class Classifier:
         return shorten(found) or _said(answer.status)
 
 
+def told(errors: ErrorsSpec, response: HttpResponse) -> str:
+    """What a JSON answer says of its failure, "" if it says nothing: no other text is repeated."""
+    answer = Answer(response, 0.0)
+    if not isinstance(answer.value, dict):
+        return ""
+    words = Classifier(errors).words(answer)
+    return "" if words == _said(response.status) else words
+
+
 def _said(status: int) -> str:
     if status == 1006:
         return "the upstream broke off its answer"

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import field
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -26,7 +27,7 @@ from engine.wire import dumps
 
 from .asking import asking
 from .checks import check_nodes, check_spec, check_stages
-from .classify import Classifier
+from .classify import Classifier, told
 from .edits import compile_patches
 from .endpoint import whole_request
 from .errands import discovery_of, errands_of
@@ -390,7 +391,8 @@ class _Compiler:
             steps = self._steps(name, spec.extract or [])
         judge = Classifier(route.errors).whole if spec.each else None
         login = spec.scope == "account" and judge is None
-        return fetch(name, plan, steps, compile_ttl(spec), login=login, judge=judge)
+        words = partial(told, route.errors)
+        return fetch(name, plan, steps, compile_ttl(spec), login=login, judge=judge, told=words)
 
     def _steps(self, name: str, specs: list[StepSpec]) -> list[Any]:
         return [*map(self._finder(f"values.{name}.extract"), specs)]

@@ -61,8 +61,10 @@ def _rules(spec: RouteSpec) -> Iterator[tuple[Way, list[RuleSpec], bool]]:
     """(way, rules, whether they see text) of both kinds of answers."""
     stream, response = spec.stream, spec.response
     if stream is not None and stream.events:
-        framing = stream.format.name if stream.format is not None else ""
-        yield ("stream", "events"), stream.events, framing in ("text", "lines")
+        framing = stream.format
+        named = framing is not None and framing.name in ("text", "lines")
+        text = named or bool(framing and framing.frames and framing.frames.text)
+        yield ("stream", "events"), stream.events, text
     if response is not None and response.events:
         yield ("response", "events"), response.events, response.format == "text"
 

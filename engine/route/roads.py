@@ -13,6 +13,7 @@ from engine.dialects import Dialect
 from engine.dialects.profile import adapts
 from engine.parsers import PARSERS
 from engine.parsers.aws_eventstream import AwsEventstream
+from engine.parsers.frames import AnswerFrames
 from engine.parsers.json import JsonParser
 from engine.parsers.sse import Sse
 from engine.parsers.text import WholeTextParser
@@ -42,7 +43,7 @@ def stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
         return None  # what is asked for until it is there is a document, unless the route says more
     word, options = _framing(stream, dialect)
     kind, limit = PARSERS[word], int(spec.limits.event)
-    text = isinstance(options, Sse | Websocket) and options.text
+    text = isinstance(options, Sse | Websocket | AnswerFrames) and options.text
     if stream.events is None:
         assert dialect is not None
         reader: MakeReader = dialect.stream_reader

@@ -106,9 +106,10 @@ def fetch(
     *,
     login: bool = False,
     judge: Judge | None = None,
+    told: Callable[[HttpResponse], str] = lambda response: "",
 ) -> Callable[[Env], Flow]:
     """The flow of a value with one request. login: who is refused has wrong credentials; judge:
-    what an answer that failed means, where the route's error rules say it."""
+    what an answer that failed means, where the route's error rules say it; told: what it says."""
 
     def flow(env: Env) -> Flow:
         response = yield plan.render(env)
@@ -121,8 +122,13 @@ def fetch(
                 "auth_invalid" if refused else "unavailable",
                 f"value `{name}` could not be fetched: status {response.status}",
                 status=response.status,
+                said=told(response),
             )
-        content, expires = _outputs(name, steps, response, env)
+        try:
+            content, expires = _outputs(name, steps, response, env)
+        except ExchangeError as error:
+            error.said = told(response)
+            raise
         lasts = ttl(response, content, _now(env))
         return Found(content, expires if expires is not None else lasts)
 

@@ -77,6 +77,25 @@ async def test_a_value_that_is_no_secret_is_plain() -> None:
         assert world.notes.of("value_fetched")[0]["secrets"] == []
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Say(b'{"code":1001,"msg":"no such user"}'), "no such user"),
+        (Say(b'{"error":{"message":"no such user"}}', 403), "no such user"),
+        (Say(b"t0ken-in-plain-text"), None),
+        (Say(b'{"a":1}', 500), None),
+    ],
+)
+async def test_what_a_service_says_of_a_refusal_is_told_to_the_log_alone(
+    answer: Say, words: str | None
+) -> None:
+    async with World([answer]) as world:
+        with pytest.raises(ExchangeError) as caught:
+            await have(world, route())
+        assert "no such user" not in caught.value.message
+        assert words == world.notes.of("value_fetched")[0].get("said")
+
+
 async def test_the_parts_of_a_value_are_masked_each() -> None:
     parts = "request: { path: /v }, extract: { id: [ { json: $.i } ], key: [ { json: $.v } ] }"
     async with World([said("one", i=5)]) as world:

@@ -33,6 +33,11 @@ def test_a_picture_in_a_system_message_is_named() -> None:
     assert ["image"] == named("openai_chat", {"messages": turns})
 
 
+def test_a_refusal_beside_parts_is_named() -> None:
+    turn = {"role": "assistant", "content": [{"type": "text", "text": "a"}], "refusal": "no"}
+    assert ["messages.refusal"] == named("openai_chat", {"messages": [turn]})
+
+
 PDF = "data:application/pdf;base64,JVBERi0="
 FILES: dict[str, tuple[str, dict[str, Any]]] = {
     "openai_chat": ("file.filename", {"messages": [{"role": "user", "content": [

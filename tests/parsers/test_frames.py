@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.parsers import frames
-from engine.parsers.frames import Frames, frames_parser, framing, utf16_units
+from engine.parsers.frames import AnswerFrames, Frames, frames_parser, framing, utf16_units
 from engine.wire import Record
 from tests.kit import deliver
 from tests.parsers.case import Case, rec
@@ -27,6 +27,12 @@ def test_cut_anywhere(case: Case) -> None:
 def cut(data: bytes, draw: random.Random) -> list[bytes]:
     places = sorted(draw.choices(range(len(data) + 1), k=6))
     return [data[a:b] for a, b in itertools.pairwise([0, *places, len(data)])]
+
+
+def test_a_payload_may_be_text() -> None:
+    data = u32(b"aGk=") + u32("½".encode()[:1])
+    records, _ = deliver(frames_parser(AnswerFrames(text=True)), [data[:6], data[6:]])
+    assert ["aGk=", "\ufffd"] == [record.value for record in records]
 
 
 randoms = st.randoms(use_true_random=False)

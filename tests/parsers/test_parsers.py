@@ -10,7 +10,7 @@ import pytest
 import engine.parsers
 from engine.parsers import MAX_FRAME, PARSERS, FramingError, SseFrames
 from engine.parsers.aws_eventstream import AwsEventstream
-from engine.parsers.frames import Frames
+from engine.parsers.frames import AnswerFrames
 from engine.parsers.ndjson import NdjsonFrames
 from engine.parsers.sse import Sse
 from engine.parsers.websocket import Websocket
@@ -56,7 +56,7 @@ def test_options_belong_to_four_kinds() -> None:
     with_options = {word: kind.options for word, kind in PARSERS.items() if kind.options}
     wanted = {
         "sse": Sse,
-        "frames": Frames,
+        "frames": AnswerFrames,
         "aws_eventstream": AwsEventstream,
         "websocket": Websocket,
     }

@@ -34,6 +34,8 @@ stream:
         ("ndjson", "{ each: $.a | b64d, text: $.said }", True),
         ("ndjson", "{ each: $.a | b64d | from_json, text: $.said }", False),
         ("ndjson", "{ each: [$.a | json, $.b], text: $.said }", True),
+        ("{ frames: { text: true } }", "{ text: $.said }", True),
+        ("{ frames: { text: true } }", "{ each: $ | b64d | from_json, text: $.said }", False),
         ("ndjson", "{ each: $.a, text: $.said }", False),
         ("ndjson", "{ each: \"$.a | regex_search('x(.*)')\", text: $ }", False),
     ],

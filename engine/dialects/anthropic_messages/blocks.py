@@ -28,7 +28,7 @@ from engine.dialects.arguments import arguments
 from engine.dialects.filetypes import right_type
 from engine.errors import RequestError
 
-from .parse import document_text
+from .parse import document_text, held
 
 _IDENT = re.compile(r"[a-zA-Z0-9_-]+")
 _NOT_IDENT = re.compile(r"[^a-zA-Z0-9_-]")
@@ -42,7 +42,7 @@ def block(part: Part) -> object:
 
 
 def blocks(parts: list[Part]) -> list[object]:
-    return [block(part) for part in parts]
+    return [block(part) for part in parts if not held(part)]
 
 
 def ident(call_id: str) -> str:

@@ -3,13 +3,15 @@
 Nothing is lost: a field the model has no place for stays in the `extras` of its own level, blocks
 that only this API has become Opaque. `extras` also keep a known field as the client wrote it where
 the model knows a part of it only (`SPELLINGS`), `content: []` for content that was a list, and
-`block` for a document whose text is all that others can take of it. An explicit null equals its
-absence. The system prompt is the first message; one that only holds tool results has the role tool.
+`block` for a document whose texts and pictures are all that others can take of it. An explicit null
+equals its absence. The system prompt is the first message; one that only holds tool results has the
+role tool.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Literal
 
 from engine.chat import (
@@ -236,10 +238,22 @@ def _content(rest: Extras, holder: Message | ToolResult, where: str, name: str) 
     if not isinstance(content, list):
         raise mismatch(where + name, _CONTENT, NAMES[type(content)])
     holder.extras["content"] = []
-    return [_part(raw, f"{where}{name}[{at}]") for at, raw in enumerate(content)]
+    parts: list[Part] = []
+    for at, raw in enumerate(content):
+        parts.append(_part(raw, f"{where}{name}[{at}]"))
+        if _BLOCK in getattr(parts[-1], "extras", ()):
+            parts += _pictures(raw, f"{where}{name}[{at}].source.content")
+    return parts
 
 
 # ---- blocks ----
+
+_BLOCK = "block"  # extra of a text: the block that it is told of; of a picture: it is in that
+
+
+def held(part: Part) -> bool:
+    """Whether it stands in the block before it, which is sent whole where it came from."""
+    return isinstance(part, Media) and part.extras.get(_BLOCK) is True
 
 
 def _part(raw: object, where: str) -> Part:
@@ -248,7 +262,7 @@ def _part(raw: object, where: str) -> Part:
     read = _PARTS.get(kind)
     found = read(rest, where + ".") if read else None
     if isinstance(found, str):
-        return Text(found, extras={"block": raw})
+        return Text(found, extras={_BLOCK: raw})
     return Opaque(NAME, kind, raw) if found is None else found
 
 
@@ -294,6 +308,17 @@ def document_text(block: Extras) -> str:
     link = source if isinstance(source, str) else None
     told = (block.get("title"), link, block.get("context"), body)
     return "\n".join(found for found in told if isinstance(found, str) and found)
+
+
+def _pictures(block: object, where: str) -> Iterator[Media]:
+    """The pictures among the texts of a document."""
+    source = block.get("source") if isinstance(block, dict) else None
+    inner = source.get("content") if isinstance(source, dict) else None
+    for at, raw in enumerate(inner if isinstance(inner, list) else ()):
+        if isinstance(raw, dict) and raw.get("type") == "image":
+            found = _by_source(Media("image"), fields(raw, f"{where}[{at}]"), f"{where}[{at}].")
+            if found is not None:
+                yield replace(found, extras={_BLOCK: True})
 
 
 def _words(block: object) -> str:
