@@ -127,8 +127,17 @@ class Message:
 
 
 def text_of(parts: list[Part]) -> str:
-    """All text among the parts, joined without separator: an answer comes in pieces."""
-    return "".join(part.text for part in parts if isinstance(part, Text | Refusal | ToolResult))
+    """All text among the parts, joined without separator, since an answer comes in pieces.
+
+    Only results of tools have lines of their own: some clients put them beside what is said next.
+    """
+    lines = [""]
+    for part in parts:
+        if isinstance(part, ToolResult):
+            lines += [part.text, ""]
+        elif isinstance(part, Text | Refusal):
+            lines[-1] += part.text
+    return lines[0] if len(lines) == 1 else "\n".join(filter(None, lines))
 
 
 def media_parts(messages: Iterable[Message]) -> Iterator[Media]:

@@ -315,7 +315,8 @@ class Observer(Protocol):
 class Sink(Protocol):
     """The client's side of one exchange; holds the encoder of its dialect.
 
-    Nothing reaches the client before `commit`; after it errors are in-band.
+    Nothing reaches the client before `commit`; after it errors are in-band. One may have
+    `say(block, text) -> bool` besides: `send` of one TextDelta, of which most answers are made.
     """
 
     @property

@@ -30,8 +30,14 @@ def test_the_text_of_a_message_joins_what_was_said_and_nothing_else() -> None:
             Opaque("gemini", "x", {}),
         ],
     )
-    assert message.text == "one two three \nfour"
+    assert message.text == "one two \nthree \nfour"
     assert text_of([]) == ""
+
+
+def test_results_of_tools_have_lines_of_their_own() -> None:
+    results: list[Part] = [ToolResult("c1", [Text("rain")]), ToolResult("c2", [Text("sun")])]
+    said = [*results, Text("a"), Text("b")]
+    assert "rain\nsun\nab" == Message("user", said).text
 
 
 def test_texts_of_a_tools_result_are_things_of_their_own() -> None:

@@ -27,6 +27,7 @@ from engine.errors import RequestError
 from engine.events import Usage
 
 from .losses import Lost
+from .nested import said_within
 from .profile import PROFILE, Profile
 
 _SYSTEM = ("system", "developer")
@@ -190,7 +191,11 @@ def _turns(request: ChatRequest, profile: Profile) -> ChatRequest:
         messages = _single(messages)
     if profile.alternate:
         messages = _alternating(messages)
-    return request if messages is request.messages else replace(request, messages=messages)
+    if messages is request.messages:
+        return request
+    for name in said_within(request.messages) - said_within(messages):
+        _lose(request, name)
+    return replace(request, messages=messages)
 
 
 def _is_prefill(message: Message) -> bool:

@@ -40,7 +40,9 @@ class Encoder(Protocol):
     finish  what is left when the answer is over: normally b""
     ping    a keep-alive, None where the dialect has none or the answer is over
 
-    One whose client is not shown what was thought has `hides`, true.
+    One may have `say(block, text) -> bytes` besides: `feed` of one TextDelta, before the end,
+    whose text has no half characters. One whose client is not shown what was thought has `hides`,
+    true.
     """
 
     def feed(self, events: list[Event]) -> bytes: ...

@@ -7,6 +7,7 @@ Hints are left out without a word, as at the top.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from engine.chat import ChatRequest, Extras, Message, Opaque, Part, Text, ToolResult, media_parts
@@ -78,12 +79,25 @@ def _of_namespace(space: object) -> Iterator[str]:
         yield from (f"namespace.{name}" for name in _unknown(space, _SAID_OF_SPACES))
 
 
+def said_within(messages: list[Message]) -> Counter[str]:
+    """What stands inside messages besides their texts, by the names it is dropped with."""
+    return Counter(
+        name
+        for message in messages
+        for name in _held(message, _QUIET if message.dialect == LENDER else _LOUD)
+    )
+
+
 def _of_message(message: Message, quiet: frozenset[str]) -> Iterator[str]:
+    for name in _REFUSED.get(message.dialect, ()):
+        if message.extras.get(name) is not None:
+            what = f"messages.{name}: the upstream of this model cannot be told of it"
+            raise RequestError("unsupported", what, param=f"messages.{name}")
+    yield from _held(message, quiet)
+
+
+def _held(message: Message, quiet: frozenset[str]) -> Iterator[str]:
     if message.extras:
-        for name in _REFUSED.get(message.dialect, ()):
-            if message.extras.get(name) is not None:
-                what = f"messages.{name}: the upstream of this model cannot be told of it"
-                raise RequestError("unsupported", what, param=f"messages.{name}")
         yield from (f"messages.{name}" for name in _unknown(message.extras, quiet))
     system = message.role in _SYSTEM
     for part in message.parts:

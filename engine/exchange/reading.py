@@ -72,6 +72,7 @@ class Events:
         "_order",
         "_over",
         "_pipeline",
+        "_say",
         "_sink",
         "_watch",
         "done",
@@ -89,6 +90,8 @@ class Events:
     ) -> None:
         self._pipeline, self._order, self._keeper = pipeline, order, keeper
         self._sink, self._watch, self._idle = sink, watch, idle
+        say: Callable[[int, str], bool] | None = getattr(sink, "say", None)
+        self._say = say if keeper is None else None
         self._life, self._left = 0, most
         self.done = self._over = False
 
@@ -97,7 +100,12 @@ class Events:
             self._left -= len(data)
             if self._left < 0:
                 raise ExchangeError("retryable", "the upstream's answer is larger than it may be")
-        pipeline = self._pipeline
+        pipeline, say = self._pipeline, self._say
+        if say is not None:
+            text = pipeline.text(data)
+            if text:  # nearly always
+                self._watch.beat()
+                return say(pipeline.block, text)
         events = pipeline.feed(data)
         slow = bool(events) and self.tell(events)
         if pipeline.error is not None or (pipeline.over and pipeline.ended):

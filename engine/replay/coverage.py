@@ -17,6 +17,7 @@ from engine.events import Event
 from engine.options import Env
 from engine.route.classify import Classifier, Fault
 from engine.route.compile import Compiled
+from engine.route.emits import Memory
 from engine.route.pipeline import Reader, Road
 from engine.route.places import find
 from engine.route.route import Route
@@ -95,10 +96,10 @@ class Coverage:
         return rules.over(tuple(watched))
 
     def _rule(self, place: str, at: int, rule: Rule) -> Rule:
-        def note(reader: RuleReader, item: Any, out: list[Event]) -> None:
+        def note(reader: Memory, item: Any, out: list[Event]) -> None:
             self.hits.add((place, at))
 
-        return dataclasses.replace(rule, emits=(note, *rule.emits))
+        return dataclasses.replace(rule, emits=(note, *rule.emits), text=None)  # always by `emits`
 
     @contextmanager
     def running(self, transforms: list[Loaded]) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """The same recorded answer, delivered otherwise: the client must see the same.
 
-    cuts         byte by byte, in seeded random pieces; `full`: at every place in two
+    cuts         byte by byte, event by event, in seeded random pieces; `full`: at every place in
+                 two
     rewrites     what the framing calls equivalent: line ends, comments, a byte order mark
     re-split     the text before the transforms, character by character and in one piece
     broken ends  the stream cut after each frame, a document in its midst: an error, or the same
@@ -133,13 +134,14 @@ def _ways(seed: int, longest: int, depth: Depth, framing: str) -> Iterator[Way]:
 
 
 def _events_only(rewrite: Rewrite, body: bytes) -> bytes:
-    """A document in place of events, or in answer to another request, stays as it is."""
-    return body if sniff(body) == "document" else rewrite(body)
+    """A document or a page in place of events, or in answer to another request, stays as it is."""
+    return body if sniff(body) in ("document", "page") else rewrite(body)
 
 
 def cuts(seed: int, number: int) -> Iterator[tuple[str, Cut]]:
-    """Ways to cut an answer: byte by byte, and seeded random pieces."""
+    """Ways to cut an answer: byte by byte, after blank lines, and seeded random pieces."""
     yield "byte by byte", _bytes
+    yield "event by event", _events
     random = Random(seed)
     for at in range(number):
         yield f"random cuts {at}", partial(_pieces, random.getrandbits(32))
@@ -147,6 +149,11 @@ def cuts(seed: int, number: int) -> Iterator[tuple[str, Cut]]:
 
 def _bytes(data: bytes) -> list[bytes]:
     return [data[at : at + 1] for at in range(len(data))]
+
+
+def _events(data: bytes) -> list[bytes]:
+    parts = data.split(b"\n\n")
+    return [part + b"\n\n" for part in parts[:-1]] + [part for part in parts[-1:] if part]
 
 
 def _in_two(at: int, data: bytes) -> list[bytes]:

@@ -29,6 +29,7 @@ from engine.events import (
     Folder,
     Reply,
     Start,
+    TextDelta,
     Usage,
     UsageEvent,
     fold,
@@ -105,6 +106,9 @@ class Recorder:
         if self.call.wants_stream:
             self.seen.raw += self._encode(events)
         return False
+
+    def say(self, block: int, text: str) -> bool:
+        return self.send([TextDelta(block, text)])
 
     async def drained(self) -> None:
         """Nobody is kept waiting."""

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import Any, Protocol
 
 from engine.dataclass import dataclass
@@ -31,14 +32,18 @@ from engine.events import (
     merge_usage,
 )
 from engine.parsers import FramingError, Parser
-from engine.wire import JsonError, Record, TornText, loads, loads_frame, mend
+from engine.wire import JsonError, Record, TornText, loads, loads_frame, loads_text, mend
 
 from .blocks import Blocks
 from .sniff import sniff
 
 
 class Reader(Protocol):
-    """Rules or a dialect's decoder: records in, events out."""
+    """Rules or a dialect's decoder: records in, events out.
+
+    One may have `text(value) -> str` besides: the text of a record without a name that goes on with
+    the open text and says nothing else, "" where only `feed` can read it.
+    """
 
     def feed(self, record: Record) -> list[Event]: ...
     def finish(self) -> list[Event]: ...
@@ -120,6 +125,8 @@ class Pipeline:
         self.seen = 0
         self._marked = False
         self._torn: Record | None = None  # its text ends in half a character
+        self._ending = False  # what comes now is what no frame's end was seen of
+        self._smooth = False  # what was read last only went on with the open text
 
     def _take(self, road: Road) -> None:
         self.road = road
@@ -130,6 +137,10 @@ class Pipeline:
         self._reader = road.reader(self._env, self._new_id)
         self._feed = self._feed_strictly if road.unmatched == "error" else self._reader.feed
         self._records = ([road.patch()] if road.patch else []) + self._own_records
+        self._one: Any = getattr(self.parser, "one", None)
+        self._text: Any = getattr(self._reader, "text", None)
+        known = self._one is not None and self._text is not None
+        self._plain = known and road.json and not self._records
 
     def _decide(self, data: bytes) -> bytes:
         """Choose the road by the first bytes, which are kept until they tell what comes."""
@@ -162,8 +173,31 @@ class Pipeline:
         found = getattr(self._reader, "unmatched", None)
         return found if isinstance(found, Counter) else {}
 
+    block = property(attrgetter("_blocks.at"), doc="The number of the open text.")
+
+    def text(self, data: bytes) -> str:
+        """What a chunk adds to the open text, where it is one frame that says nothing else and no
+        transform wants to see it; "" where it is for `feed`: then nothing of it was taken."""
+        if not self._smooth:
+            return ""
+        frame = self._one(data)
+        if frame is None:
+            return ""
+        try:
+            text: str = self._text(loads_text(frame))
+        except ValueError:
+            return ""
+        done = self.road.done
+        if not text or (done and frame.strip() in done):
+            return ""
+        self.parser.frames += 1
+        self.text_length += len(text)
+        self.seen += 1
+        return text
+
     def feed(self, data: bytes) -> list[Event]:
         """Events found so far. After `error` is set nothing comes any more."""
+        self._smooth = False
         if self.error is not None or self._marked:
             return []
         if self._other is not None:
@@ -233,6 +267,8 @@ class Pipeline:
         failed = None if self._judged else self._judge(record.data, None)
         if failed is None and not self.seen and sniff(record.data) == "page":
             failed = ErrorEvent(*classify_text(record.data))
+        if failed is None and self._ending and self.seen and not self.road.whole:
+            return self._incomplete()
         what = "an answer" if self.road.whole else "a frame"
         return failed or ErrorEvent("retryable", f"the upstream sent {what} that is not JSON")
 
@@ -275,6 +311,7 @@ class Pipeline:
             if blocks.kind is not TextDelta:
                 return blocks.feed(self._sieve(events))
             self.text_length += length
+            self._smooth = self._plain and not (self.over or self._marked or self._torn)
             return events
         out: list[Event] = []
         for event in events:  # one by one: what came before a failure goes out, however it was cut
@@ -346,6 +383,7 @@ class Pipeline:
             if self._other is not None and (records := self.parser.feed(self._head)):
                 out += self._read(records)  # its bytes never told the road
             if records := self.parser.finish():
+                self._ending = True
                 out += self._read(records)
         except FramingError as error:
             out += self._misframed(error)

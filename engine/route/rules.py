@@ -3,7 +3,7 @@
 Rules are compiled once, at load: paths are generated getters, and rules that tell records apart
 by the same path share a dispatch table. `RuleReader` holds what one attempt must remember (the
 text so far of snapshots, which tool call is being told). First match wins; `continue` goes on.
-Within one rule the order is reasoning, text, pictures, tool calls, usage, finish, error.
+What the words of a rule read of a record is in `emits.py`.
 """
 
 from __future__ import annotations
@@ -12,42 +12,27 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from functools import partial
-from math import isfinite
 from typing import Any
 
 from engine.dataclass import dataclass
-from engine.dialects.pictures import from_text
-from engine.errors import OUTCOMES
-from engine.events import (
-    Annotation,
-    ArgsDelta,
-    End,
-    ErrorEvent,
-    Event,
-    Finish,
-    Open,
-    ReasoningDelta,
-    SignatureDelta,
-    StateSet,
-    TextDelta,
-    Usage,
-    UsageEvent,
-)
-from engine.options import Env, Path, Word
-from engine.wire import Record, dumps
+from engine.events import Annotation, End, Event, StateSet, UsageEvent
+from engine.options import Env
+from engine.wire import Record
 
-from .answer_spec import ErrorEmitter, FinishRule, RuleSpec, ToolCallsRule, UsageRule
+from .answer_spec import RuleSpec
+from .emits import Emit, Find, emitters, written
 from .pick import compile_selector_path, parse
-from .waits import compile_waits
 
-Find = Callable[[object], object]
-Emit = Callable[["RuleReader", Any, list[Event]], None]
 Read = Callable[["RuleReader", Record, list[Event]], bool]  # whether a rule knew the record
+_LATE = {UsageEvent, StateSet, Annotation, End}  # heard after the finish
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One compiled rule: tests are asked in order, emits run in order."""
+    """One compiled rule: tests are asked in order, emits run in order.
+
+    text  finds its text, where that is all it reads and it ends the reading of a record
+    """
 
     events: frozenset[str]
     tests: tuple[Callable[[Any], bool], ...]
@@ -56,6 +41,7 @@ class Rule:
     emits: tuple[Emit, ...]
     goes_on: bool
     source: RuleSpec
+    text: Find | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +52,7 @@ class Rules:
     exact      whole JSON values are handed on (arguments, annotations, state)
     key        path whose value chooses among `table`; None: always `rest`
     table      reads a record by those rules that the value leaves possible
+    texts      finds the text of such a record, if that is all it holds; other is for `rest`
     """
 
     rules: tuple[Rule, ...]
@@ -75,27 +62,35 @@ class Rules:
     table: Mapping[str, Read] = field(default_factory=dict)
     rest: Read = lambda reader, record, out: False
     exact: bool = False
+    texts: Mapping[str, Find | None] = field(default_factory=dict)
+    other: Find | None = None
 
     def over(self, rules: tuple[Rule, ...]) -> Rules:
         """The same with these rules, and the table that belongs to them."""
         path = _discriminator([rule.source for rule in rules])
         if path is None:
-            return replace(self, rules=rules, key=None, table={}, rest=_reading(rules))
+            read, text = _reading(rules), _only_text(rules)
+            return replace(self, rules=rules, key=None, table={}, rest=read, texts={}, other=text)
         known = [(_words(rule.source, path), rule) for rule in rules]
         rest = [rule for has, rule in known if not has]
-        table = {
-            word: _reading(
-                [
-                    _chosen(rule, path) if has else rule
-                    for has, rule in known
-                    if not has or word in has
-                ]
-            )
+        chosen = {
+            word: [
+                _chosen(rule, path) if has else rule
+                for has, rule in known
+                if not has or word in has
+            ]
             for words, _ in known
             for word in words or ()
         }
-        key = compile_selector_path(path).first
-        return replace(self, rules=rules, key=key, table=table, rest=_reading(rest))
+        return replace(
+            self,
+            rules=rules,
+            key=compile_selector_path(path).first,
+            table={word: _reading(found) for word, found in chosen.items()},
+            rest=_reading(rest),
+            texts={word: _only_text(found) for word, found in chosen.items()},
+            other=_only_text(rest),
+        )
 
 
 class RuleReader:
@@ -132,6 +127,17 @@ class RuleReader:
             self._unmatched = self.unmatched
             self._unmatched[self._name(record)] += 1
         return [event for event in out if type(event) in _LATE] if late else out
+
+    def text(self, value: object) -> str:
+        """The text of a record without a name, if it holds nothing else; "" if `feed` must look."""
+        rules = self.rules
+        find = rules.other
+        if rules.key is not None:
+            word = rules.key(value)
+            if type(word) is str:
+                find = rules.texts.get(word, find)
+        text = None if find is None else find(value)
+        return text if type(text) is str else ""
 
     @property
     def unmatched(self) -> Counter[str]:
@@ -224,6 +230,35 @@ def _reading(rules: Sequence[Rule]) -> Read:
     return read
 
 
+def _only_text(rules: Sequence[Rule]) -> Find | None:
+    """Finds the text of a record without a name; None, always or for it, where it may hold more."""
+    asked: list[tuple[tuple[Callable[[Any], bool], ...], Find | None]] = []
+    for rule in rules:
+        if rule.each or rule.when:  # more than tests decides
+            break
+        if not rule.events:
+            asked.append((rule.tests, rule.text))
+    if not any(text for _, text in asked):
+        return None
+    tests, text = asked[0]
+    return find_by(asked) if tests else text
+
+
+def find_by(asked: Sequence[tuple[Sequence[Callable[[Any], bool]], Find | None]]) -> Find:
+    """Finds by the first whose tests all pass."""
+
+    def find(value: object) -> object:
+        for tests, text in asked:
+            for test in tests:
+                if not test(value):
+                    break
+            else:
+                return None if text is None else text(value)
+        return None
+
+    return find
+
+
 def one_by_one(rules: Sequence[Rule], reader: RuleReader, record: Record, out: list[Event]) -> bool:
     matched = False
     for rule in rules:
@@ -288,269 +323,13 @@ def _rule(at: int, spec: RuleSpec, reduce: str, *, whole: bool) -> Rule:
         tests=tuple(tests),
         when=spec.when.test if spec.when else None,
         each=spec.each.all if spec.each else None,
-        emits=tuple(_emits(at, spec, reduce, whole=whole)),
+        emits=tuple(emitters(at, spec, reduce, whole=whole)),
         goes_on=spec.continue_,
         source=spec,
+        text=spec.text.first if spec.text and reduce == "delta" and _only_one(spec) else None,
     )
 
 
-def _emits(at: int, spec: RuleSpec, reduce: str, *, whole: bool) -> list[Emit]:
-    """The emitters in their order, whatever order the file has."""
-    finish = _finish_of_content if whole and _takes_anything(spec) else _finish
-    makers: list[tuple[object, Callable[[Any], Emit]]] = [
-        (spec.reasoning, lambda path: _text(path, ReasoningDelta, 2 * at, reduce)),
-        (spec.reasoning_signature, _signature),
-        (spec.text, lambda path: _text(path, TextDelta, 2 * at + 1, reduce, due=due)),
-        (spec.image, lambda path: _picture(path, reduce)),
-        (spec.tool_calls, _calls),
-        (spec.annotation, _annotation),
-        (spec.set, _set),
-        (spec.note, _note),
-        (spec.usage, _usage),
-        (spec.finish, finish),
-        (spec.error, _error),
-        (spec.end, lambda _: _end),
-    ]
-    due = _selects(spec) and sum(bool(written) for written, _ in makers) == 1
-    return [make(written) for written, make in makers if written]
-
-
-def _end(reader: RuleReader, item: Any, out: list[Event]) -> None:
-    out.append(End())
-
-
-# ---- emitters ----
-
-
-def _text(
-    path: Path,
-    kind: type[TextDelta] | type[ReasoningDelta],
-    slot: int,
-    reduce: str,
-    *,
-    due: bool = False,
-) -> Emit:
-    """due: a record without text is not what the rule was written for."""
-    find = path.first
-    if reduce.startswith("snapshot"):
-        return _snapshot(find, kind, slot, tolerant=reduce == "snapshot_tolerant", due=due)
-
-    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
-        text = find(item)
-        if text is not None:
-            text = text if type(text) is str else _as_text(text)
-            if text:
-                out.append(kind(0, text))
-        elif due:
-            reader.missed = True
-
-    return emit
-
-
-def _as_text(value: object) -> str:
-    return value if isinstance(value, str) else dumps(value).decode()
-
-
-def _snapshot(
-    find: Find,
-    kind: type[TextDelta] | type[ReasoningDelta],
-    slot: int,
-    *,
-    tolerant: bool,
-    due: bool,
-) -> Emit:
-    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
-        whole = find(item)
-        if not isinstance(whole, str):
-            reader.missed = reader.missed or due
-            return
-        before = reader.so_far.get((slot, reader.at), "")
-        if not tolerant and not whole.startswith(before):
-            if not before.startswith(whole):
-                out.append(ErrorEvent("retryable", "the upstream rewrote text it had already sent"))
-            return
-        if len(whole) > len(before):
-            reader.so_far[slot, reader.at] = whole
-            out.append(kind(0, whole[len(before) :]))
-
-    return emit
-
-
-def _signature(path: Path) -> Emit:
-    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
-        found = path.first(item)
-        if found is not None:
-            out.append(SignatureDelta(0, str(found)))
-
-    return emit
-
-
-def _picture(path: Path, reduce: str) -> Emit:
-    """A picture is whole in itself; snapshots tell it again and again."""
-    again = reduce.startswith("snapshot")
-
-    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
-        found = path.first(item)
-        if isinstance(found, str) and found and not (again and found in reader.shown):
-            reader.shown.add(found)
-            out.append(Open(0, from_text(found)))
-
-    return emit
-
-
-def _annotation(path: Path) -> Emit:
-    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
-        found = path.first(item)
-        if found is not None:
-            out.append(Annotation(found))
-
-    return emit
-
-
-def _set(paths: Mapping[str, Path]) -> Emit:
-    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
-        found = {name: path.first(item) for name, path in paths.items()}
-        known = {name: value for name, value in found.items() if value is not None}
-        if known:
-            out.append(StateSet(known))
-
-    return emit
-
-
-def _note(words: Mapping[str, Word]) -> Emit:
-    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
-        for name, word in words.items():
-            found = word.constant if word.path is None else word.path.first(item)
-            if found is not None:
-                reader.noted[name] = found
-
-    return emit
-
-
-def _calls(rule: ToolCallsRule) -> Emit:
-    """Tool calls: fragments of arguments, the first with the call's name."""
-
-    def one(reader: RuleReader, item: Any, out: list[Event]) -> None:
-        name = rule.name.first(item) if rule.name else None
-        args = rule.arguments.first(item) if rule.arguments else None
-        found = rule.id.first(item) if isinstance(rule.id, Path) else None
-        if name is None and args is None and found is None:
-            return
-        index = rule.index.first(item) if rule.index else None
-        ident = _as_text(found) if found is not None else ""
-        known = index if isinstance(index, int | str) else None
-        at = reader.call(known, ident, named=name is not None)
-        text = "" if args is None else _as_text(args)
-        out.append(ArgsDelta(at, text, ident, "" if name is None else _as_text(name)))
-
-    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
-        for call in rule.each.all(item) if rule.each else (item,):
-            one(reader, call, out)
-
-    return emit
-
-
-def _usage(rule: UsageRule) -> Emit:
-    paths = (rule.input, rule.output, rule.cached, rule.cache_write, rule.reasoning)  # as in Usage
-    finds = [None if path is None else path.first for path in paths]
-
-    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
-        counts = [None if find is None else _count(find(item)) for find in finds]
-        if counts == _NO_COUNTS:
-            return
-        usage = Usage(*counts)  # type: ignore[arg-type] # these are the first five fields
-        if rule.input_includes == "nothing" and usage.input is not None:
-            usage.input += (usage.cache_read or 0) + (usage.cache_write or 0)
-        if rule.output_excludes == "reasoning" and usage.output is not None:
-            usage.output += usage.reasoning or 0
-        out.append(UsageEvent(usage))
-
-    return emit
-
-
-_NO_COUNTS = [None] * 5
-
-
-def _count(value: object) -> int | None:
-    """A token count: a whole number, also as text or float; below zero counts as zero."""
-    if type(value) is int:
-        return max(0, value)
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str) and len(value) < 20 and value.isascii() and value.isdigit():
-        return int(value)
-    if isinstance(value, float):
-        return max(0, int(value)) if isfinite(value) else None
-    return None
-
-
-def word_of(word: Word, mapping: Mapping[str, str], item: object) -> tuple[str | None, str]:
-    """(mapped word, raw word) of a constant-or-path with a map; (None, "") if nothing is there."""
-    if word.path is None:
-        raw: object = word.constant
-    else:
-        raw = word.path.first(item)
-        if raw is None:
-            return None, ""
-    text = raw if isinstance(raw, str) else dumps(raw).decode()
-    return mapping.get(text, mapping.get("*", text)), text
-
-
-_FINISHES = {"stop", "length", "tool_calls", "content_filter"}
-_LATE = {UsageEvent, StateSet, Annotation, End}
-
-
-def _finish(rule: FinishRule) -> Emit:
-    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
-        reason, raw = word_of(rule.path, rule.map, item)
-        if reason is not None:
-            reader.finished = True
-            out.append(Finish(reason if reason in _FINISHES else "stop", raw))
-
-    return emit
-
-
-def _takes_anything(spec: RuleSpec) -> bool:
-    """Whether a rule that looks for content fits every answer, those that hold none too."""
-    constant = spec.finish is not None and spec.finish.path.path is None
-    alone = constant and not _selects(spec) and not spec.continue_ and spec.each is None
-    return alone and any((spec.text, spec.reasoning, spec.image, spec.tool_calls))
-
-
-def _selects(spec: RuleSpec) -> bool:
-    return any((spec.event, spec.match, spec.not_, spec.has, spec.when))
-
-
-def _finish_of_content(rule: FinishRule) -> Emit:
-    """A constant finish that is only true of an answer in which something was found."""
-    finish = _finish(rule)
-
-    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
-        if any(type(event) in _FOUND for event in out):
-            finish(reader, item, out)
-        else:
-            out.append(ErrorEvent("empty_response", "the upstream's answer has no text"))
-
-    return emit
-
-
-_FOUND = {TextDelta, ReasoningDelta, ArgsDelta, Open}
-
-
-def _error(rule: ErrorEmitter) -> Emit:
-    wait = compile_waits(rule.retry_after)
-
-    def emit(reader: RuleReader, item: Any, out: list[Event]) -> None:
-        cls, raw = word_of(rule.class_, rule.map, item)
-        message = rule.message.first(item) if rule.message else None
-        text = "the upstream reported an error" if message is None else _as_text(message)
-        known = cls if cls in OUTCOMES else "retryable"
-        now: Any = reader.env.get("_now", 0.0)
-        after = wait(item, _no_header, now)
-        out.append(ErrorEvent(known, text, code="" if raw in OUTCOMES else raw, retry_after=after))
-
-    return emit
-
-
-def _no_header(name: str) -> None:
-    """The records of an answer have none."""
+def _only_one(spec: RuleSpec) -> bool:
+    """Whether a rule reads one thing of a record, and no other rule reads more."""
+    return not (spec.each or spec.continue_) and sum(map(bool, written(spec))) == 1

@@ -40,6 +40,9 @@ _FRAMING = ("content-length", "transfer-encoding")  # decided here, whatever a r
 Pairs = tuple[tuple[str, str], ...]
 
 
+_received = ResponseHandler.data_received  # `super()` would be looked up for each read
+
+
 class Handler(ResponseHandler):
     """Hands what is wrong with the connection to whoever reads the answer's body.
 
@@ -49,7 +52,7 @@ class Handler(ResponseHandler):
     pump: Callable[[], None] | None = None
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        _received(self, data)
         if self.pump is not None:
             self.pump()
 
@@ -220,7 +223,7 @@ class Response:
         ExchangeError `truncated`.
         """
         pump = Pump(self.content, self._handler, take)
-        pump()
+        pump.run()
         try:
             return await pump.over
         finally:
@@ -250,19 +253,23 @@ class Response:
 
 
 class Pump:
-    """Called whenever something of a body may have come. over: what `Response.pump` returns."""
+    """`run` whenever something of a body may have come. over: what `Response.pump` returns."""
 
-    __slots__ = ("_content", "_handler", "_take", "over")
+    __slots__ = ("_busy", "_content", "_handler", "_take", "over")
 
     def __init__(
         self, content: StreamReader, handler: Handler, take: Callable[[bytes], bool]
     ) -> None:
         self._content, self._handler, self._take = content, handler, take
+        self._busy = False
         self.over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        handler.pump = self.run
 
-    def __call__(self) -> None:
-        handler, content = self._handler, self._content
-        handler.pump = None  # reading may have more parsed at once, and come here again
+    def run(self) -> None:
+        if self._busy:  # reading may have more parsed at once, and come here again
+            return
+        self._busy = True
+        content = self._content
         try:
             while True:
                 try:
@@ -272,11 +279,13 @@ class Pump:
                 enough = bool(data) and self._take(data)
                 if enough or not content._buffer:
                     break
-            if not (enough or content._eof):
-                handler.pump = self
-            elif not self.over.done():
-                self.over.set_result(enough)
+            self._busy = False
+            if enough or content._eof:
+                self._handler.pump = None
+                if not self.over.done():
+                    self.over.set_result(enough)
         except Exception as error:
+            self._handler.pump = None
             if not self.over.done():
                 self.over.set_exception(error)
 

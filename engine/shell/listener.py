@@ -19,6 +19,8 @@ from aiohttp.web_protocol import RequestHandler
 from engine.dialects import DIALECTS
 from engine.errors import RequestError
 
+from .reply import Outbox
+
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
@@ -40,6 +42,7 @@ class Listener(web.Server):
     def __init__(self, handler: Handler, **options: Any) -> None:
         made = partial(Request, loop=asyncio.get_running_loop())
         super().__init__(handler, request_factory=made, **options)
+        self.outbox = Outbox(self._loop)
 
     def __call__(self) -> RequestHandler:
         return Protocol(self, loop=self._loop, **self._kwargs)
@@ -49,6 +52,7 @@ class Protocol(RequestHandler):
     """One connection of a client."""
 
     writing_paused = property(attrgetter("_paused"))  # read after each write
+    outbox = property(attrgetter("_manager.outbox"))
 
     def handle_error(
         self,

@@ -206,8 +206,7 @@ class StreamSink:
     """Encodes events as they come. `silent_since` is for pings; times are monotonic."""
 
     def __init__(self, client: Client, now: Callable[[], float]) -> None:
-        self.client = client
-        self.encoder: Encoder = self._encoder()
+        self._use(client)
         self.now = now
         self.committed = False
         self.begun = now()
@@ -229,16 +228,16 @@ class StreamSink:
 
     def turn(self, client: Client) -> None:
         """Another route answers, though headers and pings have gone."""
-        self.client = client
-        self.encoder = self._encoder()
+        self._use(client)
         self.folder = None
         self._forget()
 
-    def _encoder(self) -> Encoder:
-        client = self.client
-        return client.dialect.encoder(
+    def _use(self, client: Client) -> None:
+        self.client = client
+        self.encoder: Encoder = client.dialect.encoder(
             client.asked.id, client.model, client.created, client.wants_usage, client.chat
         )
+        self._say = getattr(self.encoder, "say", None) if client.reframe is None else None
 
     def tell(self, headers: dict[str, str]) -> None:
         self.client.upstream = headers
@@ -271,7 +270,17 @@ class StreamSink:
                 return False
             self._commit()
             events = self._beginning()
-        return self._put(self.encoder.feed(events))
+        return self._put(self.encoder.feed(events), later=True)
+
+    def say(self, block: int, text: str) -> bool:
+        """`send` of one TextDelta, of which most answers are made."""
+        write, reply = self._say, self._reply
+        if write is None or reply is None or not self.committed or self.folder is not None:
+            return self.send([TextDelta(block, text)])
+        if self._counts:
+            self._weight += len(text) / 4 if text.isascii() else weight(text)
+        self.silent_since = self.now()
+        return reply.later(write(block, text))
 
     def _commit(self) -> None:
         self.committed = True
@@ -292,7 +301,7 @@ class StreamSink:
                 return False
             self._commit()
             data, self._waiting = b"".join(self._waiting), []
-        return self._put(data)
+        return self._put(data, later=True)
 
     async def whole(self, body: bytes) -> None:
         raise AssertionError("a stream is never sent as one document")
@@ -351,7 +360,7 @@ class StreamSink:
         if self._reply is not None:
             await self._reply.drain()
 
-    def _put(self, data: bytes, last: bool = False) -> bool:
+    def _put(self, data: bytes, last: bool = False, later: bool = False) -> bool:
         """Write without waiting. True if the client should be waited for."""
         reply, form = self._reply, self.client.reframe
         if reply is None:
@@ -360,7 +369,7 @@ class StreamSink:
             data = form.feed(data) + (form.end() if last else b"")
         if data:
             self.silent_since = self.now()
-        return reply.put(data, last)
+        return reply.later(data) if later else reply.put(data, last)
 
     def early(self) -> None:
         """Headers and a ping, though nothing has been said yet. The true status is given up."""

@@ -9,6 +9,7 @@ import pytest
 
 from engine.chat import (
     ChatRequest,
+    Extras,
     Media,
     Message,
     Output,
@@ -221,3 +222,27 @@ def test_input_that_counts_cached_tokens_already_is_not_counted_twice() -> None:
     assert found is not None
     assert 100 == found.input
     assert counted(None, inclusive) is None
+
+
+MARK: Extras = {"cache_control": {"type": "ephemeral"}}
+
+
+def test_what_is_lost_where_messages_are_joined_is_named() -> None:
+    picture = Media("image", url="https://a.example/x.png")
+    asked = request(
+        Message("system", [Text("a", extras={**MARK}), picture], dialect="openai_chat"),
+        Message("system", [Text("b")], dialect="openai_chat"),
+        Message("user", [Text("c")], extras={"x_one": 1}, dialect="openai_chat"),
+        Message("user", [Text("d")], extras={"x_two": 1}, dialect="openai_chat"),
+    )
+    adapt(asked, Profile(single_system=True, alternate=True))
+    assert ["text.cache_control", "image", "messages.x_two"] == asked.dropped
+
+
+def test_marks_of_the_dialect_whose_they_are_are_hints_there_too() -> None:
+    asked = request(
+        Message("system", [Text("a", extras={**MARK})], dialect="anthropic_messages"),
+        Message("system", [Text("b")], dialect="anthropic_messages"), say("user", "c"),
+    )  # fmt: skip
+    adapt(asked, Profile(single_system=True))
+    assert [] == asked.dropped

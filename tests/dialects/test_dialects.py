@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+
+import pytest
 
 from engine.chat import Text, ToolCall
-from engine.dialects import DIALECTS, Target
+from engine.dialects import DIALECTS, Dialect, Target
 from engine.errors import RequestError
-from engine.events import Close, Finish, Open, Reply, Start, TextDelta, fold
+from engine.events import Close, Event, Finish, Open, Reply, Start, TextDelta, fold
 from engine.wire import Headers, Record, loads
 from tests.grammar import (
     check_chat_stream,
@@ -161,3 +164,23 @@ def test_a_prompt_of_ollama_is_answered_in_its_form() -> None:
 def test_ollama_streams_unless_told_not_to() -> None:
     found = [OLLAMA.scan(b'{"model":"m"%b}' % more) for more in (b"", b',"stream":false')]
     assert [scan and scan.stream for scan in found] == [True, False]
+
+
+@pytest.mark.parametrize("dialect", [CHAT, MESSAGES], ids=lambda dialect: dialect.name)
+@pytest.mark.parametrize("text", ["a", 'é"\\\n\x01', "\N{GRINNING FACE}"])
+def test_a_text_is_said_alone_as_it_is_among_events(dialect: Dialect, text: str) -> None:
+    opened: list[Event] = [Start(), Open(0, Text("")), TextDelta(0, "a")]
+    alone, among = (dialect.encoder("r", "m", 7, True) for _ in range(2))
+    assert alone.feed(opened) == among.feed(opened)
+    said: Any = alone
+    assert said.say(0, text) == among.feed([TextDelta(0, text)])
+    assert alone.feed([Close(0), Finish("stop")]) == among.feed([Close(0), Finish("stop")])
+
+
+def test_a_text_that_has_not_begun_is_begun() -> None:
+    alone, among = (MESSAGES.encoder("r", "m", 7, True) for _ in range(2))
+    for encoder in (alone, among):
+        encoder.feed([Start(), Open(0, Text(""))])
+    said: Any = alone
+    assert b"content_block_start" in among.feed([TextDelta(0, "a")])
+    assert b"content_block_start" in said.say(0, "a")

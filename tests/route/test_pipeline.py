@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import count
 from random import Random
 from typing import Any
@@ -88,8 +89,12 @@ class Read:
             new_id=lambda: f"call_{next(numbers)}",
         )
         self.events: list[Event] = []
+        self.straight = 0  # how many chunks were one text and no more
         for chunk in chunks:
-            self.events += self.pipeline.feed(chunk)
+            text = self.pipeline.text(chunk)
+            self.straight += bool(text)
+            again: list[Event] = [TextDelta(self.pipeline.block, text)] if text else []
+            self.events += again or self.pipeline.feed(chunk)
         self.events += self.pipeline.finish()
         self.verdict = self.pipeline.verdict()
 
@@ -108,15 +113,82 @@ def read(text: str, body: bytes, *, stream: bool = True, **own: str) -> Read:
     """The answer read whole; every other way to cut it has to give the same."""
     route = route_of(text, env=None, **own)
     whole = Read(route, [body], stream=stream)
-    for pieces in cuts(body):
+    for pieces in [frames_of(body), *cuts(body)]:
         assert Read(route, pieces, stream=stream).seen == whole.seen, pieces
     if isinstance(whole.verdict, Finish):
         check_events([Start(), *whole.events, whole.verdict])
     return whole
 
 
+def frames_of(body: bytes) -> list[bytes]:
+    return re.findall(rb"(?s).+?(?:\n\n|\Z)", body)
+
+
 TEXT = {"k": "t", "x": "hi"}
 STOP = {"k": "f", "f": "end"}
+
+
+# ---- the straight path ----
+
+PLAIN = STREAM.replace(", reasoning: $.r", "")
+USED = {"k": "u", "i": 1, "o": 2}
+CALL = {"k": "c", "id": "a", "n": "f", "a": "{}"}
+
+
+def straight(stream: str, *values: object) -> int:
+    return Read(route_of(stream, env=None), frames_of(sse(*values, STOP))).straight
+
+
+def test_a_text_that_goes_on_is_read_the_straight_way() -> None:
+    assert 2 == straight(PLAIN, TEXT, TEXT, TEXT, TEXT)  # one opens the block, one shows the way
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        STREAM,  # its rule may read more
+        PLAIN.replace("format: sse", "format: sse\n  reduce: snapshot"),
+        PLAIN.replace("text: $.x }", "text: $.x, continue: true }"),
+        PLAIN + "transforms: [ think_tags ]\n",
+    ],
+)
+def test_where_something_else_may_be_seen_or_said_there_is_none(stream: str) -> None:
+    assert 0 == straight(stream, TEXT, TEXT, TEXT, TEXT)
+
+
+@pytest.mark.parametrize(
+    ("odd", "after"),
+    [
+        (sse(USED, done=False), 1),
+        (sse({"k": "t", "x": ""}, done=False), 1),
+        (sse({"k": "t", "x": 2**70}, done=False), 2),
+        (sse(TEXT, TEXT, done=False), 2),
+        (sse(CALL, done=False), 0),
+        (b": ping\n\n", 1),
+        (b"event: e\n" + sse(TEXT, done=False), 2),
+        (b"data: \n\n", 1),
+        (b'data: {"k":"t","x":"\\ud83d"}\n\ndata: {"k":"t","x":"\\ude00"}\n\n', 2),
+    ],
+)
+def test_what_is_more_than_a_text_goes_the_long_way(odd: bytes, after: int) -> None:
+    text = sse(TEXT, done=False)
+    chunks = [text, text, odd, text, text, sse(STOP)]
+    found = Read(route_of(PLAIN, env=None), chunks)
+    assert Read(route_of(PLAIN, env=None), [b"".join(chunks)]).seen == found.seen
+    assert after == found.straight
+
+
+@pytest.mark.parametrize("last", [{"e": "busy"}, STOP])
+def test_after_the_end_nothing_is_a_text(last: object) -> None:
+    frames = frames_of(sse(TEXT, TEXT, TEXT, last, TEXT, TEXT, done=False))
+    found = Read(route_of(PLAIN, env=None), frames)
+    assert ("hihihi", 1) == (found.reply.text, found.straight)
+
+
+def test_a_text_that_is_the_mark_of_the_end_ends() -> None:
+    stream = PLAIN.replace('done: "[DONE]"', """done: '{"k":"t","x":"end"}'""")
+    frames = frames_of(sse(TEXT, TEXT, TEXT, {"k": "t", "x": "end"}, TEXT, done=False))
+    assert "hihihi" == Read(route_of(stream, env=None), frames).reply.text
 
 
 # ---- how an answer ends ----
@@ -273,6 +345,16 @@ def test_an_error_ends_the_answer_and_keeps_what_came_before() -> None:
 def test_a_frame_that_is_not_json_ends_the_answer(junk: bytes) -> None:
     done = read(STREAM, sse(TEXT, done=False) + junk + sse(STOP))
     assert done.verdict == ErrorEvent("retryable", "the upstream sent a frame that is not JSON")
+    assert done.reply.text == "hi"
+
+
+@pytest.mark.parametrize("framing", ["sse", "ndjson"])
+def test_a_last_frame_that_breaks_off_is_no_frame_that_is_not_json(framing: str) -> None:
+    body = sse(TEXT, done=False) if framing == "sse" else b'{"k":"t","x":"hi"}\n'
+    cut = b'data: {"k":"t","x' if framing == "sse" else b'{"k":"t","x'
+    done = read(STREAM.replace("format: sse", f"format: {framing}"), body + cut)
+    message = "the upstream's answer ended before it was whole"
+    assert done.verdict == ErrorEvent("truncated", message)
     assert done.reply.text == "hi"
 
 

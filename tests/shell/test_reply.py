@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
+from engine.shell.listener import Listener
 from engine.shell.reply import Reply
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -16,8 +17,8 @@ HEADERS = {"x-request-id": "req_1", "Content-Type": "text/event-stream"}
 
 
 @asynccontextmanager
-async def served(handle: Handle) -> AsyncIterator[int]:
-    runner = web.ServerRunner(web.Server(handle, access_log=None), handle_signals=False)
+async def served(handle: Handle, kind: type[web.Server] = Listener) -> AsyncIterator[int]:
+    runner = web.ServerRunner(kind(handle, access_log=None), handle_signals=False)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -197,3 +198,93 @@ async def test_writing_to_a_client_that_has_gone_is_an_error() -> None:
         writer.transport.abort()
         async with asyncio.timeout(10):
             assert isinstance(await came, ConnectionResetError)
+
+
+# ---- at the end of a turn ----
+
+
+async def test_what_is_for_later_leaves_together_and_before_what_follows() -> None:
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        reply = Reply(request, HEADERS)
+        reply.later(b"on")
+        reply.later(b"")
+        reply.later(b"e")
+        await asyncio.sleep(0.01)
+        reply.later(b"two")
+        reply.put(b"three")
+        reply.later(b"four")
+        reply.put(b"", last=True)
+        return reply
+
+    async with served(handle) as port:
+        body = parts(await ask(port, "HTTP/1.1"))[2]
+    assert b"3\r\none\r\n8\r\ntwothree\r\n4\r\nfour\r\n0\r\n\r\n" == body
+
+
+async def test_what_is_for_later_leaves_though_nothing_follows() -> None:
+    go = asyncio.Event()
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        reply = Reply(request, HEADERS)
+        reply.later(b"x")
+        await go.wait()
+        return reply
+
+    async with served(handle) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        async with asyncio.timeout(10):
+            await reader.readuntil(b"1\r\nx\r\n")
+        go.set()
+        writer.close()
+
+
+async def test_a_client_that_leaves_in_the_turn_takes_nothing_from_another() -> None:
+    replies: list[Reply] = []
+    over = asyncio.Event()
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        reply = Reply(request, HEADERS)
+        replies.append(reply)
+        if len(replies) == 2:
+            replies[0].later(b"lost")
+            reply.later(b"x")
+            replies[0]._protocol.transport.close()  # type: ignore[union-attr]
+            await asyncio.sleep(0.01)
+            reply.put(b"y", last=True)
+            over.set()
+        await over.wait()
+        return reply
+
+    async with served(handle) as port:
+        _, other = await asyncio.open_connection("127.0.0.1", port)
+        other.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        while not replies:
+            await asyncio.sleep(0.01)
+        body = parts(await ask(port, "HTTP/1.1"))[2]
+        other.close()
+    assert b"1\r\nx\r\n1\r\ny\r\n0\r\n\r\n" == body
+
+
+async def test_a_server_without_turns_writes_at_once() -> None:
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        reply = Reply(request, HEADERS)
+        reply.later(b"a")
+        reply.later(b"b")
+        return reply
+
+    async with served(handle, web.Server) as port:
+        body = parts(await ask(port, "HTTP/1.1"))[2]
+    assert b"1\r\na\r\n1\r\nb\r\n0\r\n\r\n" == body
+
+
+@pytest.mark.parametrize("size", [1, 1023, 1024, 70_000])
+async def test_a_piece_of_any_size_is_framed(size: int) -> None:
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        reply = Reply(request, HEADERS)
+        reply.put(b"x" * size, last=True)
+        return reply
+
+    async with served(handle) as port:
+        body = parts(await ask(port, "HTTP/1.1"))[2]
+    assert b"%x\r\n%b\r\n0\r\n\r\n" % (size, b"x" * size) == body

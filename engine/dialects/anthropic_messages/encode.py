@@ -53,7 +53,7 @@ from engine.events import (
     UsageEvent,
     merge_usage,
 )
-from engine.wire import dumps
+from engine.wire import dumps, dumps_text
 
 from .decode import FINISHES
 from .parse import NAME
@@ -108,6 +108,11 @@ class Encoder:
                 if self._over:
                     break
         return b"".join(out)
+
+    def say(self, block: int, text: str) -> bytes:
+        if block != self._at or not self._before:
+            return self.feed([TextDelta(block, text)])
+        return b"".join((self._before, dumps_text(text), _AFTER))
 
     def finish(self) -> bytes:
         return b""

@@ -42,6 +42,7 @@ from engine.events import (
 )
 from engine.wire import Record, dumps
 
+from .brief import only_text
 from .images import IMAGES, read_images
 from .sealed import DETAILS, GOOGLE, NAME, beside, gathered, readable, secret
 from .sounds import AUDIO, Sound
@@ -158,30 +159,16 @@ class StreamDecoder:
 
     def feed(self, record: Record) -> list[Event]:
         value: Any = record.value
-        if self._prose is Text:
-            # Nearly every record is a chunk that says nothing but text, and ends here.
-            try:
-                (choice,) = value["choices"]
-                delta = choice["delta"]
-                text = delta["content"]
-                if (
-                    len(delta) == 1
-                    and type(text) is str
-                    and text
-                    and not (
-                        choice.get("finish_reason")
-                        or choice.get("index")
-                        or choice.get("logprobs")
-                        or value.get("usage")
-                        or "error" in value
-                    )
-                ):
-                    return [TextDelta(self._at, text)]
-            except (KeyError, TypeError, ValueError):
-                pass
+        text = self.text(value)
+        if text:
+            return [TextDelta(self._at, text)]
         if type(value) is not dict or record.event == "error":
             return self._odd(record)
         return self._chunk(value)
+
+    def text(self, value: Any) -> str:
+        """The text of a chunk that goes on with the open text and says nothing else, else ""."""
+        return only_text(value) if self._prose is Text else ""
 
     def finish(self) -> list[Event]:
         return []

@@ -41,7 +41,7 @@ from engine.events import (
     UsageEvent,
     merge_usage,
 )
-from engine.wire import dumps
+from engine.wire import dumps, dumps_text
 
 from .images import IMAGES, holds, image_items
 from .sealed import DETAILS, GOOGLE, NAME, details, told
@@ -113,6 +113,10 @@ class Encoder:
                 if self._over:
                     break
         return b"".join(out)
+
+    def say(self, block: int, text: str) -> bytes:
+        before, after = self._text
+        return b"".join((before, dumps_text(text), after))
 
     def finish(self) -> bytes:
         return b""
