@@ -55,6 +55,8 @@ CHAT: dict[str, Fields] = {
         {"type": "tool_reference", "title": "t", "url": f"https://{MARK}"}]}),
     "content, any other part": _chat({"content": [
         {"type": "text", "text": "so"}, {"type": "document_url", "document_url": MARK}]}),
+    "web_search": _chat(web_search=[{"title": "t", "link": f"https://{MARK}"}]),
+    "search_info": _chat(search_info={"search_results": [{"url": f"https://{MARK}"}]}),
     "executed_tools": _chat({"executed_tools": [{"type": "python", "output": MARK}]}),
     "executed_tools.search_results": _chat({"executed_tools": [
         {"type": "search", "search_results": {"results": [{"url": f"https://{MARK}"}]}}]}),

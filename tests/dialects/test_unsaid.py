@@ -4,6 +4,7 @@ import pytest
 
 from engine.chat import ChatRequest, Citation, Opaque, Output, Text, ToolCall
 from engine.dialects import DIALECTS
+from engine.dialects.gemini.decode import grounding
 from engine.dialects.unsaid import PARTS, Beside, beside, unsaid
 from engine.events import Annotation, CitationDelta, Reply
 
@@ -76,3 +77,10 @@ def test_a_second_call_is_named_where_the_client_has_room_for_one(client: str) -
     assert due == unsaid(beside(reply), DIALECTS[client], legacy)
     assert [] == unsaid(beside(reply), DIALECTS[client], ChatRequest(client, "m", []))
     assert [] == unsaid(beside(Reply(parts=[ONE])), DIALECTS[client], legacy)
+
+
+def test_a_source_without_an_address_is_told_to_clients_of_the_api_that_has_it() -> None:
+    chunk: dict[str, object] = {"retrievedContext": {"title": "notes", "text": "so"}}
+    (found,) = grounding({"groundingChunks": [chunk]})
+    lost = {name for name, kind in DIALECTS.items() if unsaid([found], kind, None)}
+    assert {C, R, A, L} == lost

@@ -72,6 +72,7 @@ DIALECT = Dialect(
     stream_failure=encode.stream_failure,
     error_from=outcomes.error_from,
     by_url=turns.by_url,
+    cites=lambda found: bool(found.url) or decode.is_grounding(found),
     cites_late=True,
     scan=_scan,
     splice=lambda body, found, model, stream: body,

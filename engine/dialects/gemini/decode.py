@@ -310,7 +310,8 @@ def _page(chunk: Fields) -> Fields:
 
 def grounding(found: Fields) -> list[Citation]:
     """The pages that the answer rests on, each with the text it supports."""
-    pages = [_page(_fields(chunk)) for chunk in _list(found.get("groundingChunks"))]
+    chunks = [_fields(chunk) for chunk in _list(found.get("groundingChunks"))]
+    pages = [_page(chunk) for chunk in chunks]
     texts: dict[int, str] = {}
     for support in _list(found.get("groundingSupports")):
         said = _text(_fields(_fields(support).get("segment")).get("text"))
@@ -323,10 +324,16 @@ def grounding(found: Fields) -> list[Citation]:
             _text(page["uri"]) or None,
             _text(page.get("title")) or None,
             texts.get(at) or None,
+            raw=None if page["uri"] else chunks[at],
         )
         for at, page in enumerate(pages)
         if page["uri"] or page.get("title")
     ]
+
+
+def is_grounding(found: Citation) -> bool:
+    """Whether this API told it, as a source without an address."""
+    return isinstance(found.raw, dict) and not found.raw.keys().isdisjoint(_SOURCES)
 
 
 def _sources(found: Fields) -> list[Citation]:

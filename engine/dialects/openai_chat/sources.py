@@ -5,11 +5,13 @@
     executed_tools    Groq, of message and delta: {search_results: {results: [{title, url}]},
                       browser_results: [{title, url}]}
     context           Azure's answers on one's own data: {citations: [{title, url}]}
+    web_search        Zhipu's GLM: [{title, link}]
+    search_info       Tencent's Hunyuan: {search_results: [{title, url}]}
     reference         Mistral, a part of the content: {reference_ids}, numbers of documents that the
                       client gave; tool_reference, of a tool of Mistral's: {title, url}
 
-The first two stand beside `choices`. Shapes are those of the vendors' SDKs. None of them says where
-in the text a source belongs.
+The first two and those of Zhipu and Tencent stand beside `choices`. Shapes are those of vendors'
+SDKs and documentation. None of them says where in the text a source belongs.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from .sealed import NAME
 Fields = dict[str, object]
 TOOLS = "executed_tools"
 _REFERENCES = ("reference", "tool_reference")
-_FIELDS = frozenset({"search_results", "citations", TOOLS, "context"})
+_FIELDS = frozenset({"search_results", "citations", TOOLS, "context", "web_search", "search_info"})
 
 
 class Sources:
@@ -39,8 +41,9 @@ class Sources:
             found += _objects(_object(tool.get("search_results")).get("results"))
             found += _objects(tool.get("browser_results"))
         found += _objects(_object(told.get("context")).get("citations"))
-        found += _objects(told.get("citations"))
-        out = [self._new(each.get("url"), each.get("title")) for each in found]
+        found += _objects(_object(told.get("search_info")).get("search_results"))
+        found += _objects(told.get("web_search")) + _objects(told.get("citations"))
+        out = [self._new(each.get("url") or each.get("link"), each.get("title")) for each in found]
         bare = told.get("citations")
         out += [self._new(url, None) for url in (bare if isinstance(bare, list) else ())]
         return [source for source in out if source is not None]
