@@ -50,7 +50,8 @@ def test_each_make_gives_a_parser_of_its_own(word: str) -> None:
 PIECES = [
     b"data: 1\n\n", b"data: 22\n\n", b"data: 1\r\n\r\n", b"data: 1\n", b"\n", b"\r", b"\r\n", b"",
     b": ping\n\n", b"event: a\ndata: 1\n\n", b"data: 1\n\ndata: 2\n\n", b"data:1\n\n",
-    b"\xef\xbb\xbf", b"1\n", b'{"a":1}\n', b"1\r\n", b"1\r", b"1", b" \n", b"1\n2\n", b"x" * 40 + b"\n",
+    b"\xef\xbb\xbf",
+    b"1\n", b'{"a":1}\n', b"1\r\n", b"1\r", b"1", b" \n", b"1\n2\n", b"x" * 40 + b"\n",
 ]  # fmt: skip
 
 
