@@ -349,7 +349,8 @@ class Pipeline:
             self.over = True
         elif isinstance(event, ErrorEvent):
             known = event.cls in OUTCOMES  # a transform may have made it
-            self.error = event if known else ErrorEvent("fatal", event.message)
+            made = event if known else ErrorEvent("fatal", event.message)
+            self.error = self.error or made  # what is missed at the end may be missing for that
         elif isinstance(event, StateSet):
             self.state.update(event.values)
         elif isinstance(event, Start):
@@ -369,8 +370,8 @@ class Pipeline:
                 out += self._chain(self._reader.finish())
             out += self._flush()
         except ExchangeError as error:
-            self.cause = error.__cause__
-            self.error = _event(error)
+            self.cause = self.cause or error.__cause__
+            self.error = self.error or _event(error)
         if self.error is None:
             cut = self.finish_event is not None and self.finish_event.reason == "length"
             out += self._blocks.finish(whole=not cut)

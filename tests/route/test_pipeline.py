@@ -617,6 +617,18 @@ def test_what_was_held_back_comes_before_the_end_even_of_a_failed_answer() -> No
     assert (done.reply.text, done.verdict) == ("<hi>", ErrorEvent("overloaded", "busy"))
 
 
+@pytest.mark.parametrize(
+    "ends", ["return [ErrorEvent('truncated', 'no end')]", "raise Refuse('no end')"]
+)
+def test_what_a_transform_misses_at_the_end_is_no_news_after_an_error(ends: str) -> None:
+    route, mine = STREAM + "transforms: [ mine ]", own(f"def finish(self): {ends}")
+    for records in ([TEXT, {"e": "busy"}], [{"e": "busy"}]):
+        assert read(route, sse(*records), mine=mine).verdict == ErrorEvent("overloaded", "busy")
+    verdict = read(route, sse(TEXT, STOP), mine=mine).verdict
+    assert isinstance(verdict, ErrorEvent)
+    assert verdict.message == "no end"
+
+
 def test_a_transform_sees_records_before_the_rules_do() -> None:
     text = STREAM + "transforms: [ twice ]"
     assert read(text, sse(TEXT, STOP), twice=TWICE).reply.text == "hihi"
