@@ -413,6 +413,31 @@ def test_the_first_record_is_held_against_the_error_rules() -> None:
     assert done.verdict == Finish("stop", "end")
 
 
+TALKS = """
+version: 1
+base_url: https://a.example
+models: [m]
+request: { path: /x, raw: "{{ req.prompt }}" }
+stream: { format: text, finish_optional: true, events: [ { text: $ } ] }
+errors: { rules: [ { body: "/^ERROR [0-9]+:/", as: overloaded } ] }
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"ERROR 42: the lamp is out", "ERROR 42: the lamp is out"),
+        (b"Good day.", ""),
+        ("Ein längerer Text. ".encode() * 30, ""),
+        (b"ERROR 42:\nno oil\n" * 30, "the upstream answered with status 200"),
+    ],
+)
+def test_a_text_is_told_from_an_error_however_it_is_cut(body: bytes, told: str) -> None:
+    done = read(TALKS, body)
+    assert told == (done.verdict.message if isinstance(done.verdict, ErrorEvent) else "")
+    assert done.reply.text == ("" if told else body.decode())
+
+
 def test_an_html_page_instead_of_json_is_held_against_the_error_rules() -> None:
     done = read(STREAM + WHOLE, b"<html>we are busy</html>", stream=False)
     assert isinstance(done.verdict, ErrorEvent)
