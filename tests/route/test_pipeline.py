@@ -143,6 +143,12 @@ def test_a_text_that_goes_on_is_read_the_straight_way() -> None:
     assert 2 == straight(PLAIN, TEXT, TEXT, TEXT, TEXT)  # one opens the block, one shows the way
 
 
+def test_so_is_a_line_of_json() -> None:
+    lines = [dumps(value) + b"\n" for value in (TEXT, TEXT, TEXT, TEXT, STOP)]
+    found = Read(route_of(PLAIN.replace("sse", "ndjson"), env=None), lines)
+    assert (2, "hihihihi") == (found.straight, found.reply.text)
+
+
 @pytest.mark.parametrize(
     "stream",
     [
