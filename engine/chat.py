@@ -8,8 +8,10 @@ exception is `ChatRequest.dropped`, which `render` fills).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from engine.dataclass import dataclass
 
 JSON = object
 Extras = dict[str, object]

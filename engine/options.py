@@ -16,8 +16,10 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NewType
+
+from engine.dataclass import dataclass
 
 Duration = NewType("Duration", float)
 Size = NewType("Size", int)

@@ -21,9 +21,11 @@ see values only: no network, no clock, no files.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from random import Random
 from typing import Literal
+
+from engine.dataclass import dataclass
 
 from .chat import (
     ChatRequest,

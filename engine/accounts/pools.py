@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from functools import partial
 from weakref import WeakKeyDictionary
 
@@ -16,6 +15,7 @@ from engine.auth import union
 from engine.auth.accounts import NOBODY, Account
 from engine.auth.health import Bench
 from engine.auth.pool import Pool, Wait
+from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.options import Secret
 from engine.ports import Ports

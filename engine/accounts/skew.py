@@ -8,9 +8,10 @@ time of another request.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from email.utils import parsedate_to_datetime
 
+from engine.dataclass import dataclass
 from engine.wire import HttpResponse
 
 LEAST = 5.0  # seconds

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from engine.dataclass import dataclass
 
 from .accounts import Account
 from .meter import Meter

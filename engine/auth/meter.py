@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import inf
+
+from engine.dataclass import dataclass
 
 MINUTE = 60.0
 

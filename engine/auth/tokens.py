@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from math import isfinite
+
+from engine.dataclass import dataclass
 
 OWN = (
     "access_token", "refresh_token", "expiry_date", "obtained_at", "token_type", "scope",

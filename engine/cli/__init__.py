@@ -47,11 +47,12 @@ class Verbs(click.Group):
 
 
 def _imported(name: str) -> ModuleType:
-    """A module. Most of what imports make stays, so no garbage is looked for meanwhile."""
+    """A module. Most of what imports make stays: no garbage is looked for in it, now or later."""
     gc.disable()
     try:
         return importlib.import_module(name)
     finally:
+        gc.freeze()
         gc.enable()
 
 

@@ -6,9 +6,11 @@ speaks the dialect as its inventor does; a clone's preset says where it differs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
+from operator import attrgetter
 from typing import Literal
 
+from engine.dataclass import dataclass
 from engine.options import Regex, option
 
 SchemaProfile = Literal["jsonschema", "openai_strict", "anthropic", "gemini"]
@@ -217,10 +219,16 @@ PROFILE = Profile()
 # Fields that say nothing to a client of the upstream's own dialect: its bytes may pass through.
 FOREIGN = frozenset({"encoding_format", "forward_extras", "on_unsupported", "web_search"})
 
+_names = {item.name for item in fields(Profile)} - FOREIGN - {"max_output"}
+_own = attrgetter(*sorted(_names))
+_USUAL = _own(PROFILE)
 
-def adapts(profile: Profile) -> bool:
-    """Whether a request of the upstream's own dialect has to be written anew for it."""
+
+def adapts(profile: Profile, max_output: int | None) -> bool:
+    """Whether a request of the upstream's own dialect has to be written anew for it.
+
+    max_output: that of the route's profile; what a model says of its own asks for no other request
+    """
     if profile.same_dialect == "pass":
         return False
-    names = (item.name for item in fields(Profile) if item.name not in FOREIGN)
-    return any(getattr(profile, name) != getattr(PROFILE, name) for name in names)
+    return max_output is not None or bool(_own(profile) != _USUAL)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 
+from engine.dataclass import dataclass
 from engine.parsers import Parser
 from engine.route.pipeline import Road
 from engine.route.route import Route
@@ -21,7 +22,7 @@ from .recorded import Recorded
 from .shapes import Way, without
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Field:
     """A path in the records of one kind of a call."""
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import urlsplit
 
+from engine.dataclass import dataclass
 from engine.parsers import FramingError
 from engine.route.pipeline import Road
 from engine.route.route import Route

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from engine.dataclass import dataclass
 from engine.errors import OUTCOMES
 from engine.options import Condition, Path, Regex, Selector, Word, option
 from engine.parsers import PARSERS
@@ -158,7 +158,7 @@ class ErrorRuleSpec(AnswerSelectors):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # what is compiled of each is kept
 class ErrorsSpec:
     message: Path | None = option(
         None, "the upstream's own words in an error body; `$` is its text where it is no JSON"

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import lru_cache
 
+from engine.dataclass import dataclass
 from engine.dialects.outcomes import shorten
 from engine.events import ErrorEvent
 from engine.options import Env
@@ -103,7 +104,7 @@ class Classifier:
 
     def __init__(self, spec: ErrorsSpec, *, own: bool = False) -> None:
         self._by_code = {**BY_STATUS, **MOVED} if own else BY_STATUS
-        self.faults = tuple(_fault(rule) for rule in spec.rules)
+        self.faults = _faults(spec)
         self.good = tuple(fault for fault in self.faults if fault.good_too)
         self.message = spec.message.first if spec.message else None
 
@@ -257,6 +258,12 @@ def tests_of(rule: AnswerSelectors) -> list[Test]:
             lambda answer, env: holds({**env, "data": answer.value, "status": answer.status})
         )
     return tests
+
+
+@lru_cache(maxsize=256)
+def _faults(spec: ErrorsSpec) -> tuple[Fault, ...]:
+    """The rules, compiled once for all routes that have the very same."""
+    return tuple(map(_fault, spec.rules))
 
 
 def _fault(rule: ErrorRuleSpec) -> Fault:

@@ -81,7 +81,8 @@ def emitters(at: int, spec: RuleSpec, reduce: str, *, whole: bool) -> list[Emit]
         (spec.error, _error),
         (spec.end, lambda _: _end),
     ]
-    due = _selects(spec) and sum(map(bool, written(spec))) == 1
+    own = sum(map(bool, written(spec))) - bool(spec.reasoning)
+    due = _selects(spec) and own == 1  # text, and perhaps thinking
     return [make(written) for written, make in makers if written]
 
 
@@ -97,7 +98,7 @@ def _text(
     *,
     due: bool = False,
 ) -> Emit:
-    """due: a record without text is not what the rule was written for."""
+    """due: a record with neither text nor new thinking is not what the rule was written for."""
     find = path.first
     if reduce.startswith("snapshot"):
         return _snapshot(find, kind, slot, tolerant=reduce == "snapshot_tolerant", due=due)
@@ -108,10 +109,14 @@ def _text(
             text = text if type(text) is str else _as_text(text)
             if text:
                 out.append(kind(0, text))
-        elif due:
+        elif due and not _thinks(out):
             reader.missed = True
 
     return emit
+
+
+def _thinks(out: list[Event]) -> bool:
+    return bool(out) and type(out[-1]) is ReasoningDelta
 
 
 def _as_text(value: object) -> str:
@@ -129,7 +134,7 @@ def _snapshot(
     def emit(reader: Memory, item: Any, out: list[Event]) -> None:
         whole = find(item)
         if not isinstance(whole, str):
-            reader.missed = reader.missed or due
+            reader.missed = reader.missed or (due and not _thinks(out))
             return
         before = reader.so_far.get((slot, reader.at), "")
         if not tolerant and not whole.startswith(before):

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import yaml
 
+from engine.dataclass import dataclass
 from engine.errors import Problem
 
 MAX_BYTES = 256 * 1024
@@ -86,6 +88,18 @@ class Node:
             return [child.plain() for child in self.value]
         return self.value
 
+    def said(self) -> tuple[object, ...]:
+        """What stands here, wherever that is. Nothing says the same as what holds a reference."""
+        if self.kind == "map":
+            return (*self.value, *[child.said() for child in self.value.values()])
+        if self.kind == "list":
+            return (None, *[child.said() for child in self.value])
+        return (self.kind, self.text, object() if "${" in self.text else self.quoted)
+
+    def made_alike(self) -> dict[type, object]:
+        """What this map is read as: once for all of one parent, or for all that say the same."""
+        return _made_of(self.said()) if self.made is None else self.made
+
     def branches(self) -> Any:
         """Plain dicts and lists whose leaves are the Nodes themselves."""
         if self.kind == "map":
@@ -104,6 +118,11 @@ class Node:
                 waiting += reversed(node.value.values())
             elif node.kind == "list":
                 waiting += reversed(node.value)
+
+
+@lru_cache(maxsize=256)
+def _made_of(said: tuple[object, ...]) -> dict[type, object]:
+    return {}
 
 
 class _Stop(Exception):

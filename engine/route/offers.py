@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from engine.dialects.profile import PROFILE, Profile, adapts
@@ -19,7 +18,7 @@ def offers_of(
     offers: dict[str, Offer] = {}
     for model in spec.models:
         profile = profile_of(model)
-        passes = not adapts(replace(profile, max_output=spec.profile.max_output))
+        passes = not adapts(profile, spec.profile.max_output)
         offer = _offer(name, spec, model, model.id, {}, profile, passes)
         for alias in (model.id, *model.aliases):
             offers[alias] = offer

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from engine.dataclass import dataclass
 from engine.options import Duration, Path, Selector, Template, option
 
 from .answer_spec import AnswerSelectors

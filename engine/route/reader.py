@@ -72,7 +72,7 @@ class Reader:
 
     roots       template variables of this route: root -> known attributes (None: any)
     references  what `${…}` gave, by name: the constants of templates that mention them
-    personal    counts what holds for this route alone: expressions that read, secrets
+    personal    counts what holds for this route alone: expressions that read, secrets, places
     top         the options at the top of the file
     """
 
@@ -104,16 +104,18 @@ class Reader:
     # ---- containers ----
 
     def options(self, node: Node, kind: type, place: str) -> Any:
-        """An instance of an option dataclass; the same one for all routes that inherit its map."""
-        if node.made is None:
+        """An instance of an option dataclass, one for all routes that inherit its map as it is or
+        have the like at their top."""
+        made = node.made_alike() if place.isidentifier() else node.made  # a key of the top
+        if made is None:
             return self.anew(node, kind, place)
-        if kind not in node.made:
+        if kind not in made:
             before = len(self.problems), self.personal
             value = self.anew(node, kind, place)
             if before != (len(self.problems), self.personal):
                 return value
-            node.made[kind] = value
-        return node.made[kind]
+            made[kind] = value
+        return made[kind]
 
     def anew(self, node: Node, kind: type, place: str) -> Any:
         """An instance that no other route has."""
@@ -427,6 +429,7 @@ class Reader:
         return WRONG if failed else tree
 
     def _node(self, node: Node, place: str, field: Field | None) -> Any:
+        self.personal += 1  # it says where it stands
         return node
 
 
@@ -471,14 +474,10 @@ def builder(annotation: Any) -> Build:
     return lambda reader, node, place, field: reader.plain(node)
 
 
-_BUILDS: dict[type, dict[str, Build]] = {}
-
-
+@cache
 def _builds(kind: type) -> dict[str, Build]:
     """What reads the fields of an option dataclass, by YAML key."""
-    if kind not in _BUILDS:
-        _BUILDS[kind] = {key: builder(each.annotation) for key, each in fields_of(kind).items()}
-    return _BUILDS[kind]
+    return {key: builder(each.annotation) for key, each in fields_of(kind).items()}
 
 
 def _optional(choices: tuple[Any, ...], of: int) -> Build:

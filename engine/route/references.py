@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from engine.dataclass import dataclass
 from engine.errors import Problem
 from engine.masks import SHORTEST
 from engine.options import Secret

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from random import Random
 from urllib.parse import urlencode
 
+from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.options import OMIT, Blob, Env, Secret, Template, Tree
 from engine.wire import HttpRequest, dumps, find_header
@@ -109,11 +109,17 @@ def _slashed(path: str) -> str:
 
 def pairs(templates: Mapping[str, Template], what: str) -> Callable[[Env], Pairs]:
     """Rendered name-value pairs; entries that are OMIT are left out."""
+    if not templates:
+        return _no_pairs
     if all(template.constant for template in templates.values()):
         fixed = _render_pairs(list(templates.items()), {}, what)
         return lambda env: fixed
     items = list(templates.items())
     return lambda env: _render_pairs(items, env, what)
+
+
+def _no_pairs(env: Env) -> Pairs:
+    return ()
 
 
 def _render_pairs(items: list[tuple[str, Template]], env: Env, what: str) -> Pairs:

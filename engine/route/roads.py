@@ -145,7 +145,8 @@ def passes(spec: RouteSpec, dialect: Dialect | None, stages: tuple[Stage, ...]) 
         return False
     if response and (response.events is not None or response.min_text):
         return False
-    return not adapts(spec.profile) and (stream is None or _leaves(stream, dialect))
+    adapted = adapts(spec.profile, spec.profile.max_output)
+    return not adapted and (stream is None or _leaves(stream, dialect))
 
 
 def _polls(spec: RouteSpec) -> bool:

@@ -12,7 +12,8 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from engine.dataclass import dataclass
 
 YOUNG = 2.0  # seconds in which a file may still be in the making
 MAX_BYTES = 1024**2  # of any file; a larger one is read as far as to be seen too large

@@ -13,11 +13,12 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from engine.dataclass import dataclass
 from engine.errors import Problem
 from engine.route.book import clashes
 from engine.route.compile import Compiled, Sources, compile_route
@@ -117,7 +118,8 @@ class Library:
 
     def name(self, path: str) -> str:
         """A route's name as its text shows at a glance: `name`, else the file's stem."""
-        hit = _NAME.search(self.files.get(path).data)
+        data = self.files.get(path).data
+        hit = _NAME.search(data) if b"name:" in data else None
         written = next((group for group in hit.groups() if group), b"") if hit else b""
         return written.decode(errors="replace") or Path(path).stem
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 
+from engine.dataclass import dataclass
 from engine.dialects import Dialect, Target
 from engine.ports import Ports
 from engine.route.route import Route
@@ -31,7 +32,10 @@ _serving: ContextVar[Served | None] = ContextVar("serving", default=None)
 
 @dataclass(slots=True)
 class RecordedChats(Chats):
-    """`scribe` is given all that was served, once it is over."""
+    """`scribe` is given all that was served, once it is over.
+
+    A class with slots is made anew by its decorator: `super()` would mean the one before.
+    """
 
     scribe: Scribe = field(kw_only=True)
 
@@ -43,7 +47,7 @@ class RecordedChats(Chats):
         body: bytes,
         caller: Caller,
     ) -> Coroutine[Any, Any, web.StreamResponse]:
-        asked = super(RecordedChats, self).ask(dialect, target, request, body, caller)
+        asked = super(RecordedChats, self).ask(dialect, target, request, body, caller)  # noqa: UP008
         if not self.scribe.wants():
             return asked
         ports, scribe = self.ports, self.scribe
@@ -68,7 +72,7 @@ class RecordedChats(Chats):
             self.scribe.offer(served, self.keyring.cleanups.settle)
 
     def _report(self, opened: Open) -> None:
-        super(RecordedChats, self)._report(opened)
+        super(RecordedChats, self)._report(opened)  # noqa: UP008
         served = _serving.get()
         if served is not None:
             route, error = opened.asked[-1], opened.report.error

@@ -143,6 +143,12 @@ def test_a_text_that_goes_on_is_read_the_straight_way() -> None:
     assert 2 == straight(PLAIN, TEXT, TEXT, TEXT, TEXT)  # one opens the block, one shows the way
 
 
+def test_so_is_a_line_of_json() -> None:
+    lines = [dumps(value) + b"\n" for value in (TEXT, TEXT, TEXT, TEXT, STOP)]
+    found = Read(route_of(PLAIN.replace("sse", "ndjson"), env=None), lines)
+    assert (2, "hihihihi") == (found.straight, found.reply.text)
+
+
 @pytest.mark.parametrize(
     "stream",
     [
@@ -287,6 +293,28 @@ def test_a_stop_without_text_is_no_answer_where_something_was_overlooked(
     found = read(SAID, sse(*records, STOP)).verdict
     assert (found == OVERLOOKED) == overlooked
     assert isinstance(found, ErrorEvent) == overlooked
+
+
+@pytest.mark.parametrize("reduce", ["delta", "snapshot", "snapshot_tolerant"])
+@pytest.mark.parametrize(
+    ("records", "overlooked"),
+    [
+        ([{"k": "t", "r": "hm"}, {"k": "t", "y": "a"}], True),
+        ([{"k": "t", "r": "hm"}, {"k": "t", "r": "hm!"}], False),  # it only thought
+        ([{"k": "t", "r": "hm"}, {"k": "t", "y": "a"}, TEXT], False),
+    ],
+)
+def test_a_rule_for_text_and_thinking_overlooks_what_is_neither(
+    reduce: str, records: list[Any], overlooked: bool
+) -> None:
+    text = STREAM.replace("format: sse", f"format: sse\n  reduce: {reduce}")
+    assert (read(text, sse(*records, STOP)).verdict == OVERLOOKED) == overlooked
+
+
+def test_a_snapshot_that_repeats_its_thinking_and_has_no_text_was_overlooked() -> None:
+    text = STREAM.replace("format: sse", "format: sse\n  reduce: snapshot")
+    thinks = {"k": "t", "r": "hm"}
+    assert read(text, sse(thinks, {**thinks, "y": "a"}, STOP)).verdict == OVERLOOKED
 
 
 def test_what_is_cut_off_or_refused_may_have_no_text() -> None:

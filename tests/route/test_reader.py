@@ -9,10 +9,12 @@ import pytest
 
 from engine.errors import Problem
 from engine.options import Duration, Secret, option
-from engine.route.compile import Sources, compile_route
-from engine.route.nodes import read, resolve
+from engine.route.classify import Classifier
+from engine.route.compile import Compiled, Sources, compile_route
+from engine.route.nodes import Node, read, resolve
 from engine.route.reader import WRONG, Reader
 from engine.route.references import Outside, Resolver
+from engine.route.spec import RouteSpec
 from tests.route.corpus import GOOD, ROOT, compile_file
 
 
@@ -120,3 +122,101 @@ def chain(depth: int) -> list[str]:
 def test_five_files_may_stand_above_a_route_and_no_sixth() -> None:
     assert chain(5) == []
     assert chain(6) == ["E205"]
+
+
+# ---- what many files say alike ----
+
+FILE = """
+version: 1
+name: {name}
+base_url: https://{name}.test
+models: [{name}]
+"""
+CHAT = FILE + "dialect: openai_chat\n"
+JOB = """
+request:
+  json: { prompt: hello }
+  poll:
+    path: /jobs
+    extract: { job: { transform: nowhere } }
+    until: { status: 200 }
+response: { events: [{ text: $.text }] }
+"""
+
+
+def made(name: str, own: str, begin: str = CHAT, **env: str) -> Compiled:
+    sources = Sources(Outside(env=env))
+    return compile_route((begin.format(name=name) + own).encode(), f"{name}.yaml", sources)
+
+
+def node_of(text: str) -> Node:
+    node = read(text, "x.yaml", [])
+    assert node is not None
+    return node
+
+
+def specs(own: str, other: str | None = None) -> tuple[RouteSpec, RouteSpec]:
+    one, two = made("one", own).spec, made("two", own if other is None else other).spec
+    assert one is not None
+    assert two is not None
+    return one, two
+
+
+def test_what_files_say_alike_is_one_value_wherever_it_stands() -> None:
+    errors = "errors: { message: [$.a], rules: [{ status: 5xx, as: fatal }] }\n"
+    one, two = specs(f"timeouts: {{ idle: 9s }}\n{errors}", f"\n{errors}timeouts:\n  idle: 9s\n")
+    assert one.timeouts is two.timeouts
+    assert one.errors is two.errors
+    assert Classifier(one.errors).faults is Classifier(two.errors).faults
+    assert [9.0, "fatal"] == [two.timeouts.idle, two.errors.rules[0].as_]
+
+
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        ("timeouts: { idle: 9s }", "timeouts: { idle: 8s }"),
+        ("timeouts: { idle: 9s }", "timeouts: { total: 9s }"),
+        ("timeouts: { idle: 9s }", "timeouts: { idle: 9s, total: 9s }"),
+        ("limits: { per_client: { rpm: 2 } }", "limits: { per_account: { rpm: 2 } }"),
+    ],
+)
+def test_what_files_say_otherwise_is_read_otherwise(own: str, other: str) -> None:
+    one, two = specs(own, other)
+    assert one != two
+    assert specs(own, own)[0].timeouts == one.timeouts
+    assert specs(other, other)[1].limits == two.limits
+
+
+@pytest.mark.parametrize(
+    "value", ["'1'", "1", "1.0", "true", "null", "[1]", "{ a: 1 }", "[]", "{}"]
+)
+def test_each_kind_of_value_says_something_of_its_own(value: str) -> None:
+    kinds = ["'1'", "1", "1.0", "true", "null", "[1]", "{ a: 1 }", "[]", "{}", "'null'", "['1']"]
+    said = {kind: node_of(f"a: {kind}").said() for kind in kinds}
+    assert [value] == [kind for kind in kinds if said[kind] == said[value]]
+
+
+def test_a_reference_is_looked_up_for_each_file_that_says_it() -> None:
+    found = [made("a", "limits: { request: '${env:S}' }", S=size).spec for size in ("1KiB", "2KiB")]
+    assert [1024, 2048] == [spec.limits.request for spec in found if spec is not None]
+
+
+def test_an_expression_is_held_against_the_variables_of_each_file_that_says_it() -> None:
+    own = "upstream: { headers: { X: '{{ vars.tier }}' } }\n"
+    good, bad = made("good", own + "vars: { tier: a }"), made("bad", own)
+    assert good.route is not None
+    assert ["E302"] == [problem.code for problem in bad.problems]
+
+
+def test_a_mistake_is_told_of_each_file_that_makes_it() -> None:
+    told = [made(name, "\nprofile: { stop_max: many }").problems for name in ("a", "b")]
+    assert [("a.yaml", 8, "E102"), ("b.yaml", 8, "E102")] == [
+        (problem.file, problem.line, problem.code) for (problem,) in told
+    ]
+
+
+def test_what_is_found_out_later_is_told_of_each_file_that_says_it() -> None:
+    told = [made(name, JOB, FILE).problems for name in ("a", "b")]
+    for name, problems in zip("ab", told, strict=True):
+        missing = [problem for problem in problems if problem.code == "E421"]
+        assert [f"{name}.yaml"] == [problem.file for problem in missing]
