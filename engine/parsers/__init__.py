@@ -31,6 +31,9 @@ from .websocket import Websocket, websocket_parser
 class Parser(Protocol):
     """feed takes any number of bytes, none too; finish is called once, at the end of the stream.
 
+    One may have `one(data) -> bytes | None` besides: the data of a chunk that is one whole frame
+    without a name, and nothing else; nothing of it is taken.
+
     Both raise FramingError. `frames` counts the whole frames seen so far, also those that give no
     record (comments, pings): it moves only when the upstream has really said something.
     """

@@ -10,6 +10,8 @@ from engine.wire import Record
 
 from .bounds import BOM, MAX_FRAME, too_large
 
+_CR, _LF = b"\r\n"
+
 
 class LinesParser:
     """Bytes -> one Record per line, blank ones too; `value` is its text, bad UTF-8 as U+FFFD."""
@@ -37,6 +39,20 @@ class LineSplitter:
         self._rest = bytearray()
         self._after_cr = False
         self._fresh = True
+
+    def one(self, data: bytes) -> bytes | None:
+        """The line of a chunk that is one line and its LF, as most reads are; None if it is not.
+        Nothing is taken."""
+        size = len(data)
+        if (
+            data.find(_LF) == size - 1
+            and size
+            and not (self._rest or self._after_cr or self._fresh)
+            and _CR not in data
+            and size <= self._limit
+        ):
+            return data[:-1]
+        return None
 
     def feed(self, data: bytes) -> list[bytes]:
         self._check_rest()

@@ -14,6 +14,7 @@ class NdjsonParser:
     def __init__(self, limit: int = MAX_FRAME) -> None:
         self.frames = 0
         self._lines = LineSplitter(limit)
+        self.one = self._lines.one
 
     def feed(self, data: bytes) -> list[Record]:
         return self._read(self._lines.feed(data))

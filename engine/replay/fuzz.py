@@ -1,7 +1,7 @@
 """The same recorded answer, delivered otherwise: the client must see the same.
 
-    cuts         byte by byte, event by event, in seeded random pieces; `full`: at every place in
-                 two
+    cuts         byte by byte, line by line, event by event, in seeded random pieces; `full`: at
+                 every place in two
     rewrites     what the framing calls equivalent: line ends, comments, a byte order mark
     re-split     the text before the transforms, character by character and in one piece
     broken ends  the stream cut after each frame, a document in its midst: an error, or the same
@@ -139,9 +139,10 @@ def _events_only(rewrite: Rewrite, body: bytes) -> bytes:
 
 
 def cuts(seed: int, number: int) -> Iterator[tuple[str, Cut]]:
-    """Ways to cut an answer: byte by byte, after blank lines, and seeded random pieces."""
+    """Ways to cut an answer: byte by byte, after (blank) lines, and seeded random pieces."""
     yield "byte by byte", _bytes
-    yield "event by event", _events
+    yield "line by line", partial(_after, b"\n")
+    yield "event by event", partial(_after, b"\n\n")
     random = Random(seed)
     for at in range(number):
         yield f"random cuts {at}", partial(_pieces, random.getrandbits(32))
@@ -151,9 +152,9 @@ def _bytes(data: bytes) -> list[bytes]:
     return [data[at : at + 1] for at in range(len(data))]
 
 
-def _events(data: bytes) -> list[bytes]:
-    parts = data.split(b"\n\n")
-    return [part + b"\n\n" for part in parts[:-1]] + [part for part in parts[-1:] if part]
+def _after(end: bytes, data: bytes) -> list[bytes]:
+    *parts, last = data.split(end)
+    return [*(part + end for part in parts), last]
 
 
 def _in_two(at: int, data: bytes) -> list[bytes]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import engine.parsers
 from engine.parsers import MAX_FRAME, PARSERS, FramingError, SseFrames
@@ -14,6 +18,7 @@ from engine.parsers.frames import AnswerFrames
 from engine.parsers.ndjson import NdjsonFrames
 from engine.parsers.sse import Sse
 from engine.parsers.websocket import Websocket
+from engine.wire import Record
 
 
 def test_each_word_has_its_file() -> None:
@@ -40,6 +45,42 @@ def test_a_fresh_parser_has_seen_nothing_and_gives_nothing(word: str) -> None:
 def test_each_make_gives_a_parser_of_its_own(word: str) -> None:
     make = PARSERS[word].make
     assert make(None) is not make(None)
+
+
+PIECES = [
+    b"data: 1\n\n", b"data: 22\n\n", b"data: 1\r\n\r\n", b"data: 1\n", b"\n", b"\r", b"\r\n", b"",
+    b": ping\n\n", b"event: a\ndata: 1\n\n", b"data: 1\n\ndata: 2\n\n", b"data:1\n\n",
+    b"\xef\xbb\xbf",
+    b"1\n", b'{"a":1}\n', b"1\r\n", b"1\r", b"1", b" \n", b"1\n2\n", b"x" * 40 + b"\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ["sse", "ndjson"])
+@given(st.lists(st.sampled_from(PIECES), max_size=8))
+def test_a_chunk_that_is_one_frame_is_known_and_left_to_be_read(
+    word: str, pieces: list[bytes]
+) -> None:
+    kind, limit = PARSERS[word], 32
+    asked, plain = kind.make(None, limit), kind.make(None, limit)
+    one: Callable[[bytes], bytes | None] = asked.one  # type: ignore[attr-defined]
+    for piece in pieces:
+        try:
+            wanted = plain.feed(piece)
+        except FramingError:
+            assert one(piece) is None
+            break
+        frames, line = asked.frames, one(piece)
+        assert wanted == asked.feed(piece)
+        if line is not None and line.strip():
+            assert [Record("", line)] == wanted
+            assert frames + 1 == asked.frames
+
+
+@pytest.mark.parametrize(("word", "frame"), [("sse", b"data: 1\n\n"), ("ndjson", b"1\n")])
+def test_behind_the_first_chunk_one_frame_is_known(word: str, frame: bytes) -> None:
+    parser: Any = PARSERS[word].make(None)
+    parser.feed(frame)
+    assert b"1" == parser.one(frame)
 
 
 def test_what_is_decoded_by_whom() -> None:
