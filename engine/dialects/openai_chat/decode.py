@@ -151,10 +151,7 @@ class StreamDecoder:
         self._by_index: dict[int | str, _Call] = {}
         self._usage: object = None
         self._sound, self._sources = Sound(), Sources()
-        self._strangers = {
-            "",
-            "text",
-        }  # kinds of parts of which nothing needs to be told (any more)
+        self._strangers = {"", "text"}  # kinds of parts that need no word, or had theirs
         self._details: list[Fields] = []  # of thinking, not yet handed on
 
     def feed(self, record: Record) -> list[Event]:
