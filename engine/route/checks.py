@@ -275,7 +275,7 @@ def _shared(name: str, value: ValueSpec, spec: RouteSpec, tree: Node) -> Iterato
         value = dataclasses.replace(value, when=None, item=None)
     for way, mentions in _asking(name, value):
         wrong = next((m for m in sorted(mentions) if _is_narrow(m, spec)), None)
-        of = next((m for m in sorted(mentions) if m.partition(".")[0] == "account"), None)
+        of = next((m for m in sorted(mentions) if _of_an_account(m, spec)), None)
         if of is not None and value.scope == "route" and many(spec):
             message = (
                 f"`{of}` differs from account to account, but `values.{name}` is shared by all of "
@@ -288,6 +288,12 @@ def _shared(name: str, value: ValueSpec, spec: RouteSpec, tree: Node) -> Iterato
                 f"(scope {value.scope}): use `scope: session` or `scope: request`"
             )
             yield mention_mark(tree, way, wrong).problem("E514", message)
+
+
+def _of_an_account(mention: str, spec: RouteSpec) -> bool:
+    root, _, name = mention.partition(".")
+    value = spec.values.get(name) if root == "values" else None
+    return root == "account" or (value is not None and value.scope == "account")
 
 
 def _accounts(spec: RouteSpec, tree: Node) -> Iterator[Problem]:

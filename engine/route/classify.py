@@ -172,8 +172,13 @@ class Classifier:
         if not isinstance(found, str) or not found:
             found = _usual_message(answer.value)
         if not isinstance(found, str):
-            text = answer.text.strip()
-            plain = answer.value is None and "<" not in text[:200] and text.isprintable()
+            value = answer.value
+            text = (value if isinstance(value, str) else answer.text).strip()
+            plain = (
+                (value is None or isinstance(value, str))
+                and "<" not in text[:200]
+                and text.isprintable()
+            )
             found = text if plain and len(text) < 300 else ""
         return shorten(found) or _said(answer.status)
 

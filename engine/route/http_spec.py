@@ -47,7 +47,7 @@ class CallSpec:
     json: Tree | None = option(None, "a JSON body: a tree with templates in it")
     form: dict[str, Template] | None = option(None, "an urlencoded form")
     multipart: dict[str, Template] | None = option(
-        None, "a multipart form of text fields and files (`media.content`)"
+        None, "a multipart form of text fields, and in an upload of a file (`media.content`)"
     )
     raw: Template | None = option(None, "a body of text, as it is")
     timeout: Duration | None = option(None, "limit for this request alone")

@@ -66,6 +66,7 @@ class Road:
     patch      makes the reducer of `reduce: path_patch`
     unlike     `document` or `stream`: contents that are read on another road
     sse        it reads server-sent events
+    pieces     a record is whatever was read, as text
     """
 
     parser: Callable[[], Parser]
@@ -81,6 +82,7 @@ class Road:
     exact: bool = True
     unlike: str = ""
     sse: bool = False
+    pieces: bool = False
 
 
 class Pipeline:
@@ -90,6 +92,7 @@ class Pipeline:
     over        the finish or the end marker was seen: nothing of content follows
     error       set as soon as the answer is known to have failed
     cause       what a transform raised, for the log
+    least       bytes that are waited for before the first are judged, lest it depends on their cut
     unmatched   records that no rule knew
     """
 
@@ -103,12 +106,13 @@ class Pipeline:
         records: Sequence[Step] = (),
         events: Sequence[tuple[Step | None, Callable[[], list[Event]] | None]] = (),
         other: Road | None = None,
+        least: int = 0,
     ) -> None:
         self._env, self._new_id = env, new_id
         self._own_records = list(records)
         self._take(road)
         self._other = other if road.unlike else None  # until the first bytes tell
-        self._head = b""
+        self._head, self._least = b"", least
         self._blocks = Blocks(new_id)
         self._judge = judge
         self._judged = False
@@ -154,6 +158,14 @@ class Pipeline:
         if other is not None and (page or content == unlike):
             self._take(other)
         self._other = None
+        return self._head
+
+    def _enough(self, data: bytes) -> bytes:
+        """What there is to judge an answer by, which is kept until it is `least` bytes."""
+        self._head += data
+        if len(self._head) < self._least:
+            return b""
+        self._least = 0
         return self._head
 
     @property
@@ -202,6 +214,8 @@ class Pipeline:
             return []
         if self._other is not None:
             data = self._decide(data)
+        elif self._least:
+            data = self._enough(data)
         try:
             records = self.parser.feed(data)
         except FramingError as error:
@@ -349,7 +363,8 @@ class Pipeline:
             self.over = True
         elif isinstance(event, ErrorEvent):
             known = event.cls in OUTCOMES  # a transform may have made it
-            self.error = event if known else ErrorEvent("fatal", event.message)
+            made = event if known else ErrorEvent("fatal", event.message)
+            self.error = self.error or made  # what is missed at the end may be missing for that
         elif isinstance(event, StateSet):
             self.state.update(event.values)
         elif isinstance(event, Start):
@@ -369,8 +384,8 @@ class Pipeline:
                 out += self._chain(self._reader.finish())
             out += self._flush()
         except ExchangeError as error:
-            self.cause = error.__cause__
-            self.error = _event(error)
+            self.cause = self.cause or error.__cause__
+            self.error = self.error or _event(error)
         if self.error is None:
             cut = self.finish_event is not None and self.finish_event.reason == "length"
             out += self._blocks.finish(whole=not cut)
@@ -380,8 +395,8 @@ class Pipeline:
         """What the parser has held back."""
         out: list[Event] = []
         try:
-            if self._other is not None and (records := self.parser.feed(self._head)):
-                out += self._read(records)  # its bytes never told the road
+            if (self._other or self._least) and (records := self.parser.feed(self._head)):
+                out += self._read(records)  # its bytes never told the road, or were few
             if records := self.parser.finish():
                 self._ending = True
                 out += self._read(records)

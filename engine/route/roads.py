@@ -66,6 +66,7 @@ def stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
         exact=exact,
         unlike="document" if word in _UNLIKE_DOCUMENTS else "",
         sse=word == "sse",
+        pieces=word == "text",
     )
 
 

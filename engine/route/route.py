@@ -365,6 +365,7 @@ class Route:
         def judge_text(data: bytes, value: object) -> ErrorEvent | None:
             return judge(data, value) or _page(data)
 
+        judged = any(fault.needs_body for fault in self.classifier.good)
         html = (head.header("content-type") or "").lower().startswith("text/html")
         return Pipeline(
             road,
@@ -374,6 +375,7 @@ class Route:
             records=record_steps(transforms),
             events=[*undone(env), *event_steps(transforms)],
             other=other if road.whole else other or self.no_road,
+            least=_JUDGED if road.pieces and (judged or html) else 0,
         )
 
     def classify(
@@ -385,6 +387,9 @@ class Route:
         """
         refused = classify(transforms, response) if transforms else None
         return refused or self.classifier.whole(response, env, _now(env), value)
+
+
+_JUDGED = 128  # bytes of a text by which it is told from an error
 
 
 def _page(data: bytes) -> ErrorEvent | None:

@@ -419,6 +419,31 @@ def test_the_first_record_is_held_against_the_error_rules() -> None:
     assert done.verdict == Finish("stop", "end")
 
 
+TALKS = """
+version: 1
+base_url: https://a.example
+models: [m]
+request: { path: /x, raw: "{{ req.prompt }}" }
+stream: { format: text, finish_optional: true, events: [ { text: $ } ] }
+errors: { rules: [ { body: "/^ERROR [0-9]+:/", as: overloaded } ] }
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"ERROR 42: the lamp is out", "ERROR 42: the lamp is out"),
+        (b"Good day.", ""),
+        ("Ein längerer Text. ".encode() * 30, ""),
+        (b"ERROR 42:\nno oil\n" * 30, "the upstream answered with status 200"),
+    ],
+)
+def test_a_text_is_told_from_an_error_however_it_is_cut(body: bytes, told: str) -> None:
+    done = read(TALKS, body)
+    assert told == (done.verdict.message if isinstance(done.verdict, ErrorEvent) else "")
+    assert done.reply.text == ("" if told else body.decode())
+
+
 def test_an_html_page_instead_of_json_is_held_against_the_error_rules() -> None:
     done = read(STREAM + WHOLE, b"<html>we are busy</html>", stream=False)
     assert isinstance(done.verdict, ErrorEvent)
@@ -621,6 +646,18 @@ def test_what_was_held_back_comes_before_the_end_even_of_a_failed_answer() -> No
     text = STREAM + "transforms: [ holds ]"
     done = read(text, sse(TEXT, {"e": "busy"}), holds=HOLDS)
     assert (done.reply.text, done.verdict) == ("<hi>", ErrorEvent("overloaded", "busy"))
+
+
+@pytest.mark.parametrize(
+    "ends", ["return [ErrorEvent('truncated', 'no end')]", "raise Refuse('no end')"]
+)
+def test_what_a_transform_misses_at_the_end_is_no_news_after_an_error(ends: str) -> None:
+    route, mine = STREAM + "transforms: [ mine ]", own(f"def finish(self): {ends}")
+    for records in ([TEXT, {"e": "busy"}], [{"e": "busy"}]):
+        assert read(route, sse(*records), mine=mine).verdict == ErrorEvent("overloaded", "busy")
+    verdict = read(route, sse(TEXT, STOP), mine=mine).verdict
+    assert isinstance(verdict, ErrorEvent)
+    assert verdict.message == "no end"
 
 
 def test_a_transform_sees_records_before_the_rules_do() -> None:

@@ -151,10 +151,7 @@ class StreamDecoder:
         self._by_index: dict[int | str, _Call] = {}
         self._usage: object = None
         self._sound, self._sources = Sound(), Sources()
-        self._strangers = {
-            "",
-            "text",
-        }  # kinds of parts of which nothing needs to be told (any more)
+        self._strangers = {"", "text"}  # kinds of parts that need no word, or had theirs
         self._details: list[Fields] = []  # of thinking, not yet handed on
 
     def feed(self, record: Record) -> list[Event]:
@@ -247,7 +244,9 @@ class StreamDecoder:
             self._parts(content, out)
         self._show(read_images(delta.get(IMAGES)), out)
         self._sound.add(delta.get(AUDIO))
-        self._refuse(delta.get("refusal"), out)
+        refusal = delta.get("refusal")
+        if refusal:
+            self._refuse(refusal, out)
         calls = delta.get("tool_calls")
         for fragment in calls if isinstance(calls, list) else ():
             if isinstance(fragment, dict):
@@ -290,7 +289,7 @@ class StreamDecoder:
             out.append(ReasoningDelta(self._open(Reasoning, out), text))
 
     def _refuse(self, text: object, out: list[Event]) -> None:
-        if text and isinstance(text, str):
+        if isinstance(text, str) and text:
             out.append(RefusalDelta(self._open(Refusal, out), text))
 
     def _say(self, text: str, logprobs: object, out: list[Event]) -> None:

@@ -200,8 +200,9 @@ class Maker:
         out: Fields = {
             "summary": [{"type": "summary_text", "text": text} for text in summary or []]
         }
-        if part.text and part.text != "\n\n".join(summary or []):
-            out["content"] = [{"type": "reasoning_text", "text": part.text}]
+        text = part.text.removeprefix("\n\n".join(summary or []))
+        if text:
+            out["content"] = [{"type": "reasoning_text", "text": text}]
         sealed = seal(part) if part.origin != NAME else part.encrypted
         return {**out, "encrypted_content": sealed} if sealed else out
 

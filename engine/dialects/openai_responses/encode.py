@@ -189,6 +189,8 @@ class Encoder:
 
     def _think(self, item: _Item, text: str, out: list[bytes], at: int | None = None) -> None:
         if at is None and not self._maker.summarises:
+            if item.begun:
+                self._end_summary(item, out)
             if not item.raw:  # the Node SDK wants it announced
                 self._part("added", item, out, {"type": "reasoning_text", "text": ""})
             item.raw.append(text)

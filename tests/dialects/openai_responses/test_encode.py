@@ -115,6 +115,19 @@ THOUGHT: list[Event] = [
 ]  # fmt: skip
 
 
+def test_text_beside_a_summary_does_not_say_the_summary_again() -> None:
+    both: list[Event] = [
+        Open(0, Reasoning(origin="openai_responses")),
+        ReasoningDelta(0, "in short", 0),
+        ReasoningDelta(0, "at length"),
+        Close(0),
+    ]
+    _, whole = answer(*both, STOP)
+    (item,) = whole["output"]
+    assert [{"type": "summary_text", "text": "in short"}] == item["summary"]
+    assert [{"type": "reasoning_text", "text": "at length"}] == item["content"]
+
+
 def test_thinking_is_text_or_as_the_client_asks_a_summary() -> None:
     events, whole = answer(*THOUGHT, STOP)
     (item,) = whole["output"]
