@@ -22,10 +22,11 @@ def at_home(top: type, place: str, key: str) -> str:
     """
     here = tuple(re.sub(r"\[\d+\]", "", place).split(".")) if place else ()
     homes = [home for home in _homes(top).get(key, ()) if not _same(home, here)]
-    if around := [home for home in homes if len(home) < len(here) and _leads(home, here)]:
+    wide = [home for home in homes if len(home) < len(here) and _leads(home, here)]
+    if around := [home for home in wide if home or len(here) == 1]:
         return _around(max(around, key=len), key)
     inside = [home for home in homes if len(home) == len(here) + 1 and _leads(here, home)]
-    found = inside or (homes if here and len(homes) <= _MOST else [])
+    found = inside or ([home for home in homes if home] if here and len(homes) <= _MOST else [])
     nearest = [home for home in found if len(home) == min(map(len, found))]
     if len(nearest) > _MOST or not nearest:
         return ""

@@ -20,6 +20,8 @@ from engine.route.spec import RouteSpec
         ("values.token.request", "ttl", "; it is a key of `values.<name>`"),
         ("auth", "models", "; `models` stands at the top of the file: is it indented too far?"),
         ("retry", "wobble", ""),
+        ("stream.events[3]", "name", "; it is a key of `stream.events[].tool_calls`"),
+        ("stream.events[3].finish", "description", ""),
         ("discover", "url", ""),
     ],
 )
