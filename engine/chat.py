@@ -8,10 +8,8 @@ exception is `ChatRequest.dropped`, which `render` fills).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Literal
-
-from engine.dataclass import dataclass
 
 JSON = object
 Extras = dict[str, object]

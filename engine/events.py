@@ -10,9 +10,7 @@ numbered them) deltas may come without Open and Close.
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import field
-
-from engine.dataclass import dataclass
+from dataclasses import dataclass, field
 
 from .chat import JSON, Citation, Media, Opaque, Part, Reasoning, Refusal, Text, ToolCall
 from .errors import ExchangeError

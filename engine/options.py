@@ -16,10 +16,8 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, NewType
-
-from engine.dataclass import dataclass
 
 Duration = NewType("Duration", float)
 Size = NewType("Size", int)

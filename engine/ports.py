@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
-from dataclasses import field
+from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, Protocol
-
-from engine.dataclass import dataclass
 
 from .chat import JSON, Part, Text
 from .errors import ExchangeError

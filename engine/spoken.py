@@ -15,10 +15,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
-
-from engine.dataclass import dataclass
 
 from .wire import JsonError, dumps, loads
 

@@ -21,11 +21,9 @@ see values only: no network, no clock, no files.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
-
-from engine.dataclass import dataclass
 
 from .chat import (
     ChatRequest,

@@ -9,13 +9,11 @@ import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from math import isinf
 from typing import Any
 
 import orjson
-
-from engine.dataclass import dataclass
 
 # Integers from 2^64 and below -2^63, which orjson would turn into a lossy float.
 _LONG_INTEGER = re.compile(rb"(?:^|[:,\[])\s*-?[1-9]\d{19}")

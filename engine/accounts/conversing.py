@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from engine.auth.steps import Keep, Pause, Recall, Show
 from engine.auth.tokens import kept
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.options import Secret
 from engine.ports import Line, Ports

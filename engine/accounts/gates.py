@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.ports import Clock
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
 
 from engine.auth.accounts import Account
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.kept.cleanups import PREFIX, Cleanups, Job, is_kept
 from engine.kept.counting import Factors

@@ -8,13 +8,13 @@ fails is counted, and the replicas are on their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from math import inf, isinf
 from typing import Any
 
 from engine.auth.health import Seat
 from engine.auth.meter import MINUTE
 from engine.auth.pool import Pool
-from engine.dataclass import dataclass
 from engine.ports import Ports, StoreError
 from engine.route.route import Route
 from engine.wire import JsonError, dumps, loads

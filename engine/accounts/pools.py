@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from functools import partial
 from weakref import WeakKeyDictionary
 
@@ -15,7 +16,6 @@ from engine.auth import union
 from engine.auth.accounts import NOBODY, Account
 from engine.auth.health import Bench
 from engine.auth.pool import Pool, Wait
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.options import Secret
 from engine.ports import Ports

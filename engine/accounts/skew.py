@@ -8,10 +8,9 @@ time of another request.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import field
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
-from engine.dataclass import dataclass
 from engine.wire import HttpResponse
 
 LEAST = 5.0  # seconds

@@ -8,9 +8,8 @@ the upstream is back, and the first piece of a good answer says so. Both outlive
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from engine.dataclass import dataclass
 from engine.errors import OUTCOMES, ExchangeError
 from engine.ports import Clock, Observer
 from engine.route.route import Route

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from engine.dataclass import dataclass
 from engine.ports import Clock
 
 SLICE = 1.0  # seconds after which a request looks again though nobody woke it

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from engine.dataclass import dataclass
 from engine.options import Env, Secret
 
 _PASSWORD = re.compile(r"://[^/@:]*:([^/@]+)@")

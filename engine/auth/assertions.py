@@ -7,11 +7,10 @@ checked or wants a token, and nowhere else. Time comes in as an argument.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, ClassVar, Literal
 
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.options import OMIT, Duration, Env, Secret, Template, option
 from engine.wire import JsonError, loads

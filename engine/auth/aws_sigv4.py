@@ -8,11 +8,11 @@ here reads a file, the network or a clock. Finding keys is the shell's (`engine/
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, Literal
 
-from engine.dataclass import dataclass
 from engine.options import Template, option
 from engine.wire import HttpRequest
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any
 
-from engine.dataclass import dataclass
 from engine.options import Env
 from engine.wire import HttpRequest
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import string
-from dataclasses import field
+from dataclasses import dataclass, field
 from math import isfinite
 from random import Random
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.options import Env
 from engine.wire import HttpRequest, HttpResponse

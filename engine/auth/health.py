@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import field
-
-from engine.dataclass import dataclass
+from dataclasses import dataclass, field
 
 from .accounts import Account
 from .meter import Meter

@@ -11,9 +11,9 @@ import base64
 import binascii
 import hmac
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.options import Template, option
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import field
+from dataclasses import dataclass, field
 from math import inf
-
-from engine.dataclass import dataclass
 
 MINUTE = 60.0
 

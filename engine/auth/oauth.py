@@ -5,9 +5,9 @@ The conversations are in `flows.py` and, for a person who logs in, in `grants.py
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from engine.dataclass import dataclass
 from engine.errors import OUTCOMES
 from engine.options import Duration, Path, Secret, Selector, Template, Tree, option
 

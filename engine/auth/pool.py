@@ -8,10 +8,10 @@ new login) goes out as a value, and the keyring does it. Only outcomes that are 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from math import inf
 from random import Random
 
-from engine.dataclass import dataclass
 from engine.errors import OUTCOMES
 
 from .accounts import Account

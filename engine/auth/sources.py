@@ -15,10 +15,10 @@ there and goes on, so that all mistakes are told at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import ClassVar, Literal, Protocol, Self
 
-from engine.dataclass import dataclass
 from engine.options import Path, Secret, option
 
 from .accounts import Account, Fetching, account

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 
-from engine.dataclass import dataclass
 from engine.options import Template, option
 
 

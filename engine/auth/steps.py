@@ -6,10 +6,9 @@ A flow yields these and HttpRequests, is sent the answers and returns tokens. It
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
-from engine.dataclass import dataclass
 from engine.options import Env
 from engine.wire import HttpRequest
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isfinite
-
-from engine.dataclass import dataclass
 
 OWN = (
     "access_token", "refresh_token", "expiry_date", "obtained_at", "token_type", "scope",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from engine.chat import ChatRequest, Citation, Media, Message, Tool, ToolChoice
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError, RequestError
 from engine.events import ErrorEvent, Event, Reply
 from engine.wire import Headers, HttpResponse, Record

@@ -12,10 +12,9 @@ import binascii
 import struct
 from base64 import b64decode, b64encode
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Literal
 
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError, RequestError
 from engine.events import Usage
 from engine.wire import JsonError, dumps, loads

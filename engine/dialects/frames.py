@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
 
-from engine.dataclass import dataclass
 from engine.events import ErrorEvent, Event, Finish, Usage, UsageEvent
 from engine.wire import JsonError, dumps, loads
 

@@ -6,10 +6,9 @@ now: epoch seconds, the time the models began to be served; an entry is a model'
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-
-from engine.dataclass import dataclass
 
 from .outcomes import Family
 

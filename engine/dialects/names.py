@@ -10,10 +10,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from engine.chat import ChatRequest, Message, Part, ToolCall, ToolResult
-from engine.dataclass import dataclass
 from engine.events import Event, Open
 
 from .profile import ToolProfile

@@ -9,11 +9,10 @@ the client's own request). A route's own error rules run before any of this.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Literal
 
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.events import CONTENT, ErrorEvent, Event
 from engine.wire import HttpResponse, JsonError, loads

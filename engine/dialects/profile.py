@@ -6,11 +6,10 @@ speaks the dialect as its inventor does; a clone's preset says where it differs.
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Literal
 
-from engine.dataclass import dataclass
 from engine.options import Regex, option
 
 SchemaProfile = Literal["jsonschema", "openai_strict", "anthropic", "gemini"]

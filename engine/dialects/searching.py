@@ -13,10 +13,9 @@ that may not leave the provider's cache is not turned into one that does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from engine.chat import ChatRequest, Extras, Tool, ToolChoice
-from engine.dataclass import dataclass
 from engine.errors import RequestError
 
 from .losses import Lost

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TypedDict
 
 import orjson
 
-from engine.dataclass import dataclass
 from engine.wire import dumps
 
 LONG = 16_384  # bytes of a body that is not checked to be UTF-8

@@ -7,10 +7,9 @@ on the way and has to be changed back in the answer, as the names of tools, come
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from engine.chat import ChatRequest, Tool
-from engine.dataclass import dataclass
 from engine.events import Event
 
 from . import losses

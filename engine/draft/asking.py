@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from email import message_from_bytes
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from engine.dataclass import dataclass
 from engine.wire import HttpRequest, JsonError, dumps, loads
 
 from .hiding import Hiding, is_credential, is_uuid, looks_secret

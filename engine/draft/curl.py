@@ -10,10 +10,9 @@ import base64
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from urllib.parse import quote_plus, unquote, urlsplit
 
-from engine.dataclass import dataclass
 from engine.wire import HttpRequest
 
 _PARTS = re.compile(

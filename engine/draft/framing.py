@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
-from engine.dataclass import dataclass
 from engine.parsers import MAX_FRAME, PARSERS, FramingError
 from engine.wire import HttpResponse, JsonError, Record, loads
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from engine.dataclass import dataclass
 from engine.wire import HttpResponse
 
 from .framing import Framed, framed, opened

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from engine.dataclass import dataclass
 from engine.dialects import DIALECTS, Target
 from engine.errors import RequestError
 from engine.wire import Headers, HttpRequest, HttpResponse, JsonError, loads

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
-
-from engine.dataclass import dataclass
 
 WIDTH = 96
 _PLAIN = re.compile(r"[A-Za-z_$/][\w$./()@+;=<>|!-]*(?: [\w$./()@+;=<>|!-]+)*")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
-from engine.dataclass import dataclass
 from engine.masks import SHORTEST
 from engine.wire import HttpRequest, HttpResponse, JsonError, loads
 

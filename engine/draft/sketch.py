@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from engine.dataclass import dataclass
 from engine.options import Secret
 from engine.wire import HttpRequest, JsonError, loads
 

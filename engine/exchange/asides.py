@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
 from engine.accounts.keyring import Keyring
 from engine.chat import Message
-from engine.dataclass import dataclass
 from engine.dialects import DIALECTS
 from engine.errors import ExchangeError
 from engine.events import Event, Finish, Folder, Usage

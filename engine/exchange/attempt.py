@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import Any
@@ -18,7 +18,6 @@ from typing import Any
 from engine.accounts.keyring import Keyring, parts_of
 from engine.auth.accounts import NOBODY, Account
 from engine.chat import ChatRequest
-from engine.dataclass import dataclass
 from engine.dialects import Dialect
 from engine.dialects.adapt import counted, kept_betas
 from engine.dialects.frames import Tap

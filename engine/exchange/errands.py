@@ -5,8 +5,8 @@ for chat, one whole answer, no conversation.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.events import Event, Finish, Usage
 from engine.route.render import Plan

@@ -15,7 +15,6 @@ from engine.accounts.keyring import Keyring
 from engine.accounts.pools import Hold
 from engine.auth.accounts import NOBODY
 from engine.chat import Message
-from engine.dataclass import dataclass
 from engine.errors import OUTCOMES, ExchangeError
 from engine.events import ErrorEvent
 from engine.kept.cleanups import Try
@@ -37,7 +36,7 @@ _NOTHING = Outcome()  # before the first attempt
 _NONE: frozenset[str] = frozenset()
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True)
 class Report:
     """What an exchange came to, for log and metrics.
 

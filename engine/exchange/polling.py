@@ -11,13 +11,12 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 
 from engine.accounts.keyring import Keyring, parts_of
 from engine.auth.accounts import Account
-from engine.dataclass import dataclass
 from engine.errors import OUTCOMES, ExchangeError
 from engine.lines import proxy_of
 from engine.ports import Answer, Line, Ports, Watch

@@ -8,10 +8,9 @@ each client: the ones written first go first.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from engine.dataclass import dataclass
 from engine.ports import Ports, Store, StoreError
 from engine.wire import dumps, loads
 

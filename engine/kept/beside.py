@@ -11,12 +11,11 @@ It lives in the shared store, for an hour, at most so many for each client key, 
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 from engine.chat import ChatRequest, Media, Message, Part, Text, ToolCall, ToolResult
-from engine.dataclass import dataclass
 from engine.dialects.answered import in_place
 from engine.ports import Ports, StoreError
 from engine.route.view import Asked

@@ -15,12 +15,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 from engine.auth.accounts import NOBODY, Account
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.lines import line_of
 from engine.options import Secret

@@ -8,10 +8,9 @@ figure overflows the model's context. It holds for this process.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from engine.chat import ChatRequest
-from engine.dataclass import dataclass
 from engine.dialects.tokens import FACTOR, factor_of
 from engine.events import Usage
 

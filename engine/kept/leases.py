@@ -7,9 +7,9 @@ lease that ran out unnoticed must be fenced by a compare-and-set of its own.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from random import Random
 
-from engine.dataclass import dataclass
 from engine.ports import Store
 
 

@@ -11,11 +11,10 @@ than `LARGEST`. A store that fails is counted, and the request goes on without.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.chat import ChatRequest, Message, Part, Reasoning, ToolCall
-from engine.dataclass import dataclass
 from engine.events import (
     ArgsDelta,
     Event,

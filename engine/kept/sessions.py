@@ -11,11 +11,10 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine.chat import ChatRequest, Message
-from engine.dataclass import dataclass
 from engine.dialects.openai_chat.parse import parse_value
 from engine.dialects.openai_chat.render import messages as render_messages
 from engine.errors import RequestError

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.ports import Ports, Store, StoreError
 from engine.route.values import Found

@@ -6,10 +6,9 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from engine.auth.accounts import NOBODY
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.ports import Line
 from engine.route.route import Route

@@ -11,9 +11,9 @@ ends early is no framing error; its missing finish tells.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from engine.dataclass import dataclass
 from engine.wire import Record
 
 from .aws_eventstream import AwsEventstream, aws_eventstream_parser

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import dataclass
 
-from engine.dataclass import dataclass
 from engine.options import option
 from engine.wire import Record, dumps
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
-from engine.dataclass import dataclass
 from engine.options import option
 from engine.wire import Record
 

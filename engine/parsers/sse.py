@@ -9,7 +9,8 @@ meant it, and one that was cut off is found out by its missing finish.
 
 from __future__ import annotations
 
-from engine.dataclass import dataclass
+from dataclasses import dataclass
+
 from engine.options import option
 from engine.wire import Record
 

@@ -8,8 +8,8 @@ endian), its payload. Control frames and fragments stay with whoever owns the so
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
-from engine.dataclass import dataclass
 from engine.options import option
 from engine.wire import Record, SocketMessage
 

@@ -15,10 +15,10 @@ exchange executes it. A policy is a callable `(Attempt) -> Decision`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 
 from engine.chat import Message, ToolCall
-from engine.dataclass import dataclass
 from engine.events import ErrorEvent, Finish
 
 

@@ -8,8 +8,9 @@ A call of a tool is never continued.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from engine.chat import Message, Text
-from engine.dataclass import dataclass
 
 from . import Attempt, Continue, Decision, Deliver
 

@@ -8,9 +8,9 @@ attempt. A wait that the upstream asked for is kept if it fits into the time lef
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from random import Random
 
-from engine.dataclass import dataclass
 from engine.errors import OUTCOMES
 
 from . import Attempt, Decision, Deliver, Fail, Retry

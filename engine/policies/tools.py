@@ -7,7 +7,8 @@ may be, too. An answer that still calls after `most` rounds has failed.
 
 from __future__ import annotations
 
-from engine.dataclass import dataclass
+from dataclasses import dataclass
+
 from engine.events import ErrorEvent
 
 from . import Attempt, Beside, Call, Decision, Deliver, Fail

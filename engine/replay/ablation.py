@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 
-from engine.dataclass import dataclass
 from engine.parsers import Parser
 from engine.route.pipeline import Road
 from engine.route.route import Route
@@ -22,7 +21,7 @@ from .recorded import Recorded
 from .shapes import Way, without
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Field:
     """A path in the records of one kind of a call."""
 

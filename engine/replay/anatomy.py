@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from engine.dataclass import dataclass
 from engine.parsers import FramingError
 from engine.route.pipeline import Road
 from engine.route.route import Route

@@ -6,11 +6,10 @@ An error is what the route needs and no longer finds; a note is what it need not
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Literal
 
-from engine.dataclass import dataclass
 from engine.route.answer_spec import RuleSpec
 from engine.route.route import Route
 from engine.route.rules import RuleReader

@@ -12,10 +12,10 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass
 from random import Random
 from urllib.parse import unquote_plus, urlencode
 
-from engine.dataclass import dataclass
 from engine.dialects import DIALECTS, HERE, Dialect, Target
 from engine.dialects.losses import why
 from engine.errors import ExchangeError, RequestError

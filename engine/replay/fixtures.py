@@ -14,11 +14,10 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from engine.dataclass import dataclass
 from engine.dialects import DIALECTS, HERE, Target
 from engine.errors import ConfigError, Problem, RequestError
 from engine.options import Duration, Tree, option

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
 from random import Random
@@ -16,7 +16,6 @@ from typing import Any
 
 from engine.accounts.keyring import Keyring
 from engine.chat import Message
-from engine.dataclass import dataclass
 from engine.dialects import DIALECTS, Dialect, Target
 from engine.dialects.contract import hides
 from engine.dialects.outcomes import UpstreamError, read_error

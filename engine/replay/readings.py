@@ -7,8 +7,8 @@ It is told from the text of the route, so it names what a dialect or a transform
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from engine.dataclass import dataclass
 from engine.route.nodes import Node
 from engine.route.pick import Foreign, PathError, Star, parse
 from engine.route.places import dotted

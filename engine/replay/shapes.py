@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from engine.dataclass import dataclass
 from engine.wire import JsonError, dumps, loads
 
 ITEM = "[*]"  # of a list; also a key that is an id

@@ -10,10 +10,9 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.ports import Answer, Line, Page, Sent, Talk, Unfetched, Upstream, Web
 from engine.route.reach import Reach

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from engine.dataclass import dataclass
 from engine.errors import OUTCOMES
 from engine.options import Condition, Path, Regex, Selector, Word, option
 from engine.parsers import PARSERS

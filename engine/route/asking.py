@@ -7,11 +7,10 @@ is no business of this floor: engine/exchange/asides.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.chat import ChatRequest, Message, Text
-from engine.dataclass import dataclass
 from engine.dialects import DIALECTS
 from engine.errors import ExchangeError, RequestError
 from engine.options import OMIT, Env

@@ -7,9 +7,8 @@ A model is always found as `route/model`. Its bare id belongs to the route with 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from engine.dataclass import dataclass
 from engine.errors import Problem
 
 from .route import Offer, Route

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 
-from engine.dataclass import dataclass
 from engine.dialects.outcomes import shorten
 from engine.events import ErrorEvent
 from engine.options import Env

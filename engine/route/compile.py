@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,7 +17,6 @@ from typing import Any
 from engine.auth.accounts import Fetching
 from engine.auth.aws_sigv4 import EXTRA
 from engine.auth.pool import Roster
-from engine.dataclass import dataclass
 from engine.dialects import DIALECTS
 from engine.errors import ConfigError, Problem
 from engine.options import OMIT, Condition, Env

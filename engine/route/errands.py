@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.options import Path, Template
 from engine.wire import JsonError, loads

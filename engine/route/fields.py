@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, get_args
 
-from engine.dataclass import dataclass
 from engine.options import Condition, Template, Tree, key_of
 
 from .nodes import Node
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Field:
     """One key of an option dataclass, ready to be read."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from engine.dataclass import dataclass
 from engine.options import Duration, Path, Regex, Template, Tree, option
 
 from .nodes import Node

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
-from engine.dataclass import dataclass
 from engine.options import Duration, Size, option
 
 

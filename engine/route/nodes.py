@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from engine.dataclass import dataclass
 from engine.errors import Problem
 
 MAX_BYTES = 256 * 1024

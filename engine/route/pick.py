@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from engine.dataclass import dataclass
 from engine.errors import PenstockError
 from engine.options import Path
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from engine.chat import Media
-from engine.dataclass import dataclass
 from engine.dialects.filetypes import heard_type, right_type
 from engine.errors import RequestError
 from engine.options import Blob

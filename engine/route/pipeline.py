@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 from typing import Any, Protocol
 
-from engine.dataclass import dataclass
 from engine.dialects.outcomes import classify_text
 from engine.dialects.unsaid import Beside
 from engine.errors import OUTCOMES, ExchangeError

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from engine.dataclass import dataclass
+from dataclasses import dataclass
+
 from engine.options import Duration, Path, Selector, Template, option
 
 from .answer_spec import AnswerSelectors

@@ -11,9 +11,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.options import Env, Template
 

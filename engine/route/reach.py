@@ -9,11 +9,10 @@ IPv4 one (mapped, 6to4, Teredo, NAT64) is refused whatever that one is.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Literal
-
-from engine.dataclass import dataclass
 
 from .media_spec import MediaSpec
 

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
-from engine.dataclass import dataclass
 from engine.errors import Problem
 from engine.masks import SHORTEST
 from engine.options import Secret

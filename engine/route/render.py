@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from random import Random
 from urllib.parse import urlencode
 
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.options import OMIT, Blob, Env, Secret, Template, Tree
 from engine.wire import HttpRequest, dumps, find_header

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
 from engine.auth.granting import Login
 from engine.auth.pool import Roster
 from engine.chat import ChatRequest, Media
-from engine.dataclass import dataclass
 from engine.dialects import Dialect
 from engine.dialects.outcomes import classify_text
 from engine.dialects.profile import PROFILE, Profile

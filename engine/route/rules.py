@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from engine.dataclass import dataclass
 from engine.events import Annotation, End, Event, StateSet, UsageEvent
 from engine.options import Env
 from engine.wire import Record

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from engine.auth.aws_sigv4 import AwsKeys, AwsSigv4, Keys, load, stand_in
 from engine.auth.facts import facts, with_query
 from engine.auth.hmac import Hmac, key_bytes, mac
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.options import Env, Secret, Template
 from engine.wire import HttpRequest

@@ -7,6 +7,7 @@ of any request; this file unites them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from engine.auth.aws_sigv4 import AwsSigv4
@@ -14,7 +15,6 @@ from engine.auth.hmac import Hmac
 from engine.auth.picks import PICKS
 from engine.auth.sources import Accounts
 from engine.auth.static import Basic
-from engine.dataclass import dataclass
 from engine.dialects import DIALECTS
 from engine.dialects.profile import Profile, Unsupported
 from engine.options import (

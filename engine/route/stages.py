@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from engine.chat import ChatRequest
-from engine.dataclass import dataclass
 from engine.errors import OUTCOMES, ExchangeError, PenstockError
 from engine.events import ErrorEvent, Event
 from engine.options import Condition, Env, Secret, Template

@@ -11,13 +11,12 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from jinja2 import meta, nodes
 
-from engine.dataclass import dataclass
 from engine.errors import PenstockError
 
 from .filters import FILTERS, FUNCTIONS, Filter, compile_pattern

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.options import OMIT, Env, Selector, Template, Tree
 from engine.wire import HttpResponse, JsonError, SocketMessage, dumps, loads

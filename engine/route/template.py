@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, TypeVar
 
@@ -20,7 +21,6 @@ from jinja2 import nodes
 from jinja2.exceptions import TemplateSyntaxError, UndefinedError
 from jinja2.parser import Parser
 
-from engine.dataclass import dataclass
 from engine.errors import PenstockError, Refuse
 from engine.options import OMIT, Condition, Env, Secret, Template, Tree
 

@@ -20,10 +20,10 @@ import linecache
 import sys
 import traceback
 import types
+from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from engine import transform as door
-from engine.dataclass import dataclass
 from engine.errors import ConfigError
 from engine.transform import METHODS, Context, Stage
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from engine.chat import ChatRequest, ToolCall, media_parts
-from engine.dataclass import dataclass
 from engine.dialects.losses import Lost, settle
 from engine.dialects.profile import Profile
 from engine.options import Template, Tree

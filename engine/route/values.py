@@ -10,13 +10,12 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Collection, Generator
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
 from engine.auth.accounts import Fetching
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.events import ErrorEvent
 from engine.options import Condition, Env, Secret, Template, Tree

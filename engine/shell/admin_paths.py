@@ -5,11 +5,10 @@ description says come from here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine import __version__
-from engine.dataclass import dataclass
 from engine.errors import RequestError
 from engine.wire import JsonError, loads
 

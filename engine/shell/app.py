@@ -8,6 +8,7 @@ import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from random import Random, SystemRandom
 from typing import Any
@@ -16,7 +17,6 @@ from aiohttp import web
 
 from engine.accounts.keyring import Keyring
 from engine.accounts.parking import Parking
-from engine.dataclass import dataclass
 from engine.kept.answers import Answers
 from engine.kept.sessions import Sessions
 from engine.options import Secret

@@ -10,14 +10,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 from html import escape
 
 from aiohttp import web
 
 from engine.auth.grants import Errand, code_of
 from engine.auth.oauth import Callback
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 
 PAGE = "<!doctype html><meta charset=utf-8><title>Penstock</title><p>{}</p>"

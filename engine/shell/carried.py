@@ -8,11 +8,11 @@ account and no other.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import web
 
-from engine.dataclass import dataclass
 from engine.dialects import Dialect, Target
 from engine.kept.answers import Answers
 

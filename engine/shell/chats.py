@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,6 @@ from aiohttp import web
 
 from engine.accounts.keyring import Keyring
 from engine.chat import ChatRequest, Message
-from engine.dataclass import dataclass
 from engine.dialects import HERE, Dialect, Target
 from engine.dialects.openai_responses.items import NAME as RESPONSES
 from engine.errors import ExchangeError, RequestError

@@ -7,12 +7,12 @@ its own answers, under its own ids: of these is noted where they are (`engine/sh
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import web
 
 from engine.chat import ChatRequest
-from engine.dataclass import dataclass
 from engine.dialects import Dialect, Target
 from engine.dialects.openai_responses import kept
 from engine.dialects.openai_responses.items import NAME

@@ -7,10 +7,10 @@ as long as it comes from the same place.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from engine.accounts.keyring import Keyring
 from engine.chat import ChatRequest
-from engine.dataclass import dataclass
 from engine.dialects import DIALECTS
 from engine.errors import ExchangeError
 from engine.exchange.attempt import Call

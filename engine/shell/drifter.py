@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import SystemRandom
 from typing import Literal
 
-from engine.dataclass import dataclass
 from engine.errors import ConfigError
 from engine.options import Secret
 from engine.ports import Upstream

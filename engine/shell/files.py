@@ -12,8 +12,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
-
-from engine.dataclass import dataclass
+from dataclasses import dataclass
 
 YOUNG = 2.0  # seconds in which a file may still be in the making
 MAX_BYTES = 1024**2  # of any file; a larger one is read as far as to be seen too large

@@ -9,8 +9,8 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from engine.dataclass import dataclass
 from engine.route.classify import Classifier
 from engine.route.route import Route
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
-from engine.dataclass import dataclass
 from engine.ports import Clock, Observer, Store, StoreError
 
 from .store_memory import MemoryStore

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-
-from engine.dataclass import dataclass
 
 MOST = 200  # fixtures of a route
 

@@ -13,12 +13,11 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from engine.dataclass import dataclass
 from engine.errors import Problem
 from engine.route.book import clashes
 from engine.route.compile import Compiled, Sources, compile_route

@@ -14,6 +14,7 @@ import threading
 import webbrowser
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random, SystemRandom
 from typing import TextIO
@@ -24,7 +25,6 @@ from engine.auth.granting import Login
 from engine.auth.grants import Errand, by_code, by_device, code_of, page
 from engine.auth.steps import Flow, Show
 from engine.auth.tokens import Tokens, read_kept
-from engine.dataclass import dataclass
 from engine.errors import ExchangeError
 from engine.lines import line_of
 from engine.ports import Ports

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from engine.dataclass import dataclass
 from engine.options import Duration, Secret, Size, option
 from engine.route.nodes import read
 from engine.route.urls import wrong_url

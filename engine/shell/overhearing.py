@@ -11,9 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
-from engine.dataclass import dataclass
 from engine.ports import Answer, Line, Page, Sent, Talk, Tokens, Upstream, Web
 from engine.replay.anatomy import request_name
 from engine.replay.taping import Taken, Tape, TapedWeb

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 
-from engine.dataclass import dataclass
 from engine.dialects import Dialect, Target
 from engine.ports import Ports
 from engine.route.route import Route
@@ -32,10 +31,7 @@ _serving: ContextVar[Served | None] = ContextVar("serving", default=None)
 
 @dataclass(slots=True)
 class RecordedChats(Chats):
-    """`scribe` is given all that was served, once it is over.
-
-    A class with slots is made anew by its decorator: `super()` would mean the one before.
-    """
+    """`scribe` is given all that was served, once it is over."""
 
     scribe: Scribe = field(kw_only=True)
 
@@ -47,7 +43,7 @@ class RecordedChats(Chats):
         body: bytes,
         caller: Caller,
     ) -> Coroutine[Any, Any, web.StreamResponse]:
-        asked = super(RecordedChats, self).ask(dialect, target, request, body, caller)  # noqa: UP008
+        asked = super(RecordedChats, self).ask(dialect, target, request, body, caller)
         if not self.scribe.wants():
             return asked
         ports, scribe = self.ports, self.scribe
@@ -72,7 +68,7 @@ class RecordedChats(Chats):
             self.scribe.offer(served, self.keyring.cleanups.settle)
 
     def _report(self, opened: Open) -> None:
-        super(RecordedChats, self)._report(opened)  # noqa: UP008
+        super(RecordedChats, self)._report(opened)
         served = _serving.get()
         if served is not None:
             route, error = opened.asked[-1], opened.report.error

@@ -15,12 +15,11 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
 
-from engine.dataclass import dataclass
 from engine.masks import SHORTEST
 from engine.options import Secret
 from engine.ports import PassingTokens, Ports, Tokens, Upstream

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Literal
 
-from engine.dataclass import dataclass
 from engine.errors import Problem
 from engine.route.book import RouteBook, make_book
 from engine.route.route import Route

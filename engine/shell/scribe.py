@@ -11,12 +11,11 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from random import SystemRandom
 
-from engine.dataclass import dataclass
 from engine.dialects.openai_responses.items import NAME as RESPONSES
 from engine.errors import PenstockError
 from engine.options import Secret

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from urllib.parse import unquote
 
 from aiohttp import web
 
-from engine.dataclass import dataclass
 from engine.dialects import DIALECTS, HERE, Dialect, Target, listings, reading
 from engine.dialects.reading import body_fields, need, take
 from engine.dialects.tokens import estimate

@@ -11,12 +11,12 @@ import dataclasses
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from engine.dataclass import dataclass
 from engine.errors import ConfigError, Problem
 from engine.options import Duration, Secret, Size, option
 from engine.route.nodes import Mark, Node, read

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
 from aiohttp import web
 
 from engine.chat import ChatRequest
-from engine.dataclass import dataclass
 from engine.dialects import Dialect, Encoder
 from engine.dialects.contract import Reframe, hides
 from engine.dialects.outcomes import retry_headers

@@ -7,10 +7,10 @@ store: redis    both in Redis, which other replicas share
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from engine.dataclass import dataclass
 from engine.errors import ConfigError, Problem
 from engine.ports import Clock, Observer, Store
 

@@ -9,12 +9,11 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Literal
 
-from engine.dataclass import dataclass
 from engine.errors import ConfigError
 from engine.ports import Clock, Store
 from engine.replay.coverage import Coverage

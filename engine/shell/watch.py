@@ -12,13 +12,12 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from watchfiles import Change, awatch
 
-from engine.dataclass import dataclass
 from engine.errors import ConfigError
 from engine.ports import Clock, Observer
 from engine.route.book import RouteBook

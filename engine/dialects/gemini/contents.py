@@ -9,7 +9,7 @@ calls of their name in order. What was added so is noted in `extras` (`id`: None
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from engine.chat import (
@@ -24,7 +24,6 @@ from engine.chat import (
     ToolCall,
     ToolResult,
 )
-from engine.dataclass import dataclass
 from engine.dialects.reading import NAMES, mismatch, need, take
 from engine.errors import RequestError
 from engine.wire import dumps

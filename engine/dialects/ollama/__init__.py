@@ -6,10 +6,9 @@ other, and answered in its own words. Streams are lines of JSON, and streaming i
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from engine.chat import ChatRequest
-from engine.dataclass import dataclass
 from engine.dialects import outcomes
 from engine.dialects.contract import HERE, Dialect, Encoder, Target
 from engine.dialects.hosted import wants_json

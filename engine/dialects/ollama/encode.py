@@ -10,11 +10,11 @@ Durations are the upstream's own where it told them, else what was measured here
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from engine.chat import ChatRequest, Media, Opaque, Part, Reasoning, Refusal, Text, ToolCall
-from engine.dataclass import dataclass
 from engine.dialects.arguments import object_of
 from engine.dialects.hosted import told
 from engine.dialects.outcomes import answer_for, message_for

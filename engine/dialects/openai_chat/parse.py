@@ -10,6 +10,7 @@ whose content was a list. An explicit null of a known field equals its absence.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, cast
 
 from engine.chat import (
@@ -31,7 +32,6 @@ from engine.chat import (
     ToolChoice,
     ToolResult,
 )
-from engine.dataclass import dataclass
 from engine.dialects.filetypes import split_data
 from engine.dialects.pictures import modalities
 from engine.dialects.reading import (
