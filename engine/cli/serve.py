@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from engine.errors import ConfigError, Problem
-from engine.shell import certificates  # noqa: F401  before what imports aiohttp
 from engine.shell.app import Gateway, serve
 from engine.shell.demo import Demo
 from engine.shell.environment import read_env_file
