@@ -55,8 +55,8 @@ class AnswerFrames(Frames):
 
     text: bool = option(
         False,
-        "what is in a frame is text, not JSON: base64, say; to rules the whole of it is `$`",
-        example="`each: $ | b64d | from_json`",
+        "what is in a frame is text, not JSON: base64, say, for rules with "
+        "`each: $ | b64d | from_json`",
     )
 
 
