@@ -130,6 +130,7 @@ class Pipeline:
         self._torn: Record | None = None  # its text ends in half a character
         self._ending = False  # what comes now is what no frame's end was seen of
         self._smooth = False  # what was read last only went on with the open text
+        self._doubted = False  # what came then was more than a text
 
     def _take(self, road: Road) -> None:
         self.road = road
@@ -197,10 +198,12 @@ class Pipeline:
         try:
             text: str = self._text(loads_text(frame))
         except ValueError:
-            return ""
+            text = ""
         done = self.road.done
         if not text or (done and frame.strip() in done):
+            self._plain, self._doubted = not self._doubted, True  # twice in vain is enough
             return ""
+        self._doubted = False
         self.parser.frames += 1
         self.text_length += len(text)
         self.seen += 1

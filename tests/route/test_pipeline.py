@@ -22,6 +22,7 @@ from engine.events import (
 )
 from engine.route.pipeline import Pipeline
 from engine.route.route import Route
+from engine.route.rules import RuleReader
 from engine.route.stages import context_of
 from engine.wire import HttpResponse, dumps
 from tests.grammar import check_events
@@ -182,6 +183,22 @@ def test_what_is_more_than_a_text_goes_the_long_way(odd: bytes, after: int) -> N
     found = Read(route_of(PLAIN, env=None), chunks)
     assert Read(route_of(PLAIN, env=None), [b"".join(chunks)]).seen == found.seen
     assert after == found.straight
+
+
+def test_where_texts_are_never_alone_they_are_not_looked_for_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[object] = []
+    text = RuleReader.text
+
+    def noted(reader: RuleReader, value: object) -> str:
+        asked.append(value)
+        return text(reader, value)
+
+    monkeypatch.setattr(RuleReader, "text", noted)
+    number = {"k": "t", "x": 1}  # read as a text by `feed` alone
+    found = Read(route_of(PLAIN, env=None), frames_of(sse(TEXT, *[number] * 9, STOP)))
+    assert ("hi111111111", [number] * 2) == (found.reply.text, asked)
 
 
 @pytest.mark.parametrize("last", [{"e": "busy"}, STOP])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .sources import FIELDS
+
 
 def only_text(chunk: Any) -> str:
     """The text of such a chunk; "" for any other value, whatever it is."""
@@ -21,6 +23,7 @@ def only_text(chunk: Any) -> str:
                 or chunk.get("usage")
                 or "error" in chunk
             )
+            and FIELDS.isdisjoint(chunk)
         ):
             return text
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -23,7 +23,7 @@ from .sealed import NAME
 Fields = dict[str, object]
 TOOLS = "executed_tools"
 _REFERENCES = ("reference", "tool_reference")
-_FIELDS = frozenset({"search_results", "citations", TOOLS, "context", "web_search", "search_info"})
+FIELDS = frozenset({"search_results", "citations", TOOLS, "context", "web_search", "search_info"})
 
 
 class Sources:
@@ -34,7 +34,7 @@ class Sources:
 
     def read(self, told: Fields) -> list[Citation]:
         """What is new in a chunk, a message or a delta."""
-        if _FIELDS.isdisjoint(told):
+        if FIELDS.isdisjoint(told):
             return []
         found = _objects(told.get("search_results"))
         for tool in _objects(told.get(TOOLS)):

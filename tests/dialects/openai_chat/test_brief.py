@@ -33,6 +33,7 @@ def test_a_chunk_with_a_text_alone_is_that_text() -> None:
         chunk({"content": "a"}, logprobs={"content": []}),
         {**chunk({"content": "a"}), "usage": {"prompt_tokens": 1}},
         {**chunk({"content": "a"}), "error": {"message": "no"}},
+        {**chunk({"content": "a"}), "citations": ["https://a.example"]},
         {"choices": []},
         {"choices": [1]},
         {"choices": ["a", "b"]},
