@@ -117,6 +117,12 @@ class Record:
     value: object = None
 
 
+class FailureRecord(Record):
+    """A frame that its framing calls a failure: where no rule knows it, the answer has failed."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class SocketMessage:
     """A whole message of a websocket, its fragments joined. text: its bytes are UTF-8 text."""

@@ -14,7 +14,7 @@ import zlib
 from dataclasses import dataclass
 
 from engine.options import option
-from engine.wire import Record, dumps
+from engine.wire import FailureRecord, Record, dumps
 
 from .bounds import MAX_FRAME, FramingError, too_large
 from .prefixed import PrefixedParser
@@ -42,8 +42,9 @@ def aws_eventstream_parser(
 ) -> PrefixedParser:
     """One Record per frame; its event is the text of the header `event_from`.
 
-    An exception frame is named by `:exception-type`, an error frame by `:error-code`. An error
-    frame has no payload: its data is made to read `{"message": …}`, as that of an exception does.
+    An exception frame is named by `:exception-type`, an error frame by `:error-code`; both are
+    FailureRecords. An error frame has no payload: its data is made to read `{"message": …}`, as
+    that of an exception does.
     """
     return PrefixedParser(_Message(options or AwsEventstream(), limit).take)
 
@@ -75,10 +76,10 @@ class _Message:
     def _record(self, headers: dict[str, str], payload: bytes) -> Record:
         match headers.get(":message-type"):
             case "exception":
-                return Record(headers.get(":exception-type", ""), payload)
+                return FailureRecord(headers.get(":exception-type", ""), payload)
             case "error":
                 told = payload or dumps({"message": headers.get(":error-message", "")})
-                return Record(headers.get(":error-code", ""), told)
+                return FailureRecord(headers.get(":error-code", ""), told)
         return Record(headers.get(self._event_from, ""), payload)
 
 

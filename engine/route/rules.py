@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from engine.events import Annotation, End, Event, StateSet, UsageEvent
+from engine.dialects.outcomes import shorten
+from engine.events import Annotation, End, ErrorEvent, Event, StateSet, UsageEvent
 from engine.options import Env
-from engine.wire import Record
+from engine.wire import FailureRecord, Record
 
 from .answer_spec import RuleSpec
 from .emits import Emit, Find, emitters, written
@@ -125,6 +126,8 @@ class RuleReader:
         if not read(self, record, out):
             self._unmatched = self.unmatched
             self._unmatched[self._name(record)] += 1
+            if isinstance(record, FailureRecord):
+                out.append(_failure(record))
         return [event for event in out if type(event) in _LATE] if late else out
 
     def text(self, value: object) -> str:
@@ -190,6 +193,12 @@ class RuleReader:
 
     def finish(self) -> list[Event]:
         return []
+
+
+def _failure(record: FailureRecord) -> ErrorEvent:
+    told = record.value.get("message") if isinstance(record.value, dict) else None
+    words = [word for word in (record.event, told) if isinstance(word, str) and word]
+    return ErrorEvent("retryable", shorten(": ".join(words) or "the upstream reported an error"))
 
 
 def compile_rules(specs: list[RuleSpec], reduce: str = "delta", *, whole: bool = False) -> Rules:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from engine.parsers.aws_eventstream import AwsEventstream
 from engine.parsers.frames import Frames
 from engine.parsers.websocket import Websocket
-from engine.wire import Record
+from engine.wire import FailureRecord, Record
 from tests.parsers.case import TOO_LARGE, Case, rec
 from tests.parsers.wire_forms import (
     ALL_TYPES,
@@ -309,8 +309,15 @@ AWS = [
         aws(text_header("kind", "x"), b"{}"),
         [rec(b"{}", "x")],
     ),
-    Case("an exception", _aws, EXCEPTION, [rec(b'{"message":"slow"}', "throttlingException")]),
-    Case("an error", _aws, ERROR, [rec(b'{"message":"it broke"}', "Broken")]),
+    Case(
+        "an exception",
+        _aws,
+        EXCEPTION,
+        [
+            FailureRecord("throttlingException", b'{"message":"slow"}'),
+        ],
+    ),
+    Case("an error", _aws, ERROR, [FailureRecord("Broken", b'{"message":"it broke"}')]),
     Case("cut off", _aws, aws(b"", b"a") + aws(b"", b"b")[:-1], [rec(b"a")], frames=1),
     Case("nothing", _aws, b"", [], frames=0),
     Case(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from engine.events import (
     End,
+    ErrorEvent,
     Event,
     Finish,
     ReasoningDelta,
@@ -24,7 +25,7 @@ from engine.options import Selector
 from engine.route.answer_spec import RuleSpec
 from engine.route.pick import compile_match, compile_path
 from engine.route.rules import RuleReader, Rules, compile_rules, one_by_one
-from engine.wire import Record, dumps
+from engine.wire import FailureRecord, Record, dumps
 from tests.kit import compiled
 
 HEAD = """
@@ -261,6 +262,24 @@ def test_the_table_says_what_asking_rule_by_rule_says(
         record = Record("m", b"", value)
         assert fast.feed(record) == slow.feed(record)
     assert fast.unmatched.total() == slow.unmatched.total()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"message": "slow down"}, "throttlingException: slow down"),
+        ({}, "throttlingException"),
+        (None, "throttlingException"),
+    ],
+)
+def test_a_frame_that_is_a_failure_is_one_where_no_rule_knows_it(
+    value: object, message: str
+) -> None:
+    record = FailureRecord("throttlingException", b"", value)
+    made = reader(rules_of("{ match: { t: x }, text: $.t }"))
+    assert [ErrorEvent("retryable", message)] == made.feed(record)
+    known = reader(rules_of("{ event: throttlingException, ignore: true }"))
+    assert [] == known.feed(record)
 
 
 @given(st.lists(specs(), max_size=6), RECORD)
