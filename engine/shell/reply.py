@@ -102,12 +102,12 @@ class Reply(web.StreamResponse):
                 data += END
         if self._unsent:
             data, self._unsent = self._unsent + data, b""
-            self._writer.output_size += len(data)  # so that aiohttp sends no second answer
         protocol = self._protocol
         transport = protocol.transport
         if transport is None or transport.is_closing():
             raise ClientConnectionResetError("the client has gone")
         if data:
+            self._writer.output_size += len(data)  # so that aiohttp sends no second answer
             transport.write(data)
         return protocol.writing_paused
 
