@@ -95,6 +95,14 @@ class Pipeline:
     unmatched   records that no rule knew
     """
 
+    __slots__ = (
+        "_blocks", "_doubted", "_ending", "_env", "_events", "_feed", "_head", "_judge",
+        "_judged", "_least", "_loads", "_marked", "_new_id", "_one", "_other",
+        "_own_records", "_plain", "_reader", "_records", "_smooth", "_steps", "_text",
+        "_torn", "cause", "error", "finish_event", "over", "parser", "road", "seen",
+        "start", "state", "text_length", "usage",
+    )  # fmt: skip
+
     def __init__(
         self,
         road: Road,

@@ -44,8 +44,8 @@ class Outbox:
             try:
                 if reply.held:
                     reply.put(b"")
-            except ClientConnectionResetError:
-                continue  # who reads for it is told with the next piece
+            except (ConnectionError, RuntimeError):
+                continue  # this client has gone: who reads for it is told with the next piece
 
 
 class Reply(web.StreamResponse):
