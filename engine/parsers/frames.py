@@ -51,7 +51,7 @@ class Frames:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerFrames(Frames):
-    """The same of an answer."""
+    """Length-prefixed frames of an answer."""
 
     text: bool = option(
         False,

@@ -106,6 +106,7 @@ class Classifier:
         self._by_code = {**BY_STATUS, **MOVED} if own else BY_STATUS
         self.faults = _faults(spec)
         self.good = tuple(fault for fault in self.faults if fault.good_too)
+        self.reads_good = any(fault.needs_body for fault in self.good)
         self.message = spec.message.first if spec.message else None
 
     def head(self, response: HttpResponse, env: Env, now: float) -> ErrorEvent | None:

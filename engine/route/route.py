@@ -364,17 +364,17 @@ class Route:
         def judge_text(data: bytes, value: object) -> ErrorEvent | None:
             return judge(data, value) or _page(data)
 
-        judged = any(fault.needs_body for fault in self.classifier.good)
-        html = (head.header("content-type") or "").lower().startswith("text/html")
+        kind = "" if road.json else head.header("content-type") or ""
+        html = kind.lower().startswith("text/html")
         return Pipeline(
             road,
             env,
             new_id,
-            judge=judge_text if html and not road.json else judge,
+            judge=judge_text if html else judge,
             records=record_steps(transforms),
             events=[*undone(env), *event_steps(transforms)],
             other=other if road.whole else other or self.no_road,
-            least=_JUDGED if road.pieces and (judged or html) else 0,
+            least=_JUDGED if road.pieces and (html or self.classifier.reads_good) else 0,
         )
 
     def classify(

@@ -249,10 +249,10 @@ def _only_text(rules: Sequence[Rule]) -> Find | None:
     if not any(text for _, text in asked):
         return None
     tests, text = asked[0]
-    return find_by(asked) if tests else text
+    return _find_by(asked) if tests else text
 
 
-def find_by(asked: Sequence[tuple[Sequence[Callable[[Any], bool]], Find | None]]) -> Find:
+def _find_by(asked: Sequence[tuple[Sequence[Callable[[Any], bool]], Find | None]]) -> Find:
     """Finds by the first whose tests all pass."""
 
     def find(value: object) -> object:

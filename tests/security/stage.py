@@ -77,6 +77,15 @@ class Echo:
         return await answer_as(hit[1].decode() if hit else "good", request, got)
 
 
+def saying(said: object) -> Answer:
+    """An answer that is the same whatever was asked."""
+
+    async def answer(request: web.BaseRequest, got: Received) -> web.StreamResponse:
+        return web.json_response(said)
+
+    return answer
+
+
 GOOD = {
     "id": "x",
     "object": "chat.completion",

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
-from tests.security.stage import Echo, Received, staged
+from tests.security.stage import Echo, saying, staged
 
 ROUTE = """
 version: 1
@@ -28,24 +27,13 @@ SAID: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-class Site(Echo):
-    """Says the same whatever it is asked."""
-
-    def __init__(self, said: dict[str, Any]) -> None:
-        super().__init__()
-        self.said = said
-
-    async def respond(self, request: web.BaseRequest, got: Received) -> web.StreamResponse:
-        return web.json_response(self.said)
-
-
 @pytest.mark.parametrize("upstream", SAID)
 async def test_marks_reach_claude_and_are_named_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upstream: str
 ) -> None:
     text = {"type": "text", "text": "Long.", "cache_control": MARK}
     asked = [{"role": "system", "content": [text]}, {"role": "user", "content": "Hi"}]
-    routes, site = {"marks": ROUTE % upstream}, Site(SAID[upstream])
+    routes, site = {"marks": ROUTE % upstream}, Echo(answer=saying(SAID[upstream]))
     async with staged(
         tmp_path, monkeypatch, routes, env={"ANTHROPIC_API_KEY": "k-0", "GEMINI_API_KEY": "k-0"},
         echo=site,

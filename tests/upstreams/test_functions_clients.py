@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
-from tests.security.stage import Echo, Received, staged
+from tests.security.stage import Echo, saying, staged
 
 ROUTE = """
 version: 1
@@ -33,22 +32,11 @@ ANSWERS: dict[str, dict[str, Any]] = {
 LOOK = {"name": "look", "parameters": {"type": "object", "properties": {}}}
 
 
-class Site(Echo):
-    """Always makes both calls."""
-
-    def __init__(self, said: dict[str, Any]) -> None:
-        super().__init__()
-        self.said = said
-
-    async def respond(self, request: web.BaseRequest, got: Received) -> web.StreamResponse:
-        return web.json_response(self.said)
-
-
 @pytest.mark.parametrize("upstream", ANSWERS)
 async def test_a_second_call_is_named_for_clients_that_have_room_for_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upstream: str
 ) -> None:
-    site, asked = Site(ANSWERS[upstream]), [{"role": "user", "content": "Hi"}]
+    site, asked = Echo(answer=saying(ANSWERS[upstream])), [{"role": "user", "content": "Hi"}]
     routes = {"calls": ROUTE % upstream}
     async with staged(tmp_path, monkeypatch, routes, env={}, echo=site) as on:
         _, told = await on.ask("m1", "", messages=asked, functions=[LOOK])
