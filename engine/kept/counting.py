@@ -18,7 +18,7 @@ KEPT = 16  # factors of one model
 ENOUGH = 3  # before that, nothing is learned
 EVERY = 16  # once it is learned, one request in so many is looked at
 LOWEST, HIGHEST = 0.7, 4.0
-MODELS = 4096  # the least recently seen go first
+MODELS = 16_384  # the least recently seen go first
 
 
 @dataclass(slots=True)

@@ -16,11 +16,15 @@ from .route import Offer, Route
 
 @dataclass(frozen=True, slots=True)
 class RouteBook:
-    """routes by name; offers by every name a client may use; `listed` for the models list."""
+    """routes by name; offers by every name a client may use; `listed` for the models list.
+
+    behind_logins: the routes whose accounts log in
+    """
 
     routes: Mapping[str, Route] = field(default_factory=dict)
     offers: Mapping[str, tuple[Route, Offer]] = field(default_factory=dict)
     listed: tuple[tuple[str, Route, Offer], ...] = ()
+    behind_logins: tuple[Route, ...] = ()
 
     def find(self, model: str) -> tuple[Route, Offer] | None:
         return self.offers.get(model)
@@ -69,4 +73,5 @@ def make_book(
     listed = tuple(
         (name, route, offer) for name, (route, offer) in bare.items() if name == offer.model.id
     )
-    return RouteBook(table, {**offers, **bare}, listed)
+    behind_logins = tuple(route for route in table.values() if route.logins)
+    return RouteBook(table, {**offers, **bare}, listed, behind_logins)

@@ -17,6 +17,7 @@ from engine.events import ErrorEvent
 from engine.options import Env
 from engine.wire import HttpResponse, JsonError, loads
 
+from .alike import once
 from .answer_spec import AnswerSelectors, ErrorRuleSpec, ErrorsSpec
 from .patterns import compile_regex
 from .waits import Wait, compile_waits, header_wait
@@ -182,6 +183,12 @@ class Classifier:
             )
             found = text if plain and len(text) < 300 else ""
         return shorten(found) or _said(answer.status)
+
+
+@once
+def classifier_of(spec: ErrorsSpec, own: bool) -> Classifier:
+    """The classifier of routes with these rules."""
+    return Classifier(spec, own=own)
 
 
 def told(errors: ErrorsSpec, response: HttpResponse) -> str:

@@ -24,9 +24,10 @@ from engine.parsers.frames import framing
 from engine.transform import METHODS
 from engine.wire import dumps
 
+from .alike import NOTHING, alike
 from .asking import asking
 from .checks import check_nodes, check_spec, check_stages
-from .classify import Classifier, told
+from .classify import Classifier, classifier_of, told
 from .edits import compile_patches
 from .endpoint import whole_request
 from .errands import discovery_of, errands_of
@@ -198,7 +199,7 @@ class _Compiler:
         if self._failed():
             return None
         request, faults = whole_request(spec.request, dialect), spec.errors
-        mentions, classifier = asked_for(spec, request, stages), Classifier(faults, own=not dialect)
+        mentions, classifier = asked_for(spec, request, stages), classifier_of(faults, not dialect)
         placed, profile_of = placements(spec.auth), profiles_of(spec, self.tree, self.reader)
         return Route(
             name=name,
@@ -220,23 +221,23 @@ class _Compiler:
             signer=self._signer(spec),
             roster=roster,
             logins=tuple(self.logins.found),
-            values=values | self.fetched,
+            values=values | self.fetched or NOTHING,
             wanted=tuple(wanted_values(values, mentions)),
-            names=request_names(mentions),
+            names=alike(request_names(mentions)),
             let=tuple((key, tree.render) for key, tree in spec.let.items()),
             session=self._session(spec.session, any(plan.cleanup for plan in values.values())),
             stages=stages,
             classifier=classifier,
-            policies=policies_of(spec, values | self.fetched),
+            policies=alike(policies_of(spec, values | self.fetched)),
             stream_road=stream_road(spec, dialect),
             whole_road=whole_road(spec, dialect),
             no_road=no_road(spec),
-            references=self.reader.references,
+            references=self.reader.references or NOTHING,
             passthrough=passes(spec, dialect, stages),
             splitter=splitter(spec, dialect),
-            errands=errands_of(spec),
+            errands=errands_of(spec) or NOTHING,
             discovery=discovery_of(name, spec, profile_of),
-            media=media_of(spec, request, stages, request_names(mentions)),
+            media=alike(media_of(spec, request, stages, request_names(mentions))),
             hosts=tuple(host for stage in stages for host in stage.loaded.hosts),
         )
 

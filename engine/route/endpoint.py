@@ -6,6 +6,7 @@ import dataclasses
 
 from engine.dialects import Dialect
 
+from .alike import once
 from .spec import RequestSpec
 from .template import Roots, compile_template
 from .view import FIELDS
@@ -13,6 +14,7 @@ from .view import FIELDS
 _ROOTS: Roots = {"req": frozenset(FIELDS), "model": frozenset({"id", "upstream", "max_output"})}
 
 
+@once
 def whole_request(written: RequestSpec | None, dialect: Dialect | None) -> RequestSpec:
     """The request of a route. Without `path` or `url` it goes where the dialect's requests go.
 

@@ -8,6 +8,7 @@ the YAML 1.2 core schema (`on`, `012`, `12:30` are text). Everything wrong is co
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -24,6 +25,7 @@ MAX_EVENTS = 60_000
 MAX_NODES = 20_000
 LONGEST_NUMBER = 300  # digits; what is longer is text
 
+Made = dict[type, tuple[object, object]]  # kind -> (variables there must be, what it is read as)
 Kind = Literal["map", "list", "str", "int", "float", "bool", "null"]
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -63,7 +65,8 @@ class Node:
     text  the scalar as written (quotes and escapes undone)
     keys  where each key of a map stands
     size  how many nodes hang here, aliases counted in full; depth: how many levels
-    made  what a map is read as, once for all routes that inherit it; None: it is one route's own
+    made  what a map is read as, once for all routes that inherit it, each with the variables that
+          there must be (None: any); no map: it is one route's own
     """
 
     kind: Kind
@@ -74,7 +77,7 @@ class Node:
     keys: dict[str, Mark] = field(default_factory=dict)
     size: int = 1
     depth: int = 1
-    made: dict[type, object] | None = field(default=None, init=False, repr=False, compare=False)
+    made: Made | None = field(default=None, init=False, repr=False, compare=False)
 
     def get(self, key: str) -> Node | None:
         return self.value.get(key) if self.kind == "map" else None
@@ -95,7 +98,7 @@ class Node:
             return (None, *[child.said() for child in self.value])
         return (self.kind, self.text, object() if "${" in self.text else self.quoted)
 
-    def made_alike(self) -> dict[type, object]:
+    def made_alike(self) -> Made:
         """What this map is read as: once for all of one parent, or for all that say the same."""
         return _made_of(self.said()) if self.made is None else self.made
 
@@ -120,7 +123,7 @@ class Node:
 
 
 @lru_cache(maxsize=256)
-def _made_of(said: tuple[object, ...]) -> dict[type, object]:
+def _made_of(said: tuple[object, ...]) -> Made:
     return {}
 
 
@@ -217,7 +220,7 @@ class Composer:
         return known
 
     def scalar(self, event: Any, mark: Mark) -> Node:
-        text = event.value
+        text = sys.intern(event.value)  # files say the same words
         quoted = bool(event.style) or not event.implicit[0]
         if quoted:
             return Node("str", text, mark, text, True, _NO_KEYS)
@@ -240,7 +243,7 @@ class Composer:
             at = self.mark(event.start_mark, event.end_mark)
             if not isinstance(event, yaml.ScalarEvent):
                 raise self.stop(at, "E010", _not_a_key(at))
-            key = event.value
+            key = sys.intern(event.value)
             value = self.node(next(stream), stream, depth + 1)
             if key == "<<" and not event.style:
                 self.note(at, "E008", "merge keys are refused: use `extends`")

@@ -8,6 +8,7 @@ from typing import Any
 from engine.dialects.profile import PROFILE, Profile, adapts
 from engine.transform import Model
 
+from .alike import alike_map
 from .route import Offer
 from .spec import ModelSpec, RouteSpec
 
@@ -41,7 +42,7 @@ def _offer(
     known: dict[str, object] = {"id": ident, "upstream": upstream}
     if model.max_output is not None:
         known["max_output"] = model.max_output
-    variables = {**spec.vars, **model.set, **overrides}
+    variables = alike_map({**spec.vars, **model.set, **overrides})
     return Offer(
         Model(ident, upstream, model.max_output),
         variables,

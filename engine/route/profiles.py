@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
-from engine.dialects.profile import PROFILE, Profile
+from engine.dialects.profile import PROFILE, Profile, Unsupported
 from engine.errors import Problem
 
+from .alike import once
 from .extends import merge
 from .nodes import Node
 from .reader import WRONG, Reader
@@ -51,15 +52,16 @@ def profiles_of(spec: RouteSpec, tree: Node, reader: Reader) -> ProfileOf:
         globs = tuple(glob for glob in spec.profiles if fits(glob, model))
         if globs not in made:
             made[globs] = build(globs)
-        return _with(made[globs], spec, model)
+        return _with(made[globs], spec.on_unsupported, model.max_output)
 
     return find
 
 
-def _with(profile: Profile, spec: RouteSpec, model: ModelSpec) -> Profile:
+@once
+def _with(profile: Profile, on_unsupported: Unsupported | None, max_output: int | None) -> Profile:
     """The profile with what the route and the model say elsewhere."""
-    if model.max_output is not None:
-        profile = replace(profile, max_output=model.max_output)
-    if spec.on_unsupported is not None and profile.on_unsupported is None:
-        profile = replace(profile, on_unsupported=spec.on_unsupported)
+    if max_output is not None:
+        profile = replace(profile, max_output=max_output)
+    if on_unsupported is not None and profile.on_unsupported is None:
+        profile = replace(profile, on_unsupported=on_unsupported)
     return PROFILE if profile == PROFILE else profile

@@ -72,7 +72,8 @@ class Reader:
 
     roots       template variables of this route: root -> known attributes (None: any)
     references  what `${…}` gave, by name: the constants of templates that mention them
-    personal    counts what holds for this route alone: expressions that read, secrets, places
+    personal    counts what holds for this route alone: secrets, places
+    reads       counts what holds for routes with the same variables: expressions that read
     top         the options at the top of the file
     """
 
@@ -81,7 +82,8 @@ class Reader:
         self.roots = roots
         self.problems = problems
         self.references: dict[str, object] = {}
-        self.personal = 0
+        self.personal = self.reads = 0
+        self.shape = tuple(roots.items())
         self.top: type | None = None
 
     def note(self, mark: Mark, code: str, message: str) -> Any:
@@ -109,13 +111,16 @@ class Reader:
         made = node.made_alike() if place.isidentifier() else node.made  # a key of the top
         if made is None:
             return self.anew(node, kind, place)
-        if kind not in made:
-            before = len(self.problems), self.personal
-            value = self.anew(node, kind, place)
-            if before != (len(self.problems), self.personal):
+        if kind in made:
+            shape, value = made[kind]
+            if shape is None or shape == self.shape:
+                self.reads += shape is not None
                 return value
-            made[kind] = value
-        return made[kind]
+        before, reads = (len(self.problems), self.personal), self.reads
+        value = self.anew(node, kind, place)
+        if before == (len(self.problems), self.personal):
+            made[kind] = (None if reads == self.reads else self.shape), value
+        return value
 
     def anew(self, node: Node, kind: type, place: str) -> Any:
         """An instance that no other route has."""
@@ -331,7 +336,7 @@ class Reader:
         if field is not None and field.metadata.get("secret") and "{{" not in node.value:
             self._secret(node, place, field)  # what it holds must be known
         source, roots = self._with_references(node, self.roots_for(field))
-        self.personal += "{" in source or "." in source  # a mistake or not by what a route has
+        self.reads += "{" in source or "." in source  # a mistake or not by what a route has
         if braceless(source, roots):
             message = f'{_in(place)} sends these very letters; the variable is "{{{{ {source} }}}}"'
             self.problems.append(node.mark.problem("W511", message, "warning"))
@@ -386,7 +391,7 @@ class Reader:
         if self.resolver.of(node):
             message = "a reference cannot stand in an expression: name it in `vars`"
             return self.note(node.mark, "E206", f"{_in(place)}: {message}")
-        self.personal += 1
+        self.reads += 1
         try:
             return compile_condition(text, self.roots_for(field))
         except TemplateError as error:

@@ -16,6 +16,7 @@ from engine.errors import ExchangeError
 from engine.options import OMIT, Blob, Env, Secret, Template, Tree
 from engine.wire import HttpRequest, dumps, find_header
 
+from .alike import once
 from .http_spec import CallSpec
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -63,6 +64,7 @@ class Plan:
         return HttpRequest(self.method, self.url(env), headers, query + queries, body, self.timeout)
 
 
+@once
 def compile_request(
     spec: CallSpec,
     base_url: str,

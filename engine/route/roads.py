@@ -7,7 +7,7 @@ road: a refusal that comes as one document, an answer that is streamed although 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 
 from engine.dialects import Dialect
 from engine.dialects.profile import adapts
@@ -19,6 +19,7 @@ from engine.parsers.sse import Sse
 from engine.parsers.text import WholeTextParser
 from engine.parsers.websocket import Websocket
 
+from .alike import once
 from .answer_spec import ResponseSpec, StreamSpec
 from .patches import path_patch
 from .pipeline import Reader, Road
@@ -35,14 +36,20 @@ _UNLIKE_DOCUMENTS = {"sse", "frames", "aws_eventstream", "websocket"}
 
 def stream_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
     """How a stream is read; None if the route has no way to."""
-    stream = spec.stream
+    return _stream(spec.stream, dialect, int(spec.limits.event), _polls(spec))
+
+
+@once
+def _stream(
+    stream: StreamSpec | None, dialect: Dialect | None, limit: int, polls: bool
+) -> Road | None:
     if dialect is None and (stream is None or stream.events is None):
         return None
     stream = stream or StreamSpec()
-    if stream.events is None and stream.use != "always" and _polls(spec):
+    if stream.events is None and stream.use != "always" and polls:
         return None  # what is asked for until it is there is a document, unless the route says more
     word, options = _framing(stream, dialect)
-    kind, limit = PARSERS[word], int(spec.limits.event)
+    kind = PARSERS[word]
     text = isinstance(options, Sse | Websocket | AnswerFrames) and options.text
     if stream.events is None:
         assert dialect is not None
@@ -82,7 +89,11 @@ def _framing(stream: StreamSpec, dialect: Dialect | None) -> tuple[str, object]:
 
 def whole_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
     """How a whole answer is read; None if the route has no way to."""
-    response = spec.response
+    return _answer(spec.response, dialect, int(spec.limits.answer))
+
+
+@once
+def _answer(response: ResponseSpec | None, dialect: Dialect | None, limit: int) -> Road | None:
     if (response is None or response.events is None) and dialect is None:
         return None
     response = response or ResponseSpec()
@@ -93,7 +104,7 @@ def whole_road(spec: RouteSpec, dialect: Dialect | None) -> Road | None:
     else:
         rules = compile_rules(response.events, whole=True)
         reader, exact = _rule_reader(rules), rules.exact
-    return _whole(reader, response, int(spec.limits.answer), exact=exact)
+    return _whole(reader, response, limit, exact=exact)
 
 
 def no_road(spec: RouteSpec) -> Road:
@@ -101,7 +112,7 @@ def no_road(spec: RouteSpec) -> Road:
     return _unread(int(spec.limits.answer))
 
 
-@lru_cache(maxsize=64)
+@once
 def _unread(limit: int) -> Road:
     return _whole(_rule_reader(compile_rules([])), ResponseSpec(), limit)
 
@@ -126,8 +137,13 @@ def _rule_reader(rules: Rules) -> MakeReader:
 
 def splitter(spec: RouteSpec, dialect: Dialect | None) -> Callable[[], Splitter] | None:
     """Cuts the dialect's streams into frames, where they pass through."""
-    frames = PARSERS[dialect.framing].frames if dialect else None
-    return partial(frames, int(spec.limits.event)) if frames else None
+    return _frames(dialect, int(spec.limits.event)) if dialect else None
+
+
+@once
+def _frames(dialect: Dialect, limit: int) -> Callable[[], Splitter] | None:
+    frames = PARSERS[dialect.framing].frames
+    return partial(frames, limit) if frames else None
 
 
 def passes(spec: RouteSpec, dialect: Dialect | None, stages: tuple[Stage, ...]) -> bool:

@@ -18,6 +18,7 @@ from engine.auth.pool import Roster, Rules
 from engine.auth.sources import Accounts
 from engine.errors import Problem
 
+from .alike import alike
 from .codes import CODES
 from .fields import fields_of
 from .hints import meant
@@ -140,7 +141,9 @@ def roster_of(spec: RouteSpec, reach: Reach) -> Roster:
     for unset, problem in reach.absent:
         reach.outside.unset += [unset] if unset else []
         reach.problems.append(problem)
-    return Roster(union(found), rules_of(spec), per_client=limit_of(spec.limits.per_client))
+    rules, per_client = alike(rules_of(spec)), alike(limit_of(spec.limits.per_client))
+    roster = Roster(union(found), rules, per_client=per_client)
+    return roster if found else alike(roster)
 
 
 _ALONE = "`client_key` stands alone, or last in a `first_of`: it cannot join other accounts"

@@ -122,7 +122,7 @@ def _finding(keeper: RouteKeeper) -> Callable[[str], Route | None]:
 
 
 def _door(built: Gateway) -> Doorman:
-    return Doorman(lambda: built.keeper.book.routes.values(), built.server.chats.keyring)
+    return Doorman(lambda: built.keeper.book.behind_logins, built.server.chats.keyring)
 
 
 @asynccontextmanager

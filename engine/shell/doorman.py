@@ -19,7 +19,7 @@ Kept = Mapping[str, object]
 
 
 class Doorman:
-    """routes: those that serve now."""
+    """routes: those that serve now and have accounts that log in."""
 
     def __init__(self, routes: Callable[[], Iterable[Route]], keyring: Keyring) -> None:
         self._routes = routes
@@ -48,7 +48,7 @@ class Doorman:
         now = self._keyring.ports.clock.monotonic()
         for route in self._routes():
             places = {login.digest: login.place for login in route.logins}
-            for seat in self._keyring.pools.of(route).parked(now) if places else ():
+            for seat in self._keyring.pools.of(route).parked(now):
                 place, why = places.get(seat.account.digest), seat.health.why
                 if place is not None and why in (LOGIN, "auth_invalid"):
                     yield route, seat.account, place, why == LOGIN

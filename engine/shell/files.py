@@ -63,6 +63,13 @@ class Files:
         self._folders = {}
         self._now = now
 
+    def same(self) -> bool:
+        """Whether all that this look asked for is as it was, as far as stamps can tell."""
+        entries = self._entries
+        return not any(
+            entries[path].young or _stamp(path) != entries[path].stamp for path in self._seen
+        )
+
     def ends(self) -> Iterator[str]:
         """Every path this look asked for, missing ones too, and where links lead."""
         for path in self._seen:
@@ -78,9 +85,7 @@ class Files:
     def _read(self, path: str, before: Entry | None) -> Entry:
         try:
             status = os.stat(path)
-            stamp = (
-                status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
-            )  # fmt: skip
+            stamp = _stamp_of(status)
             if before and before.stamp == stamp and not before.young and before.digest:
                 return before
             if not stat.S_ISREG(status.st_mode):
@@ -115,3 +120,16 @@ class Files:
 
     def _is_young(self, since: float) -> bool:
         return abs(self._now - since) <= YOUNG
+
+
+def _stamp_of(status: os.stat_result) -> tuple[int, ...]:
+    return (
+        status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+    )  # fmt: skip
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    try:
+        return _stamp_of(os.stat(path))
+    except (OSError, ValueError):
+        return ()

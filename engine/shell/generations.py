@@ -11,7 +11,6 @@ import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from engine.route.classify import Classifier
 from engine.route.route import Route
 
 MANY = 4  # generations of one route that may be in use without a warning
@@ -28,29 +27,39 @@ class Notice:
 
 @dataclass(slots=True)
 class _Generation:
-    """One route that served. A Route has no weak references; its classifier lives as long."""
+    """One route that served."""
 
-    alive: weakref.ref[Classifier]
+    alive: weakref.KeyedRef[str, Route]
     transforms: frozenset[str]
     replaced: float | None = None
     warned: bool = False
 
 
 class Generations:
-    """Counts the routes of each name, and those that are in use: serving, or held by a request."""
+    """Counts the routes of each name, and those that are in use: serving, or held by a request.
+
+    Names of which there may be something to tell are kept apart: of thousands they are a few.
+    """
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._held: dict[str, list[_Generation]] = {}
         self._told: dict[str, int] = {}
+        self._restless: set[str] = set()
 
     def begin(self, route: Route, transforms: Iterable[str], now: float) -> int:
         held = self._held.setdefault(route.name, [])
         for old in held:
             old.replaced = now if old.replaced is None else old.replaced
-        held.append(_Generation(weakref.ref(route.classifier), frozenset(transforms)))
+        held.append(
+            _Generation(weakref.KeyedRef(route, self._gone, route.name), frozenset(transforms))
+        )
+        self._restless.add(route.name)
         self._counts[route.name] = self._counts.get(route.name, 0) + 1
         return self._counts[route.name]
+
+    def _gone(self, ref: weakref.KeyedRef[str, Route]) -> None:
+        self._restless.add(ref.key)
 
     def live(self, name: str) -> int:
         held = self._held.get(name, [])
@@ -64,7 +73,8 @@ class Generations:
 
     def tell(self, now: float) -> Iterator[Notice]:
         """Counts that have changed, and a warning, once, of what piles up."""
-        for name in self._held:
+        names, self._restless = self._restless, set()
+        for name in sorted(names):
             if self.live(name) > 1 and _unwarned(self._held[name], now):
                 gc.collect()  # what an ended request leaves holds its route until it is collected
             count = self.live(name)
@@ -79,6 +89,8 @@ class Generations:
                 yield Notice("generations_piled", fields)
             for each in causes:
                 each.warned = True
+            if count > 1:
+                self._restless.add(name)
 
 
 def _unwarned(held: list[_Generation], now: float) -> list[_Generation]:

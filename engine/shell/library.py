@@ -115,6 +115,14 @@ class Library:
                     self.shadows[file] = (*self.shadows.get(file, ()), path)
         return found
 
+    def same(self) -> bool:
+        """Whether a scan would find what the last one found: no file came, went or changed."""
+        walked, unlisted = self.walked, self.unlisted
+        self.walked, self.unlisted = [], []
+        listed = dict.fromkeys(path for folder in self.folders for path in self._walk(folder))
+        told = self.walked == walked and self.unlisted == unlisted
+        return told and [*listed] == [*self._named] and self.files.same()
+
     def name(self, path: str) -> str:
         """A route's name as its text shows at a glance: `name`, else the file's stem."""
         data = self.files.get(path).data

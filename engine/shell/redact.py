@@ -22,7 +22,7 @@ from engine.masks import forms
 from engine.options import Secret
 
 MOST = 4096  # secrets; the least recently added goes first
-NAMES = 16_384  # texts that come again, kept as they are without secrets
+NAMES = 65_536  # texts that come again, kept as they are without secrets: three of a route
 WORD = 8
 MASK = "«secret»".encode()
 
@@ -90,7 +90,8 @@ class Redactor:
         if known is None:
             if len(self._names) >= NAMES:
                 self._names.clear()
-            known = self._names[text] = self.text(text)
+            known = self.text(text)
+            self._names[text] = known = text if known == text else known  # one text, not two
         return known
 
     def inside(self, data: bytes) -> list[Secret]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +79,7 @@ class RouteKeeper:
         self._wake = asyncio.Event()
         self._due: float | None = None
         self._places: dict[str, tuple[int, int]] = {}
+        self._folders: tuple[str, ...] = ()
         self._moved = False
         self._inside: frozenset[str] = frozenset()
         self._names: frozenset[str] = frozenset()
@@ -117,6 +118,18 @@ class RouteKeeper:
             self._publish(outcome)
             self._plan(look)
             return outcome.results
+
+    async def _glance(self) -> None:
+        """A look for which there is no cause: of thousands of files hardly one has changed."""
+        async with self._lock:
+            same = self._due is None and await asyncio.to_thread(self._same)
+            for notice in self._roster.generations.tell(self._clock.monotonic()) if same else ():
+                self._observer.saw(notice.name, **notice.fields)
+        if not same:
+            await self.rescan()
+
+    def _same(self) -> bool:
+        return self._library.same() and _identified(self._folders) == self._places
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -193,8 +206,8 @@ class RouteKeeper:
         around = {os.path.abspath(each) for each in {head or root for head, root, _ in split}}
         self._inside = frozenset(inside)
         self._names = frozenset(name for _, _, name in split)
-        found = ((folder, identify(folder)) for folder in sorted(inside | around))
-        return {folder: identity for folder, identity in found if identity}
+        self._folders = tuple(sorted(inside | around))
+        return _identified(self._folders)
 
     # ---- on the loop ----
 
@@ -213,9 +226,10 @@ class RouteKeeper:
 
     async def _attend(self, places: dict[str, tuple[int, int]]) -> None:
         """Look whenever there is cause to, until other folders have to be watched."""
+        called = True
         while True:
             self._wake.clear()
-            await self.rescan()
+            await (self.rescan() if called else self._glance())
             if self._moved or self._places != places:
                 return
             pause = self._poll
@@ -223,9 +237,9 @@ class RouteKeeper:
                 pause = min(pause, max(0.0, self._due - self._clock.monotonic()))
             try:
                 async with self._clock.deadline(pause):
-                    await self._wake.wait()
+                    called = await self._wake.wait()
             except TimeoutError:
-                continue
+                called = False
 
     async def _listen(self, places: dict[str, tuple[int, int]], stop: asyncio.Event) -> None:
         """Wake the keeper at each batch of events that may matter."""
@@ -252,6 +266,12 @@ class RouteKeeper:
         if name in self._names or name.startswith(".."):
             return True
         return folder in self._inside and not name.startswith(".") and not name.endswith(_JUNK)
+
+
+def _identified(folders: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Those that are there."""
+    found = ((folder, identify(folder)) for folder in folders)
+    return {folder: identity for folder, identity in found if identity}
 
 
 def _doubtful(reading: Reading) -> bool:

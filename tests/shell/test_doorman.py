@@ -27,7 +27,7 @@ def log_in(service: Identity, home: Path, name: str, left: float = 1800) -> str:
 
 def doorman(running: Gateway) -> Doorman:
     keyring = running.server.chats.keyring
-    return Doorman(lambda: running.keeper.book.routes.values(), keyring)
+    return Doorman(lambda: running.keeper.book.behind_logins, keyring)
 
 
 def parked(running: Gateway) -> list[tuple[str, str]]:
