@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from .errors import ExchangeError
 from .options import Env, Template
 from .ports import Answer, Line, Sent, Upstream
+from .route.alike import alike
 from .route.reader import REFERENCES
 from .route.render import text
 from .route.route import Route
@@ -24,7 +25,7 @@ def line_of(route: Route, scopes: Mapping[str, str], env: Env | None = None) -> 
     """How this route's upstream is reached for one request. Raises ExchangeError, RenderError."""
     line = _LINES.get(route)
     if line is None:
-        line = _LINES[route] = _line(route)
+        line = _LINES[route] = alike(_line(route))
     proxy = route.spec.upstream.proxy
     if env is not None and proxy is not None and _varies(proxy):
         line = dataclasses.replace(line, proxy=proxy_of(proxy, env))

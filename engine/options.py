@@ -178,6 +178,7 @@ def option(
     deprecated: str | None = None,
     roots: tuple[str, ...] = (),
     secret: bool = False,
+    credential: bool = False,
     name: str | None = None,
     choices: tuple[str, ...] = (),
     lone: bool = False,
@@ -188,6 +189,7 @@ def option(
     example   a value as YAML would hold it
     roots     template variables that exist here beside the usual ones of the place
     secret    the value (or what a reference gives for it) is wrapped in Secret
+    credential  a template whose text, where it is all that is written, is a secret
     name      the key in YAML, when it cannot be the field's name (`for`, `from`, `not`, `as`)
     choices   allowed words, where a Literal cannot be written down
     lone      a list field that also takes one item without the brackets
@@ -199,6 +201,7 @@ def option(
         "deprecated": deprecated,
         "roots": roots,
         "secret": secret,
+        "credential": credential,
         "name": name,
         "choices": choices,
         "lone": lone,

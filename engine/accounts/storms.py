@@ -18,34 +18,30 @@ SPAN = 5.0  # seconds of one of the two spans that are counted
 
 
 @dataclass(slots=True)
-class Recent:
-    """Requests and further attempts of the current span and of the one before."""
+class Weather:
+    """How it is around one route.
+
+    span      of time, that the counts are of
+    requests  in it and in the one before; again: further attempts likewise
+    failures  in a row
+    probe     when a request may look again, monotonic; None: the route serves
+    """
 
     span: int = 0
-    requests: list[int] = field(default_factory=lambda: [0, 0])
-    again: list[int] = field(default_factory=lambda: [0, 0])
+    requests: int = 0
+    requests_before: int = 0
+    again: int = 0
+    again_before: int = 0
+    failures: int = 0
+    probe: float | None = None
 
     def move(self, now: float) -> None:
         span = int(now // SPAN)
         if span == self.span:
             return
-        gone, self.span = span - self.span, span
-        for counts in (self.requests, self.again):
-            counts[1] = counts[0] if gone == 1 else 0
-            counts[0] = 0
-
-
-@dataclass(slots=True)
-class Weather:
-    """How it is around one route.
-
-    failures  in a row
-    probe     when a request may look again, monotonic; None: the route serves
-    """
-
-    recent: Recent = field(default_factory=Recent)
-    failures: int = 0
-    probe: float | None = None
+        follows, self.span = span - self.span == 1, span
+        self.requests_before, self.requests = self.requests if follows else 0, 0
+        self.again_before, self.again = self.again if follows else 0, 0
 
 
 @dataclass(slots=True)
@@ -60,8 +56,8 @@ class Storms:
         Gives what to call at the first piece of an answer, None if it makes no difference.
         """
         now, around = self.clock.monotonic(), self._around(route)
-        around.recent.move(now)
-        around.recent.requests[0] += 1
+        around.move(now)
+        around.requests += 1
         breaker = route.spec.breaker
         if around.probe is None or breaker is None:
             return None
@@ -77,19 +73,19 @@ class Storms:
         around, budget = self._around(route), route.spec.retry.budget
         if around.probe is not None and route.spec.breaker is not None:
             return False
-        recent = around.recent
-        recent.move(self.clock.monotonic())
-        most = max(budget.least * 2 * SPAN, budget.share * sum(recent.requests))
-        if sum(recent.again) + 1 <= most:
+        around.move(self.clock.monotonic())
+        requests = around.requests + around.requests_before
+        most = max(budget.least * 2 * SPAN, budget.share * requests)
+        if around.again + around.again_before + 1 <= most:
             return True
         self.observer.saw("retry_refused", route=route.name)
         return False
 
     def again(self, route: Route) -> None:
         """An attempt is made again."""
-        recent = self._around(route).recent
-        recent.move(self.clock.monotonic())
-        recent.again[0] += 1
+        around = self._around(route)
+        around.move(self.clock.monotonic())
+        around.again += 1
 
     def report(self, route: Route, cls: str | None) -> None:
         """How an attempt ended. What is not the upstream's fault says nothing of it."""

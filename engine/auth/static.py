@@ -11,7 +11,7 @@ from engine.options import Template, option
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basic:
     username: Template = option(doc="user name")
-    password: Template = option(doc="password")
+    password: Template = option(doc="password", credential=True)
 
 
 def basic(username: str, password: str) -> str:

@@ -47,7 +47,7 @@ from .mentions import (
 from .nodes import Mark, Node, read
 from .offers import offers_of
 from .places import key_mark
-from .placing import fixed, placements
+from .placing import fixed, held, placements
 from .polling import compile_poll
 from .profiles import profiles_of
 from .reactions import policies_of
@@ -215,6 +215,7 @@ class _Compiler:
             poll=compile_poll(request.poll, spec, self._finder("request.poll.extract")),
             patch=compile_patches(request.patch) if request.patch else None,
             placements=placed,
+            placed=held(spec, placed, self.reader.references),
             fixed=fixed(spec, request, placed, self.reader.references),
             queries=pairs(spec.auth.query, "query parameter"),
             cookies=pairs(spec.auth.cookie, "cookie"),

@@ -6,7 +6,7 @@ What is the same for all requests of a route is rendered when it is loaded: `fix
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from engine.auth.static import basic
 from engine.options import OMIT, Env, Template
@@ -46,6 +46,22 @@ def _prefixed(prefix: str, template: Template) -> Template:
     return dataclasses.replace(template, render=prefixed)
 
 
+def held(
+    spec: RouteSpec, placed: Callable[[Env], Pairs], references: Mapping[str, object]
+) -> Pairs | None:
+    """The headers that carry the credentials, when nothing but references stands in them."""
+    return placed({REFERENCES: references}) if _steady(spec.auth, ()) else None
+
+
+def _steady(auth: AuthSpec, templates: Iterable[Template]) -> bool:
+    """Whether credentials and these templates are the same for all requests."""
+    whole = (tuple(templates), auth)
+    if auth.from_ is not None or any(_root(name) != REFERENCES for name in mentioned(whole)):
+        return False
+    moving = (template for template in mentioned_templates(whole) if not template.constant)
+    return all(REFERENCES in map(_root, template.mentions) for template in moving)
+
+
 def fixed(
     spec: RouteSpec,
     request: HttpSpec,
@@ -55,12 +71,7 @@ def fixed(
     """All headers of a request and the query of its credentials, when nothing but references
     stands in them."""
     templates = [*spec.upstream.headers.values(), *request.headers.values()]
-    if spec.auth.from_ is not None or spec.auth.sign is not None:
-        return None
-    if any(_root(name) != REFERENCES for name in mentioned((templates, spec.auth))):
-        return None
-    moving = [t for t in mentioned_templates((templates, spec.auth)) if not t.constant]
-    if any(REFERENCES not in map(_root, template.mentions) for template in moving):
+    if spec.auth.sign is not None or not _steady(spec.auth, templates):
         return None
     env: Env = {REFERENCES: references}
     layers = without_case(spec.upstream.headers, request.headers)

@@ -41,7 +41,7 @@ from .homes import at_home
 from .nodes import Mark, Node
 from .patterns import compile_regex
 from .pick import PathError, compile_match, compile_path
-from .references import Resolver
+from .references import Piece, Resolver
 from .template import (
     ONLY_HERE,
     Roots,
@@ -52,6 +52,8 @@ from .template import (
     tree_of,
 )
 
+_SCHEME = re.compile(r"((?:bearer|basic|token|api-?key)\s+)?(.*)", re.I | re.S)
+_WORD = re.compile(r"[A-Za-z]{0,15}")
 REFERENCES = "_ref"  # root under which references stand in a template's environment
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -335,18 +337,23 @@ class Reader:
             return Template(str(node.text), lambda env: value, constant=True)
         if field is not None and field.metadata.get("secret") and "{{" not in node.value:
             self._secret(node, place, field)  # what it holds must be known
-        source, roots = self._with_references(node, self.roots_for(field))
+        source, roots = self._with_references(node, place, field)
         self.reads += "{" in source or "." in source  # a mistake or not by what a route has
-        if braceless(source, roots):
-            message = f'{_in(place)} sends these very letters; the variable is "{{{{ {source} }}}}"'
+        if braceless(node.value, roots):
+            message = (
+                f'{_in(place)} sends these very letters; the variable is "{{{{ {node.value} }}}}"'
+            )
             self.problems.append(node.mark.problem("W511", message, "warning"))
         try:
             return compile_template(source, roots)
         except TemplateError as error:
             return self.note(self._inside(node, error.at), error.code, f"{_in(place)}: {error}")
 
-    def _with_references(self, node: Node, roots: Roots) -> tuple[str, Roots]:
+    def _with_references(self, node: Node, place: str, field: Field | None) -> tuple[str, Roots]:
+        roots = self.roots_for(field)
         pieces = self.resolver.of(node)
+        if not pieces and field is not None and field.metadata.get("credential"):
+            pieces = _written_out(node.value, place)
         if not pieces:
             return node.value, roots
         out = []
@@ -436,6 +443,17 @@ class Reader:
     def _node(self, node: Node, place: str, field: Field | None) -> Any:
         self.personal += 1  # it says where it stands
         return node
+
+
+def _written_out(text: str, place: str) -> list[Piece]:
+    """A credential that stands in the file, as if a reference had given it.
+
+    No mere word is one: services that take any key are given `none`, `ollama` or the like.
+    """
+    scheme, rest = _SCHEME.fullmatch(text).groups(default="")  # type: ignore[union-attr]
+    if "{{" in text or "{%" in text or _WORD.fullmatch(rest):
+        return []
+    return [Piece(scheme), Piece(rest, place, secret=True)]
 
 
 Build = Callable[[Reader, Node, str, Field | None], Any]

@@ -150,6 +150,7 @@ class Route:
     talk: TalkPlan | None
     patch: Patch | None
     placements: Callable[[Env], Pairs]
+    placed: Pairs | None
     fixed: tuple[Pairs, Pairs] | None
     queries: Callable[[Env], Pairs]
     cookies: Callable[[Env], Pairs]
@@ -334,7 +335,8 @@ class Route:
         return dumps(self.patch(tree, env)), "application/json"
 
     def _placed(self, request: HttpRequest, env: Env) -> HttpRequest:
-        headers = dict(self.placements(env))
+        ready = self.placed if "_mask" not in env else None
+        headers = dict(self.placements(env) if ready is None else ready)
         cookies = self.cookies(env)
         if cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies)

@@ -258,10 +258,10 @@ class AuthSpec:
         None, "when failed accounts are logged in anew though no class says so"
     )
     wait: Duration = option(Duration(30.0), "the longest a request waits for a free account")
-    bearer: Template | None = option(None, "sent as `Authorization: Bearer …`")
-    header: dict[str, Template] = option({}, "sent as headers")
-    query: dict[str, Template] = option({}, "sent in the query string")
-    cookie: dict[str, Template] = option({}, "sent as cookies")
+    bearer: Template | None = option(None, "sent as `Authorization: Bearer …`", credential=True)
+    header: dict[str, Template] = option({}, "sent as headers", credential=True)
+    query: dict[str, Template] = option({}, "sent in the query string", credential=True)
+    cookie: dict[str, Template] = option({}, "sent as cookies", credential=True)
     basic: Basic | None = option(None, "sent as `Authorization: Basic …`")
     sign: SignSpec | None = option(None, "a signature over what is sent")
 

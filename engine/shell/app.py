@@ -6,10 +6,11 @@ import asyncio
 import dataclasses
 import gc
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from random import Random, SystemRandom
 from typing import Any
 
@@ -144,7 +145,8 @@ async def _build(
     settings: Settings, library: Library, stack: AsyncExitStack, record: Keeping | None
 ) -> Gateway:
     clock, redactor, metrics = SystemClock(), Redactor(), Metrics()
-    redactor.add(*settings.secrets())
+    secrets = tuple(settings.secrets())
+    redactor.hold(secrets)
     logger = Logger(
         clock.now, format=settings.log.format, level=settings.log.least, redactor=redactor
     )
@@ -171,7 +173,7 @@ async def _build(
         library,
         clock=clock,
         observer=observer,
-        on_swap=partial(_swapped, keyring, redactor, models),
+        on_swap=partial(_swapped, keyring, redactor, secrets, models),
         watch="poll" if settings.watch == "poll" else "auto",
     )
     server = Server(
@@ -245,18 +247,28 @@ def _continued(ports: Ports, given: KeptAnswers) -> Continued:
 
 
 def _swapped(
-    keyring: Keyring, redactor: Redactor, models: Models, old: RouteBook, new: RouteBook
+    keyring: Keyring,
+    redactor: Redactor,
+    own: Collection[Secret],
+    models: Models,
+    old: RouteBook,
+    new: RouteBook,
 ) -> None:
     """What a swap of the book brings with it: known secrets, values fetched ahead, models."""
     models.swapped(new)
+    redactor.hold([*own, *chain.from_iterable(map(_secrets, new.routes.values()))])
     for name, route in new.routes.items():
         if old.routes.get(name) is route:
             continue
-        accounts = (secret for each in route.roster.accounts for secret in each.secrets)
-        secrets = (*route.references.values(), *accounts)
-        redactor.add(*(secret for secret in secrets if isinstance(secret, Secret)))
         keyring.pools.adopt(route)
         prefetch(keyring, route)
+
+
+def _secrets(route: Route) -> Iterator[Secret]:
+    """What the file of a route gave."""
+    yield from (value for value in route.references.values() if isinstance(value, Secret))
+    for account in route.roster.accounts:
+        yield from account.secrets
 
 
 def _extend(

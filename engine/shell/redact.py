@@ -2,9 +2,9 @@
 
 A secret is found as it is, JSON-escaped and URL-quoted (also twice), in hexadecimal and inside
 base64 at any of the three alignments, longest form first. The search costs the same for one secret
-as for thousands: a form of 15 bytes or more covers one whole 8-byte word of the text wherever it
-stands, so the words of the text are looked up in an index of the forms' first words. Shorter forms
-are searched one by one.
+as for thousands: the 8-byte words of the text are looked up in an index of two words of each form,
+its first one and that which begins STEP bytes later, so that four passes meet one of them wherever
+the form stands. Forms too short to have both are searched one by one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import orjson
@@ -21,9 +21,9 @@ import orjson
 from engine.masks import forms
 from engine.options import Secret
 
-MOST = 4096  # secrets; the least recently added goes first
+MOST = 4096  # secrets that nobody holds; the least recently added goes first
 NAMES = 65_536  # texts that come again, kept as they are without secrets: three of a route
-WORD = 8
+WORD, STEP = 8, 4
 MASK = "«secret»".encode()
 
 _HEADER = re.compile(
@@ -56,8 +56,9 @@ class Redactor:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._known: OrderedDict[str, list[Form]] = OrderedDict()
-        self._words: dict[int, list[Form]] = {}
+        self._known: dict[str, list[Form]] = {}
+        self._passing: OrderedDict[str, None] = OrderedDict()  # those that nobody holds
+        self._words: dict[int, tuple[Form, ...]] = {}
         self._short: list[Form] = []
         self._names: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -67,6 +68,17 @@ class Redactor:
         with self._lock:
             for secret in secrets:
                 self._add(secret)
+
+    def hold(self, secrets: Iterable[Secret]) -> None:
+        """Know all of these until other ones are held instead; those held before may pass."""
+        with self._lock:
+            held = {secret.reveal().strip(): secret for secret in secrets}
+            for text in self._known.keys() - self._passing.keys() - held.keys():
+                self._passing[text] = None
+            for text, secret in held.items():
+                self._know(text, secret)
+                self._passing.pop(text, None)
+            self._let_go()
 
     def clean(self, data: bytes) -> bytes:
         """The same bytes without secrets."""
@@ -106,47 +118,62 @@ class Redactor:
 
     def _add(self, secret: Secret) -> None:
         text = secret.reveal().strip()
+        if text in self._passing:
+            self._passing.move_to_end(text)
+        elif self._know(text, secret):
+            self._passing[text] = None
+            self._let_go()
+
+    def _know(self, text: str, secret: Secret) -> bool:
+        """Whether it is one, and was not known."""
         if text in self._known:
-            self._known.move_to_end(text)
-            return
+            return False
         mask = b"\xc2\xab%s\xc2\xbb" % orjson.dumps(secret.name)[1:-1]
         found = [Form(form, mask) for form in forms(text)]
         if not found:
-            return
+            return False
         self._known[text] = found
         self._names.clear()
         for form in found:
-            for bucket in self._buckets(form):
-                bucket.append(form)
-        if len(self._known) > self._most:
-            self._forget(self._known.popitem(last=False)[1])
+            if _is_short(form):
+                self._short.append(form)
+            for word in _index(form):
+                self._words[word] = (*self._words.get(word, ()), form)
+        return True
 
-    def _forget(self, forms: list[Form]) -> None:
-        for form in forms:
-            for bucket in self._buckets(form):
-                bucket.remove(form)
-        for word in [word for form in forms for word in _first_words(form.text)]:
-            if not self._words.get(word, True):
-                del self._words[word]
+    def _let_go(self) -> None:
+        while len(self._passing) > self._most:
+            text, _ = self._passing.popitem(last=False)
+            for form in self._known.pop(text):
+                self._forget(form)
 
-    def _buckets(self, form: Form) -> Iterator[list[Form]]:
-        if len(form.text) < 2 * WORD - 1:
-            yield self._short
-            return
-        for word in _first_words(form.text):
-            yield self._words.setdefault(word, [])
+    def _forget(self, form: Form) -> None:
+        if _is_short(form):
+            self._short.remove(form)
+        for word in _index(form):
+            left = list(self._words.pop(word))
+            left.remove(form)
+            if left:
+                self._words[word] = tuple(left)
 
     def _find(self, data: bytes) -> set[Form]:
         found = {form for form in self._short if form.text in data}
-        whole = len(data) - len(data) % WORD
-        words = memoryview(data)[:whole].cast("Q").tolist()
-        if not self._words.keys().isdisjoint(words):
-            for word in self._words.keys() & set(words):
-                found.update(self._words[word])
+        view = memoryview(data)
+        for begin in range(STEP):
+            end = len(data) - (len(data) - begin) % WORD
+            words = view[begin : max(begin, end)].cast("Q").tolist()
+            if not self._words.keys().isdisjoint(words):
+                for word in self._words.keys() & set(words):
+                    found.update(self._words[word])
         return found
 
 
-def _first_words(form: bytes) -> set[int]:
-    if len(form) < 2 * WORD - 1:
-        return set()
-    return {int.from_bytes(form[at : at + WORD], sys.byteorder) for at in range(WORD)}
+def _is_short(form: Form) -> bool:
+    return len(form.text) < WORD + STEP
+
+
+def _index(form: Form) -> set[int]:
+    """The words by which a form is found, none of a short one."""
+    text = form.text
+    begins = () if _is_short(form) else (0, STEP)
+    return {int.from_bytes(text[at : at + WORD], sys.byteorder) for at in begins}

@@ -220,3 +220,88 @@ def test_what_is_found_out_later_is_told_of_each_file_that_says_it() -> None:
     for name, problems in zip("ab", told, strict=True):
         missing = [problem for problem in problems if problem.code == "E421"]
         assert [f"{name}.yaml"] == [problem.file for problem in missing]
+
+
+ASKS = "request: { json: { q: '{{ vars.tone }} {{ req.prompt }}' } }\n"
+ANSWERS = "response: { events: [{ text: $.text, when: 'vars.tone == \"kind\"' }] }\n"
+
+
+def test_what_reads_variables_is_shared_by_those_that_have_the_same() -> None:
+    one = made("one", "vars: { tone: kind }\n" + ASKS + ANSWERS, FILE)
+    two = made("two", "vars: { tone: 'not kind' }\n" + ASKS + ANSWERS, FILE)
+    assert one.route is not None
+    assert two.route is not None
+    assert one.route.spec.request is two.route.spec.request
+    assert one.route.spec.response is two.route.spec.response
+    assert one.route.whole_road is two.route.whole_road
+    assert one.route.classifier is two.route.classifier
+    tones = [route.offer(route.name).vars["tone"] for route in (one.route, two.route)]  # type: ignore[union-attr]
+    assert tones == ["kind", "not kind"]
+
+
+def test_what_reads_a_variable_is_wrong_where_there_is_none() -> None:
+    mistakes = []
+    for own in ("vars: { tone: kind }", "vars: { other: kind }", "vars: { tone: kind }", ""):
+        compiled = made("one", own + "\n" + ASKS + ANSWERS, FILE)
+        mistakes.append([problem.code for problem in compiled.errors])
+    assert mistakes == [[], ["E302", "E302"], [], ["E302", "E302"]]
+
+
+def test_a_preset_that_reads_variables_is_checked_for_each_of_its_children() -> None:
+    preset = ("version: 1\nabstract: true\nbase_url: https://a.test\n" + ASKS + ANSWERS).encode()
+
+    def child(own: str) -> Compiled:
+        sources = Sources(Outside(env={}), parent=lambda name, near: (preset, "family.yaml"))
+        text = f"version: 1\nname: a\nextends: _family.yaml\nmodels: [a]\n{own}"
+        return compile_route(text.encode(), "a.yaml", sources)
+
+    found = [child(own) for own in ("vars: { tone: kind }", "", "vars: { tone: other }")]
+    assert [[problem.code for problem in each.errors] for each in found] == [
+        [], ["E302", "E302"], []
+    ]  # fmt: skip
+    first, _, third = (each.spec for each in found)
+    assert first is not None
+    assert third is not None
+    assert first.request is third.request
+
+
+# ---- credentials that are written out ----
+
+WRITTEN = """
+auth:
+  header: { Authorization: 'Token tok-9fQ2mZx7', X-Pass: 'correct horse battery', X-App: web }
+  query: { key: 'q-4711-secret' }
+  cookie: { session: '{{ req.user }}' }
+"""
+
+
+def test_a_credential_in_the_file_is_a_secret_like_one_from_outside() -> None:
+    route = made("one", WRITTEN).route
+    assert route is not None
+    known = [each for each in route.references.values() if isinstance(each, Secret)]
+    assert {(each.name, each.reveal()) for each in known} == {
+        ("auth.header.Authorization", "tok-9fQ2mZx7"),
+        ("auth.header.X-Pass", "correct horse battery"),
+        ("auth.query.key", "q-4711-secret"),
+    }
+    env: dict[str, object] = {"_ref": route.references, "req": {"user": "ann"}}
+    assert dict(route.placements(env)) == {
+        "Authorization": "Token tok-9fQ2mZx7", "X-Pass": "correct horse battery", "X-App": "web",
+    }  # fmt: skip
+    assert dict(route.placements({**env, "_mask": True})) == {
+        "Authorization": "Token «auth.header.Authorization»",
+        "X-Pass": "«auth.header.X-Pass»",
+        "X-App": "web",
+    }
+
+
+@pytest.mark.parametrize(
+    "auth", ["bearer: w9-literal", "basic: { username: u, password: p4-word }"]
+)
+def test_no_explanation_shows_a_credential_in_the_file(auth: str) -> None:
+    route = made("one", f"auth: {{ {auth} }}").route
+    assert route is not None
+    shown = route.placements({"_ref": route.references, "_mask": True})
+    assert "w9-literal" not in str(shown)
+    assert "p4-word" not in str(shown)
+    assert any(each.reveal() in ("w9-literal", "p4-word") for each in route.references.values())  # type: ignore[attr-defined]

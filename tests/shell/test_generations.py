@@ -86,3 +86,21 @@ def test_what_only_garbage_holds_is_no_pile(routes: list[Route]) -> None:
     finally:
         gc.enable()
     assert served.name == "a"
+
+
+def test_of_thousands_only_those_with_something_to_tell_are_looked_at(
+    routes: list[Route], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generations = Generations()
+    generations.begin(routes[0], [], 0)
+    assert told(generations, 0) == [("generations", 1)]
+    asked: list[str] = []
+    live = Generations.live
+    monkeypatch.setattr(
+        Generations, "live", lambda self, name: asked.append(name) or live(self, name)
+    )
+    assert told(generations, 1) == []
+    assert asked == []
+    del routes[0]
+    assert told(generations, 2) == [("generations", 0)]
+    assert told(generations, 3) == []

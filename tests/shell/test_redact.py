@@ -129,6 +129,37 @@ def test_what_was_forgotten_leaves_nothing_behind() -> None:
     assert len(redactor._words) <= kept * 8
 
 
+def test_what_is_held_stays_whatever_passes() -> None:
+    redactor = Redactor(most=3)
+    held = [Secret(f"held-secret-{at:06}", "h") for at in range(20)]
+    redactor.hold(held)
+    redactor.add(*(Secret(f"passing-secret-{at:06}", "p") for at in range(10)), *held[:2])
+    assert {redactor.text(secret.reveal()) for secret in held} == {"«h»"}
+    assert [redactor.text(f"passing-secret-{at:06}") for at in (6, 7, 9)] == [
+        "passing-secret-000006", "«p»", "«p»"
+    ]  # fmt: skip
+
+
+def test_what_is_held_no_more_passes_as_the_newest() -> None:
+    redactor = Redactor(most=1)
+    redactor.add(Secret("an-older-passing-one", "p"))
+    redactor.hold([Secret("the-first-held-secret", "h")])
+    redactor.hold([Secret("the-next-held-secret", "h")])
+    assert redactor.text("the-first-held-secret the-next-held-secret") == "«h» «h»"
+    assert redactor.text("an-older-passing-one") == "an-older-passing-one"
+    redactor.add(Secret("a-newer-passing-one", "p"))
+    assert redactor.text("the-first-held-secret") == "the-first-held-secret"
+
+
+@pytest.mark.parametrize("length", range(6, 24))
+def test_a_secret_is_found_wherever_it_stands(length: int) -> None:
+    text = "k3yS_0f-aLl.Len9ths~X7qQ"[:length]
+    redactor = told(text)
+    for before in range(18):
+        for after in range(10):
+            assert redactor.text("-" * before + text + "-" * after).count("«env:K»") == 1
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

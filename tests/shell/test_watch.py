@@ -380,6 +380,71 @@ async def test_without_events_the_poll_finds_what_changed(routes: Path) -> None:
         await until(lambda: models(keeper) == ["m", "n"], 2)
 
 
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "an edit": lambda home: save(home / "routes/a.yaml", route_text("m", "n")),
+    "a new file": lambda home: save(home / "routes/new.yaml", route_text("new")),
+    "a new file in a folder": lambda home: save(home / "routes/sub/new.yaml", route_text("new")),
+    "a deletion": lambda home: (home / "routes/other.yaml").unlink(),
+    "a rename": lambda home: (home / "routes/a.yaml").rename(home / "routes/b.yaml"),
+    "a folder": lambda home: (home / "routes/more").mkdir(),
+    "transforms that appear": lambda home: (home / "transforms").mkdir(),
+    "a secret": lambda home: save(home / "secrets/key", "another-secret"),
+    "the far end of a link": lambda home: save(home / "far.yaml", route_text("f", "g")),
+    "a link moved on": lambda home: point(home / "routes/far.yaml", "../farther.yaml"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_glance_sees_each_change_and_looks_no_further_without_one(
+    routes: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    home = routes.parent
+    save(home / "secrets/key", "a-secret")
+    save(routes / "secret.yaml", route_text("s", lines=SECRET))
+    save(home / "far.yaml", route_text("f"))
+    save(home / "farther.yaml", route_text("g"))
+    point(routes / "far.yaml", "../far.yaml")
+    for path in (home / "secrets/key", routes / "secret.yaml", home / "far.yaml"):
+        age(path)
+    keeper = keep(routes, watch="poll", poll=60)
+    await keeper.start()
+    looks: list[bool] = []
+
+    async def rescan(force: bool = False) -> dict[str, str]:
+        looks.append(force)
+        return {}
+
+    monkeypatch.setattr(keeper, "rescan", rescan)
+    for _ in range(2):
+        await keeper._glance()
+    assert looks == []
+    CHANGES[change](home)
+    await keeper._glance()
+    assert looks == [False]
+
+
+async def test_a_file_written_just_now_is_looked_at_again(routes: Path) -> None:
+    save(routes / "a.yaml", route_text("m"))
+    keeper = keep(routes, watch="poll", poll=60)
+    await keeper.start()
+    assert not keeper._same()
+
+
+async def test_a_glance_tells_of_generations(routes: Path) -> None:
+    keeper = keep(routes)
+    await keeper.start()
+    held = keeper.book.routes["a"]
+    save(routes / "a.yaml", route_text("m", "n"))
+    age(routes / "a.yaml", 30)
+    await keeper.rescan()
+    counts = [fields["count"] for fields in seen(keeper).named("generations")]
+    assert counts[-1] == 2
+    assert "m" in held.offers
+    del held
+    await keeper._glance()
+    assert seen(keeper).named("generations")[-1] == {"route": "a", "count": 1}
+
+
 async def test_a_watcher_that_fails_is_told_and_the_poll_goes_on(
     routes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
