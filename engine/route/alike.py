@@ -27,15 +27,20 @@ def once(make: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(make)
     def maker(*args: P.args, **kwargs: P.kwargs) -> T:
-        given = (*args, *kwargs.items())
-        key = tuple([(type(arg), arg) if isinstance(arg, _PLAIN) else id(arg) for arg in given])
+        named = [(name, _mark(value)) for name, value in kwargs.items()]
+        key = (*map(_mark, args), *named)
         if key not in made:
             if len(made) >= KEPT:
                 made.clear()
-            made[key] = given, make(*args, **kwargs)  # the arguments too, so that no id comes twice
+            # With the arguments, so that no id comes twice.
+            made[key] = (args, kwargs), make(*args, **kwargs)
         return made[key][1]
 
     return maker
+
+
+def _mark(arg: object) -> object:
+    return (type(arg), arg) if isinstance(arg, _PLAIN) else id(arg)
 
 
 @lru_cache(maxsize=4096, typed=True)

@@ -206,7 +206,6 @@ class _Compiler:
             file=self.file,
             digest=self._digest(roster),
             files=tuple(dict.fromkeys([*self.files, *self.sources.outside.files])),
-            priority=spec.priority,
             spec=spec,
             offers=offers_of(name, spec, profile_of),
             dialect=dialect,

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from engine.errors import Problem
 
-from .nodes import Mark, Node, read
+from .nodes import Made, Mark, Node, read
 
 MAX_DEPTH = 5
 PERSONAL = {
@@ -98,7 +98,7 @@ def _share(node: Node) -> bool:
     for child in below:
         alike = _share(child) and alike
     if node.kind == "map" and alike:
-        node.made = {}
+        node.made = Made()
     return alike
 
 

@@ -25,7 +25,6 @@ MAX_EVENTS = 60_000
 MAX_NODES = 20_000
 LONGEST_NUMBER = 300  # digits; what is longer is text
 
-Made = dict[type, tuple[object, object]]  # kind -> (variables there must be, what it is read as)
 Kind = Literal["map", "list", "str", "int", "float", "bool", "null"]
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -58,6 +57,25 @@ class Mark(NamedTuple):
         )
 
 
+class Read(NamedTuple):
+    """What a map was read as. shape: the variables that there must be, None: any."""
+
+    shape: object
+    value: object
+
+
+@dataclass(slots=True)
+class Made:
+    """What maps that say the same are read as: for each kind the latest value."""
+
+    values: dict[type, Read] = field(default_factory=dict)
+
+    def find(self, kind: type, shape: object) -> Read | None:
+        """The one that holds where there are these variables."""
+        found = self.values.get(kind)
+        return found if found is not None and found.shape in (None, shape) else None
+
+
 @dataclass(slots=True)
 class Node:
     """One YAML value. `value` is dict[str, Node], list[Node] or the scalar.
@@ -65,8 +83,7 @@ class Node:
     text  the scalar as written (quotes and escapes undone)
     keys  where each key of a map stands
     size  how many nodes hang here, aliases counted in full; depth: how many levels
-    made  what a map is read as, once for all routes that inherit it, each with the variables that
-          there must be (None: any); no map: it is one route's own
+    made  what a map is read as, once for all routes that inherit it; None: it is one route's own
     """
 
     kind: Kind
@@ -102,6 +119,14 @@ class Node:
         """What this map is read as: once for all of one parent, or for all that say the same."""
         return _made_of(self.said()) if self.made is None else self.made
 
+    def inside(self, at: int) -> Mark:
+        """The place of an offset in a scalar that stands on one line as it was written."""
+        mark = self.mark
+        begin = mark.excerpt.find(self.text[:40], mark.column - 1) if self.text else -1
+        if begin < 0 or "\n" in self.text:
+            return mark
+        return mark._replace(column=begin + at + 1, length=1)
+
     def branches(self) -> Any:
         """Plain dicts and lists whose leaves are the Nodes themselves."""
         if self.kind == "map":
@@ -124,7 +149,7 @@ class Node:
 
 @lru_cache(maxsize=256)
 def _made_of(said: tuple[object, ...]) -> Made:
-    return {}
+    return Made()
 
 
 class _Stop(Exception):

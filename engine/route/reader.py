@@ -38,10 +38,10 @@ from engine.options import (
 from .fields import Field, fields_of, required_of, rivals_of
 from .hints import akin, as_list, did_you_mean, meant, nearest
 from .homes import at_home
-from .nodes import Mark, Node
+from .nodes import Mark, Node, Read
 from .patterns import compile_regex
 from .pick import PathError, compile_match, compile_path
-from .references import Piece, Resolver
+from .references import Resolver, written_out
 from .template import (
     ONLY_HERE,
     Roots,
@@ -52,8 +52,6 @@ from .template import (
     tree_of,
 )
 
-_SCHEME = re.compile(r"((?:bearer|basic|token|api-?key)\s+)?(.*)", re.I | re.S)
-_WORD = re.compile(r"[A-Za-z]{0,15}")
 REFERENCES = "_ref"  # root under which references stand in a template's environment
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -113,15 +111,14 @@ class Reader:
         made = node.made_alike() if place.isidentifier() else node.made  # a key of the top
         if made is None:
             return self.anew(node, kind, place)
-        if kind in made:
-            shape, value = made[kind]
-            if shape is None or shape == self.shape:
-                self.reads += shape is not None
-                return value
+        found = made.find(kind, self.shape)
+        if found is not None:
+            self.reads += found.shape is not None
+            return found.value
         before, reads = (len(self.problems), self.personal), self.reads
         value = self.anew(node, kind, place)
         if before == (len(self.problems), self.personal):
-            made[kind] = (None if reads == self.reads else self.shape), value
+            made.values[kind] = Read(None if reads == self.reads else self.shape, value)
         return value
 
     def anew(self, node: Node, kind: type, place: str) -> Any:
@@ -340,9 +337,8 @@ class Reader:
         source, roots = self._with_references(node, place, field)
         self.reads += "{" in source or "." in source  # a mistake or not by what a route has
         if braceless(node.value, roots):
-            message = (
-                f'{_in(place)} sends these very letters; the variable is "{{{{ {node.value} }}}}"'
-            )
+            spelt = f'the variable is "{{{{ {node.value} }}}}"'
+            message = f"{_in(place)} sends these very letters; {spelt}"
             self.problems.append(node.mark.problem("W511", message, "warning"))
         try:
             return compile_template(source, roots)
@@ -351,18 +347,15 @@ class Reader:
 
     def _with_references(self, node: Node, place: str, field: Field | None) -> tuple[str, Roots]:
         roots = self.roots_for(field)
-        pieces = self.resolver.of(node)
-        if not pieces and field is not None and field.metadata.get("credential"):
-            pieces = _written_out(node.value, place)
+        credential = field is not None and field.metadata.get("credential")
+        written = written_out(node.value, place) if credential else []
+        pieces = self.resolver.of(node) or written
         if not pieces:
             return node.value, roots
         out = []
         for piece in pieces:
-            if not piece.name:
-                out.append(piece.text)
-                continue
-            slot = self._refer(Secret(piece.text, piece.name) if piece.secret else piece.text)
-            out.append(f"{{{{ {REFERENCES}.{slot} }}}}")
+            slot = self._refer(piece.value) if piece.name else ""
+            out.append(f"{{{{ {REFERENCES}.{slot} }}}}" if slot else piece.text)
         return "".join(out), {**roots, REFERENCES: None}
 
     def _refer(self, value: object) -> str:
@@ -382,12 +375,7 @@ class Reader:
                     self._refer(Secret(unquote(password[1]), piece.name))
 
     def _inside(self, node: Node, at: int) -> Mark:
-        """The place of an offset in a scalar that stands on one line as it was written."""
-        mark = node.mark
-        begin = mark.excerpt.find(node.text[:40], mark.column - 1) if node.text else -1
-        if begin < 0 or "\n" in node.text or self.resolver.of(node):
-            return mark
-        return mark._replace(column=begin + at + 1, length=1)
+        return node.mark if self.resolver.of(node) else node.inside(at)
 
     def _condition(self, node: Node, place: str, field: Field | None) -> Any:
         if node.kind in ("map", "list", "null"):
@@ -443,17 +431,6 @@ class Reader:
     def _node(self, node: Node, place: str, field: Field | None) -> Any:
         self.personal += 1  # it says where it stands
         return node
-
-
-def _written_out(text: str, place: str) -> list[Piece]:
-    """A credential that stands in the file, as if a reference had given it.
-
-    No mere word is one: services that take any key are given `none`, `ollama` or the like.
-    """
-    scheme, rest = _SCHEME.fullmatch(text).groups(default="")  # type: ignore[union-attr]
-    if "{{" in text or "{%" in text or _WORD.fullmatch(rest):
-        return []
-    return [Piece(scheme), Piece(rest, place, secret=True)]
 
 
 Build = Callable[[Reader, Node, str, Field | None], Any]

@@ -52,6 +52,10 @@ class Piece:
     name: str = ""
     secret: bool = False
 
+    @property
+    def value(self) -> str | Secret:
+        return Secret(self.text, self.name) if self.secret else self.text
+
 
 class Resolver:
     """Replaces the references of one tree; remembers the pieces of each scalar it touched."""
@@ -176,3 +180,18 @@ def _split_default(rest: str) -> tuple[str, str | None, str | None]:
         if found:
             return (name, tail, None) if mark == ":-" else (name, None, tail)
     return rest, None, None
+
+
+_SCHEME = re.compile(r"((?:bearer|basic|token|api-?key)\s+)?(.*)", re.I | re.S)
+_WORD = re.compile(r"[A-Za-z]{0,15}")
+
+
+def written_out(text: str, place: str) -> list[Piece]:
+    """A credential that stands in the file, as if a reference had given it.
+
+    No mere word is one: services that take any key are given `none`, `ollama` or the like.
+    """
+    scheme, rest = _SCHEME.fullmatch(text).groups(default="")  # type: ignore[union-attr]
+    if "{{" in text or "{%" in text or _WORD.fullmatch(rest):
+        return []
+    return [Piece(scheme), Piece(rest, place, secret=True)]

@@ -142,7 +142,6 @@ class Route:
     file: str
     digest: str
     files: tuple[str, ...]
-    priority: int
     spec: RouteSpec
     offers: Mapping[str, Offer]
     dialect: Dialect | None
@@ -181,6 +180,11 @@ class Route:
     def __repr__(self) -> str:
         """Name and digest only: some headers are rendered already, with what is secret in them."""
         return f"Route({self.name!r}, {self.digest[:12]!r})"
+
+    @property
+    def priority(self) -> int:
+        """Of the routes that offer a model, the one with the highest has its bare name."""
+        return self.spec.priority
 
     @property
     def recalls(self) -> bool:
