@@ -96,9 +96,12 @@ def test_of_thousands_only_those_with_something_to_tell_are_looked_at(
     assert told(generations, 0) == [("generations", 1)]
     asked: list[str] = []
     live = Generations.live
-    monkeypatch.setattr(
-        Generations, "live", lambda self, name: asked.append(name) or live(self, name)
-    )
+
+    def looked_at(self: Generations, name: str) -> int:
+        asked.append(name)
+        return live(self, name)
+
+    monkeypatch.setattr(Generations, "live", looked_at)
     assert told(generations, 1) == []
     assert asked == []
     del routes[0]
