@@ -1,7 +1,8 @@
 """What is asked of a gateway: one `Case` per load, and the bytes of its request.
 
-The list is in the order in which a gateway sees it. Cases with `fresh` have a process of their own;
-the others share one, warmed up before each, so that every gateway has the same history.
+The list is in the order in which a gateway sees it. Cases with `fresh` have a process of their own,
+and so have those with `beside`, whose processes are all up at once and take turns; the others share
+one, warmed up before each, so that every gateway has the same history.
 """
 
 import json
@@ -45,6 +46,7 @@ class Case:
     pair: bool = False
     routes: int | None = None
     fresh: bool = False
+    beside: bool = False
     memory: bool = False
     idle: bool = False
 
@@ -101,9 +103,9 @@ CASES = (
         fresh=True,
         memory=True,
     ),
-    Case(name="routes_10", conns=16, routes=10, fresh=True),
-    Case(name="routes_1000", conns=16, routes=1000, fresh=True),
-    Case(name="routes_10000", conns=16, routes=10_000, fresh=True),
+    Case(name="routes_10", conns=16, routes=10, beside=True),
+    Case(name="routes_1000", conns=16, routes=1000, beside=True),
+    Case(name="routes_10000", conns=16, routes=10_000, beside=True),
     Case(name="idle", routes=5, fresh=True, idle=True),
     Case(name="idle_500", routes=500, fresh=True, idle=True),
 )

@@ -107,7 +107,8 @@ class Bench:
 
     @contextmanager
     def started(self, name: str, case: Case, run: int) -> Iterator[Gateway]:
-        folder = self.scratch / f"{run}-{case.name if case.fresh else 'shared'}-{name}"
+        process = case.name if case.fresh or case.beside else "shared"
+        folder = self.scratch / f"{run}-{process}-{name}"
         with gateway(name, folder, case, self.upstream) as target:
             target.wait_ready(case)
             time.sleep(SETTLE)
@@ -155,27 +156,56 @@ def _result(running: subprocess.Popen[str]) -> Record:
 def one_run(bench: Bench, run: int, names: list[str], cases: list[Case]) -> Iterator[Record]:
     """All cases of one run. Gateways take turns slice by slice; who is first alternates."""
     order = names if run % 2 else names[::-1]
-    together = [case for case in cases if not case.fresh]
+    together = [case for case in cases if not case.fresh and not case.beside]
     with ExitStack() as stack:
-        targets: dict[str, Gateway] = {}
-        broken: dict[str, Record] = {}
-        for name in order if together else ():
-            try:
-                targets[name] = stack.enter_context(bench.started(name, together[0], run))
-            except Failure as failure:
-                broken[name] = {"error": str(failure)}
+        targets = {
+            name: _tried_to_start(bench, stack, name, together[0], run)
+            for name in (order if together else ())
+        }
         for case in together:
-            slices: dict[str, list[Record]] = {name: [] for name in order}
-            for at in range(1 if case.answers or bench.quick else SLICES):
-                for name in order[:: -1 if at % 2 else 1]:
-                    measure = partial(bench.shared, warm=at > 0)
-                    found = broken.get(name) or _tried(measure, targets[name], case)
-                    slices[name].append(found)
-            for name in order:
-                yield _record(run, case, name, summed(slices[name], case))
+            yield from taking_turns(bench, run, {(case, name): targets[name] for name in order})
+    beside = [case for case in cases if case.beside]
+    with ExitStack() as stack:
+        yield from taking_turns(
+            bench, run,
+            {
+                (case, name): _tried_to_start(bench, stack, name, case, run)
+                for case in beside
+                for name in order
+            },
+        )  # fmt: skip
     for case in cases:
         for name in order if case.fresh else ():
             yield _record(run, case, name, _tried(bench.fresh, name, case, run))
+
+
+def taking_turns(
+    bench: Bench, run: int, targets: dict[tuple[Case, str], Gateway | Failure]
+) -> Iterator[Record]:
+    """Loads put on slice by slice: what else the machine does meets all alike."""
+    slices: dict[tuple[Case, str], list[Record]] = {key: [] for key in targets}
+    whole = bench.quick or any(case.answers for case, _ in targets)
+    for at in range(1 if whole else SLICES):
+        for (case, name), target in [*targets.items()][:: -1 if at % 2 else 1]:
+            if isinstance(target, Failure):
+                found: Record = {"error": str(target)}
+            else:
+                found = _tried(partial(bench.shared, warm=at > 0), target, case)
+            slices[case, name].append(found)
+    for (case, name), target in targets.items():
+        figures = summed(slices[case, name], case)
+        if case.beside and isinstance(target, Gateway):
+            figures |= {"start_s": target.first_answer, "yaml_s": yaml_alone(target.folder)}
+        yield _record(run, case, name, figures)
+
+
+def _tried_to_start(
+    bench: Bench, stack: ExitStack, name: str, case: Case, run: int
+) -> Gateway | Failure:
+    try:
+        return stack.enter_context(bench.started(name, case, run))
+    except Failure as failure:
+        return failure
 
 
 def summed(slices: list[Record], case: Case) -> Record:
