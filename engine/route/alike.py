@@ -29,12 +29,13 @@ def once(make: Callable[P, T]) -> Callable[P, T]:
     def maker(*args: P.args, **kwargs: P.kwargs) -> T:
         named = [(name, _mark(value)) for name, value in kwargs.items()]
         key = (*map(_mark, args), *named)
-        if key not in made:
+        found = made.get(key)
+        if found is None:
             if len(made) >= KEPT:
                 made.clear()
             # With the arguments, so that no id comes twice.
-            made[key] = (args, kwargs), make(*args, **kwargs)
-        return made[key][1]
+            found = made[key] = (args, kwargs), make(*args, **kwargs)
+        return found[1]
 
     return maker
 

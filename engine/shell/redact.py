@@ -3,8 +3,9 @@
 A secret is found as it is, JSON-escaped and URL-quoted (also twice), in hexadecimal and inside
 base64 at any of the three alignments, longest form first. The search costs the same for one secret
 as for thousands: the 8-byte words of the text are looked up in an index of two words of each form,
-its first one and that which begins STEP bytes later, so that four passes meet one of them wherever
-the form stands. Forms too short to have both are searched one by one.
+its last one and that which begins STEP bytes before, so that four passes meet one of them wherever
+the form stands. (How keys of one service begin is the same for all.) Forms too short to have both
+are searched one by one.
 """
 
 from __future__ import annotations
@@ -174,6 +175,6 @@ def _is_short(form: Form) -> bool:
 
 def _index(form: Form) -> set[int]:
     """The words by which a form is found, none of a short one."""
-    text = form.text
-    begins = () if _is_short(form) else (0, STEP)
-    return {int.from_bytes(text[at : at + WORD], sys.byteorder) for at in begins}
+    last = len(form.text) - WORD
+    begins = () if _is_short(form) else (last, last - STEP)
+    return {int.from_bytes(form.text[at : at + WORD], sys.byteorder) for at in begins}

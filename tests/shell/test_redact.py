@@ -109,6 +109,15 @@ def test_among_thousands_each_is_found() -> None:
         assert redactor.text("-" * (at % 9) + text) == "-" * (at % 9) + "«env:K»"
 
 
+def test_keys_that_begin_alike_are_told_apart_by_how_they_end() -> None:
+    texts = [f"sk-proj-of-the-same-service-{at * 7919:08x}" for at in range(300)]
+    redactor = told(*texts)
+    assert max(map(len, redactor._words.values())) < 20
+    assert redactor.text(texts[7] + " sk-proj-of-the-same-service-none") == (
+        "«env:K» sk-proj-of-the-same-service-none"
+    )
+
+
 def test_only_so_many_are_kept_and_the_oldest_goes() -> None:
     redactor = Redactor(most=3)
     for text in ("first-secret-000", "second-secret-00", "third-secret-000"):
