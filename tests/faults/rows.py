@@ -25,6 +25,7 @@ from .upstream import CANARIES, Call, Peer, Script
 EVERY: dict[str, ClientDialect] = CLIENTS | OTHERS
 # All rows for the clients of all dialects, not only those that tell them apart.
 ALL_ROWS = bool(os.environ.get("PENSTOCK_ALL_FAULTS"))
+LARGE = 8.0  # seconds that a row may take: it has to do with megabytes
 AT_ONCE = 24  # rows under way, besides those that only wait
 CLOSED_WITHIN = 1.0  # seconds after the answer in which the upstream must be rid of the call
 ALLOWED = {
@@ -224,7 +225,8 @@ async def run(stage: Stage, rows: Iterable[Row]) -> dict[str, list[str]]:
     """Everything that is wrong with each row, by its name.
 
     Those that wait go first and all at once: that takes as long as the longest of them, and there
-    is nothing else to do that could make them late.
+    is nothing else to do that could make them late. Those of megabytes, which would make others
+    late, go last and one by one.
     """
     verdicts: dict[str, list[str]] = {}
 
@@ -233,12 +235,14 @@ async def run(stage: Stage, rows: Iterable[Row]) -> dict[str, list[str]]:
             verdicts[str(row)] = await _run(stage, row)
 
     todo = list(rows)
-    for waits, most in ((True, len(todo)), (False, AT_ONCE)):
+    waiting = [row for row in todo if row.fault.waits]
+    large = [row for row in todo if not row.fault.waits and row.expect.within >= LARGE]
+    small = [row for row in todo if not row.fault.waits and row.expect.within < LARGE]
+    for group, most in ((waiting, len(waiting)), (small, AT_ONCE), (large, 1)):
         gate = asyncio.Semaphore(most)
-        async with asyncio.TaskGroup() as group:
-            for row in todo:
-                if row.fault.waits is waits:
-                    group.create_task(one(row, gate))
+        async with asyncio.TaskGroup() as tasks:
+            for row in group:
+                tasks.create_task(one(row, gate))
     return verdicts
 
 
