@@ -103,8 +103,8 @@ class Redactor:
         if known is None:
             if len(self._names) >= NAMES:
                 self._names.clear()
-            known = self.text(text)
-            self._names[text] = known = text if known == text else known  # one text, not two
+            cleaned = self.text(text)
+            known = self._names[text] = text if cleaned == text else cleaned  # one text, not two
         return known
 
     def inside(self, data: bytes) -> list[Secret]:
